@@ -1,0 +1,66 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.h
+ *	  How the extension runs SQL: as whom, and under which settings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_CATALOG_H
+#define CDC_CATALOG_H
+
+#include "executor/spi.h"
+
+/* What cdc_spi_begin() must put back; opaque to callers. */
+typedef struct CdcSpi
+{
+	Oid			save_userid;
+	int			save_sec_context;
+	int			guc_level;
+} CdcSpi;
+
+/*
+ * Connect to SPI as the owner of the catalog tables (the extension's owner).
+ * Callers must have checked the privileges of the real user before they
+ * write.  After an error nothing is left to undo: (sub)transaction abort
+ * puts user, settings and SPI back.
+ */
+extern void cdc_spi_begin_catalog(CdcSpi *spi);
+
+/*
+ * Connect to SPI as userid, to touch objects that belong to a user.  If it is
+ * not the current user, it is done as a security-restricted operation, as
+ * REFRESH MATERIALIZED VIEW does.
+ *
+ * search_path: NULL for pg_catalog alone, else the text of the setting.
+ */
+extern void cdc_spi_begin_as(CdcSpi *spi, Oid userid, const char *search_path);
+
+/*
+ * The same without a change of user.  Both of the above and this one pin
+ * search_path, TimeZone (UTC), DateStyle (ISO), IntervalStyle (postgres),
+ * bytea_output (hex), extra_float_digits, xmloption and standard_conforming_
+ * strings, so that nothing depends on the session.
+ */
+extern void cdc_spi_begin(CdcSpi *spi, const char *search_path);
+
+extern void cdc_spi_end(CdcSpi *spi);
+
+/* The pinning alone, for code that calls input functions without SPI. */
+extern int	cdc_pin_settings(const char *search_path);
+extern void cdc_unpin_settings(int guc_level);
+
+/*
+ * Run one statement with parameters ($1..) in the current SPI connection;
+ * nulls as in SPI_execute_with_args, or NULL.  Returns SPI_processed, raises
+ * an error where SPI reports one.  limit 0: no limit.
+ */
+extern uint64 cdc_spi_run(const char *sql, int nargs, const Oid *types,
+						  const Datum *values, const char *nulls, long limit);
+
+/* Column (from 1) of row (from 0) of the last result. */
+extern Datum cdc_spi_value(uint64 row, int column, bool *isnull);
+
+/* "schema"."relation" of a relation, quoted; error 42P01 if it is gone. */
+extern char *cdc_qualified_name(Oid relid);
+
+#endif							/* CDC_CATALOG_H */

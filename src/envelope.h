@@ -1,0 +1,189 @@
+/*-------------------------------------------------------------------------
+ *
+ * envelope.h
+ *	  Debezium's envelope -> a change: operation, row images, source position,
+ *	  key.
+ *
+ * Pure C without PostgreSQL; never allocates per record, never raises: an
+ * error is a return value.  Only the fields that somebody asked for are
+ * remembered, everything else is validated and skipped.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_ENVELOPE_H
+#define CDC_ENVELOPE_H
+
+#include "json.h"
+
+typedef enum CdcShape
+{
+	CDC_SHAPE_CHANGE = 0,		/* an envelope with op c, u, d, r, t or m */
+	CDC_SHAPE_TOMBSTONE,		/* Kafka NULL, text null, or a null payload */
+	CDC_SHAPE_HEARTBEAT,		/* {"ts_ms":..} of a heartbeat topic */
+	CDC_SHAPE_TRANSACTION,		/* BEGIN/END of the transaction topic */
+	CDC_SHAPE_SCHEMA_CHANGE,	/* {"ddl":..,"tableChanges":..} */
+	CDC_SHAPE_OTHER				/* valid JSON that is none of these */
+} CdcShape;
+
+/* A field that the caller wants. */
+typedef struct CdcField
+{
+	const char *name;			/* UTF-8, not NUL-terminated */
+	uint32_t	len;
+	bool		fold;			/* also accept another ASCII letter case, unless
+								 * the row has the exact name too */
+} CdcField;
+
+/*
+ * Where the source stood when it made a change; comparable only within one
+ * source and incarnation (MySQL/MariaDB: GTID where set,
+ * else (file, pos) without row; PostgreSQL (sequence[0], sequence[1]), never
+ * lsn alone).
+ */
+typedef enum CdcPositionKind
+{
+	CDC_POSITION_NONE = 0,		/* unknown connector, snapshot row, null part */
+	CDC_POSITION_MYSQL,
+	CDC_POSITION_POSTGRESQL
+} CdcPositionKind;
+
+typedef struct CdcPosition
+{
+	uint8_t		kind;			/* CdcPositionKind */
+	uint64_t	server;			/* MySQL: server_id, or a hash of the GTID's
+								 * source (uuid[:tag], or domain-server) */
+	uint64_t	major;			/* GTID number, or 0; PostgreSQL: sequence[0] */
+	uint64_t	file;			/* MySQL: hash of the file's base name */
+	uint64_t	file_no;		/* MySQL: its numeric suffix */
+	uint64_t	minor;			/* MySQL: pos; PostgreSQL: sequence[1] */
+	bool		has_gtid;
+} CdcPosition;
+
+/*
+ * One decoded record.  before, after and source are arrays as long as the
+ * field lists that the decoder was made with, in their order; they belong to
+ * the decoder and are valid until its next record.  Tokens point into the
+ * record's bytes.
+ */
+typedef struct CdcChange
+{
+	CdcShape	shape;
+	char		op;				/* 'c','u','d','r','t','m' (lower case) */
+	bool		has_before;		/* before is an object (not null, not missing) */
+	bool		has_after;
+	CdcToken   *before;
+	CdcToken   *after;
+	CdcToken   *source;			/* the wanted $source fields */
+	bool		has_ts_ms;
+	int64_t		ts_ms;			/* the connector's clock: not an order */
+	bool		has_source_ts_ms;
+	int64_t		source_ts_ms;	/* the source's clock at the change */
+	bool		snapshot;		/* source.snapshot is any snapshot value */
+	bool		incremental;	/* .. it is "incremental" */
+	CdcToken	connector;		/* source.connector */
+	CdcToken	before_json;	/* the whole objects, for cdc_decode() */
+	CdcToken	after_json;
+	CdcToken	source_json;
+	CdcToken	transaction_json;
+	CdcPosition position;
+	const char *schema;			/* the embedded schema's text, or NULL */
+	uint32_t	schema_len;
+} CdcChange;
+
+typedef struct CdcDecodeError
+{
+	char		message[160];	/* lower case, no period, as an errmsg */
+	uint32_t	offset;			/* byte of the record at which it was seen */
+} CdcDecodeError;
+
+typedef struct CdcDecoder CdcDecoder;
+
+/*
+ * Make a decoder (malloc; NULL when out of memory).  The field lists are
+ * copied.  placeholder: the connector's unavailable.value.placeholder, NULL
+ * for Debezium's default; recognised in all the encodings that depend on the
+ * column's type (text, base64, arrays, one int per byte, hstore, uuid[]).
+ */
+extern CdcDecoder *cdc_decoder_create(const CdcField *row_fields, int nrow,
+									  const CdcField *source_fields, int nsource,
+									  const char *placeholder);
+extern void cdc_decoder_free(CdcDecoder *decoder);
+
+/*
+ * Decode a record's value.  value == NULL is a Kafka tombstone.  Returns false
+ * and fills *error for bytes that are no JSON, or an envelope with an unknown
+ * op, or fields of the wrong JSON type.
+ */
+extern bool cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
+							 CdcChange *change, CdcDecodeError *error);
+
+/*
+ * Decode a record's key into tokens of the row fields (the same list as the
+ * decoder's; fields that the key does not have are MISSING).  Shapes: plain
+ * object; {"schema":..,"payload":..} with an object or a scalar inside; a bare
+ * scalar (given to field `scalar_field`, if that is >= 0).  Returns false for
+ * a NULL key, invalid JSON and anything else.
+ */
+extern bool cdc_decode_key(CdcDecoder *decoder, const char *key, size_t len,
+						   int scalar_field, CdcToken *fields,
+						   CdcDecodeError *error);
+
+/* -1, 0, 1 in *cmp if a and b can be compared at all. */
+extern bool cdc_position_compare(const CdcPosition *a, const CdcPosition *b,
+								 int *cmp);
+
+/* A text form, at most CDC_POSITION_TEXT bytes with its NUL, and back. */
+#define CDC_POSITION_TEXT	160
+extern void cdc_position_print(const CdcPosition *position, char *buf);
+extern bool cdc_position_parse(const char *text, CdcPosition *position);
+
+/*
+ * Undo the escapes of a STRING token into buf (at least token->len bytes);
+ * returns the length.  -1 for a lone surrogate and for \u0000, which no
+ * PostgreSQL text can hold.
+ */
+extern int	cdc_json_unescape(const CdcToken *token, char *buf);
+
+/*
+ * The embedded schema of a row: Kafka Connect's description of each field.
+ * Strings point into the schema's text; unescaping is not needed (names with
+ * escapes are matched after unescaping by cdc_schema_parse itself, which then
+ * points into memory of the schema object).
+ */
+typedef struct CdcSchemaField
+{
+	CdcToken	name;			/* field name */
+	CdcToken	type;			/* "int32", "string", "bytes", "struct", .. */
+	CdcToken	logical;		/* "io.debezium.time.Date", .. or MISSING */
+	CdcToken	default_value;	/* or MISSING */
+	bool		optional;
+	bool		has_scale;
+	int32_t		scale;			/* parameters.scale */
+	int32_t		precision;		/* parameters["connect.decimal.precision"]; 0: none */
+	int32_t		length;			/* parameters.length of Bits, or
+								 * __debezium.source.column.length; 0: none */
+	CdcToken	source_type;	/* parameters["__debezium.source.column.type"] */
+	CdcToken	allowed;		/* parameters.allowed of an Enum */
+	CdcToken	item_type;		/* array: items.type */
+	CdcToken	item_logical;	/* array: items.name */
+	bool		item_has_scale;
+	int32_t		item_scale;
+} CdcSchemaField;
+
+typedef struct CdcSchema
+{
+	char	   *text;			/* own copy of the text it was made from */
+	uint32_t	len;
+	int			nfields;
+	CdcSchemaField *fields;
+} CdcSchema;
+
+/*
+ * Parse the text of "schema": of an envelope (the fields of its "after"), or
+ * of a key or a flat row (its own fields).  malloc'ed; NULL on an error.
+ */
+extern CdcSchema *cdc_schema_parse(const char *text, size_t len,
+								   CdcDecodeError *error);
+extern void cdc_schema_free(CdcSchema *schema);
+
+#endif							/* CDC_ENVELOPE_H */
