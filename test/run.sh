@@ -94,11 +94,22 @@ count()
 	note "$1: $p passed, $f failed, $s skipped, after $SECONDS s"
 }
 
+# A suite is a process group of its own, so that all of it can be ended at once;
+# and a shell that waits, unlike one with a command in the foreground, notices
+# that it is to end.
 run_suite()
 {
 	printf '\n== %s\n' "$1"
-	"suite_$1" </dev/null 2>&1 | tee "$WORK/log/$1.log"
-	count "$1" "${PIPESTATUS[0]}"
+	rm -f "$WORK/status"
+	set -m
+	{
+		"suite_$1" </dev/null 2>&1
+		echo $? >"$WORK/status"
+	} | tee "$WORK/log/$1.log" &
+	GROUPS_STARTED+=("$(jobs -p %+)")
+	set +m
+	wait $!
+	count "$1" "$(cat "$WORK/status" 2>/dev/null || echo 1)"
 }
 
 finish()

@@ -75,6 +75,7 @@ work_begin()
 }
 
 PIDS=()
+GROUPS_STARTED=()
 
 # background COMMAND..: as_user, in the background, stopped by work_end; the
 # process id is in $!.  Redirect at the call.
@@ -84,12 +85,20 @@ background()
 	PIDS+=($!)
 }
 
-# Stop what was started, the last first, each by its own process id; and remove
-# the directory.
+# Stop what was started: process groups, the server, and then the single
+# processes, the last first, all by their own ids; and remove the directory.
 work_end()
 {
 	local status=$? i pid
 	trap '' HUP INT TERM
+	for pid in "${GROUPS_STARTED[@]}"; do
+		kill -- "-$pid" 2>/dev/null || continue
+		for ((i = 0; i < 200; i++)); do
+			kill -0 -- "-$pid" 2>/dev/null || break
+			sleep 0.1
+		done
+		kill -9 -- "-$pid" 2>/dev/null
+	done
 	[ -n "${SERVER_DATA:-}" ] && [ -f "$SERVER_DATA/postmaster.pid" ] &&
 		as_user "$PG_BIN/pg_ctl" -D "$SERVER_DATA" -m immediate -w stop >/dev/null 2>&1
 	for ((i = ${#PIDS[@]} - 1; i >= 0; i--)); do
