@@ -1,0 +1,68 @@
+/*-------------------------------------------------------------------------
+ *
+ * convert.h
+ *	  (Debezium type, JSON token) -> Datum of a target column.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_CONVERT_H
+#define CDC_CONVERT_H
+
+#include "envelope.h"
+#include "pipeline.h"
+
+/* What decides between readings of a value that has no schema. */
+typedef enum CdcConnector
+{
+	CDC_CONNECTOR_UNKNOWN = 0,
+	CDC_CONNECTOR_MYSQL,		/* mysql, mariadb */
+	CDC_CONNECTOR_POSTGRESQL,
+	CDC_CONNECTOR_SQLSERVER,
+	CDC_CONNECTOR_ORACLE
+} CdcConnector;
+
+extern CdcConnector cdc_connector_of(const CdcToken *name);
+
+typedef struct CdcConvertError
+{
+	int			sqlerrcode;
+	char	   *message;		/* palloc'ed in the current context */
+} CdcConvertError;
+
+typedef struct CdcConverter CdcConverter;
+
+/*
+ * A converter for a column of this type, made once; lives in the current
+ * memory context.  reading: how to read, may be NULL; strict: an error
+ * instead of a guess where the schemaless form is ambiguous.  Errors: 22023
+ * for a reading that cannot apply to the type.
+ */
+extern CdcConverter *cdc_converter_create(Oid typid, int32 typmod,
+										  const CdcReading *reading, bool strict);
+
+/*
+ * Convert one value (never MISSING or unavailable).  field: the embedded
+ * schema's description, or NULL.  The Datum is allocated in the current
+ * memory context.  Returns false and fills *error for a value that does not
+ * fit or cannot be read.  JSON null gives *isnull.
+ *
+ * May also ereport(ERROR), where the type has no converter of our own and goes
+ * through its input function (see cdc_converter_may_raise): run those inside a
+ * subtransaction.  Expects the settings of cdc_pin_settings().
+ */
+extern bool cdc_convert(CdcConverter *converter, const CdcToken *value,
+						const CdcSchemaField *field, CdcConnector connector,
+						Datum *result, bool *isnull, CdcConvertError *error);
+
+extern bool cdc_converter_may_raise(const CdcConverter *converter);
+
+/*
+ * Do equal values of this column always have equal token bytes when the token
+ * is canonical (an integer without escapes, an unescaped string)?  False for
+ * types whose equality is coarser than their text (numeric, citext, char(n),
+ * floats, timestamps, non-deterministic collations ..).
+ */
+extern bool cdc_converter_bytes_decide(Oid typid, Oid collation,
+									   const CdcToken *value);
+
+#endif							/* CDC_CONVERT_H */

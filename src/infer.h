@@ -1,0 +1,49 @@
+/*-------------------------------------------------------------------------
+ *
+ * infer.h
+ *	  Columns and key of a target, taken from the events.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_INFER_H
+#define CDC_INFER_H
+
+#include "convert.h"
+
+/* A source field as the events show it. */
+typedef struct CdcInferredField
+{
+	char	   *name;			/* as in the source */
+	char	   *type;			/* SQL text of the type that it would get */
+	bool		notnull;
+	bool		guessed;		/* from JSON values, not from a schema */
+} CdcInferredField;
+
+typedef struct CdcInferred
+{
+	int			nrecords;		/* change records that were looked at; 0: none */
+	bool		from_schema;
+	List	   *fields;			/* CdcInferredField *, in the order of the source */
+	List	   *key;			/* char *, field names of the record's key in its
+								 * order; NIL: null keys or a scalar key */
+} CdcInferred;
+
+/*
+ * Look at up to 1,000 records of a topic's foreign table or a landing view
+ * (both have kafka_key and kafka_value), as the current user.
+ */
+extern CdcInferred *cdc_infer(Oid relation);
+
+/*
+ * Make the pipeline's target table "<name>_target" in the target schema from
+ * what cdc_infer() found: columns (only the mapped ones, if the pipeline has
+ * "columns", under their target names), NOT NULL, primary key on key_columns
+ * (or, if that is NIL, the record's key), fillfactor 90, a NOTICE that lists
+ * what was guessed.  *key gets the target's key columns.  Errors: 42P07 with a
+ * hint if a relation is in the way; 55000 if there is no usable key.
+ */
+extern Oid	cdc_infer_make_target(const CdcPipeline *pipeline,
+								  const CdcInferred *inferred,
+								  List *key_columns, List **key);
+
+#endif							/* CDC_INFER_H */

@@ -1,0 +1,142 @@
+/*-------------------------------------------------------------------------
+ *
+ * landing.h
+ *	  Landing: the records of a topic in chunks, and the position that is read
+ *	  next.
+ *
+ * A landing is a chunk table, a view over it that un-nests the records, and
+ * one position row a partition.  Everything runs in the caller's transaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_LANDING_H
+#define CDC_LANDING_H
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#include "cdcsync.h"
+
+typedef enum CdcStart
+{
+	CDC_START_EARLIEST,
+	CDC_START_LATEST,
+	CDC_START_TIMESTAMP
+} CdcStart;
+
+/* A row of cdcsync.landing. */
+typedef struct CdcLanding
+{
+	int32		id;
+	Oid			view;
+	Oid			chunk;
+	Oid			topic;			/* foreign table; InvalidOid: fed by INSERT */
+	Oid			owner;
+	CdcStart	start;			/* where a new topic is read from */
+	int64		start_time;		/* CDC_START_TIMESTAMP: ms since the epoch */
+} CdcLanding;
+
+/* A row of cdcsync.position. */
+typedef struct CdcLandingPosition
+{
+	int64		partition;
+	int32		epoch;
+	int64		next_offset;
+} CdcLandingPosition;
+
+/*
+ * Make chunk table, view and triggers "<name>_debezium[_chunk]" in schema
+ * nspid, owned by the current user, and the catalog row; returns its id.
+ * options: those of the landing (start ..), as stored.  Errors 42P07 with a
+ * hint when a relation is in the way.
+ */
+extern int32 cdc_landing_create(const char *name, Oid nspid, Oid topic,
+								Jsonb *options);
+
+/* By id; by the OID of its view (NULL if the view is no landing). */
+extern CdcLanding *cdc_landing_get(int32 id);
+extern CdcLanding *cdc_landing_get_by_view(Oid view);
+
+/* Drop view, chunk table, positions and the catalog row. */
+extern void cdc_landing_drop(const CdcLanding *landing);
+
+/*
+ * Lock the landing for appending (its catalog row, FOR NO KEY UPDATE, then its
+ * position rows in partition order) and return the positions, palloc'ed.
+ * nowait: return -1 instead of waiting.
+ */
+extern int	cdc_landing_lock(const CdcLanding *landing, bool nowait,
+							 CdcLandingPosition **positions);
+
+/* The positions without a lock, in partition order. */
+extern int	cdc_landing_positions(const CdcLanding *landing,
+								  CdcLandingPosition **positions);
+
+/*
+ * Appending.  begin: after cdc_landing_lock(), with the positions that it
+ * returned.  Records of a partition must come in rising offset; one below the
+ * partition's next offset is an error.  A partition that has no position yet
+ * starts with epoch 0 at the first offset given to append or move.  Memory is
+ * bounded: chunks are written at about 1 MB each, and the fullest ones early
+ * when all together hold more than 64 MB.
+ *
+ * move: the position after the last record, when it is known to be higher
+ * (control records, compaction).  end: writes what is left and moves the
+ * positions, each compared with what was locked (error 40001 if another
+ * session moved it).
+ */
+typedef struct CdcLandingAppend CdcLandingAppend;
+
+extern CdcLandingAppend *cdc_landing_append_begin(const CdcLanding *landing,
+												  const CdcLandingPosition *positions,
+												  int npositions,
+												  Timestamp refresh_time);
+extern void cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record);
+extern void cdc_landing_move(CdcLandingAppend *append, int64 partition,
+							 int64 next_offset);
+extern void cdc_landing_append_end(CdcLandingAppend *append);
+
+/*
+ * Reading: the chunks of one partition and epoch that hold records with offset
+ * >= from, in offset order.  The chunk and all that it points to is valid until
+ * the next call; its memory is reused, so it does not grow.
+ */
+typedef struct CdcChunk
+{
+	int64		partition;
+	int32		epoch;
+	int64		first_offset;
+	int64		last_offset;
+	Timestamp	refresh_time;
+	char		timestamp_type;
+	int			nrecords;
+	int			first;			/* index of the first record with offset >= from */
+	const int64 *offsets;		/* NULL: contiguous from first_offset */
+	const Timestamp *timestamps;	/* DT_NOBEGIN where the record has none */
+	const CdcBytes *keys;
+	const CdcBytes *values;
+	int			nheaders;		/* distinct header lists */
+	Jsonb	  **headers;		/* [nheaders] */
+	const int16 *header_no;		/* [nrecords], from 1, 0: none; NULL: all have
+								 * headers[0] (or none, if nheaders is 0) */
+} CdcChunk;
+
+typedef struct CdcLandingScan CdcLandingScan;
+
+/*
+ * An SPI connection (of the landing's owner) must be open between begin and
+ * end.
+ */
+extern CdcLandingScan *cdc_landing_scan_begin(const CdcLanding *landing,
+											  int64 partition, int32 epoch,
+											  int64 from);
+extern const CdcChunk *cdc_landing_scan_next(CdcLandingScan *scan);
+extern void cdc_landing_scan_end(CdcLandingScan *scan);
+
+#define cdc_chunk_offset(chunk, i) \
+	((chunk)->offsets ? (chunk)->offsets[i] : (chunk)->first_offset + (i))
+
+/* The header list of record i, or NULL. */
+extern Jsonb *cdc_chunk_headers(const CdcChunk *chunk, int i);
+
+#endif							/* CDC_LANDING_H */

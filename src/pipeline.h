@@ -1,0 +1,90 @@
+/*-------------------------------------------------------------------------
+ *
+ * pipeline.h
+ *	  Pipelines: the catalog rows that say what flows from which landing into
+ *	  which target.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_PIPELINE_H
+#define CDC_PIPELINE_H
+
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+#include "landing.h"
+
+typedef enum CdcPipelineState
+{
+	CDC_PIPELINE_ACTIVE,
+	CDC_PIPELINE_PAUSED,		/* by cdc_pause(), or restored from a dump */
+	CDC_PIPELINE_STOPPED		/* by an error that needs a person */
+} CdcPipelineState;
+
+/*
+ * How a target column is fed, from the "columns" argument of cdc_create():
+ * '"column": "FIELD"' or '"column": {"field": .., "scale": ..}'.
+ */
+typedef struct CdcReading
+{
+	char	   *column;			/* target column */
+	char	   *field;			/* source field, or "$op" and the like */
+	bool		has_scale;
+	int32		scale;			/* of a base64 decimal */
+	bool		is_unsigned;	/* a bigint unsigned that wrapped: add 2^64 */
+	char	   *unit;			/* "d", "s", "ms", "us", "ns", or NULL */
+	char	   *encoding;		/* "base64", "base64url", "hex", "string", "json",
+								 * or NULL */
+	char	   *timezone;		/* zone of a DATETIME going into timestamptz, or
+								 * NULL */
+} CdcReading;
+
+/* A row of cdcsync.pipeline with its landing. */
+typedef struct CdcPipeline
+{
+	char	   *name;
+	Oid			owner;
+	CdcLanding *landing;
+	Oid			staging;
+	Oid			target;			/* InvalidOid: to be made at the first event */
+	bool		target_made;	/* we made the target */
+	List	   *key;			/* names (char *) of target columns, in the order of
+								 * the key; NIL while the target is not made */
+	List	   *readings;		/* CdcReading *, as given by "columns" */
+	Jsonb	   *columns;		/* the same as stored; NULL if none was given */
+	CdcPipelineState state;
+	char	   *reason;			/* why paused or stopped */
+
+	/* options */
+	bool		strict;
+	double		max_quarantine_share;
+	char	   *target_schema;	/* or NULL */
+	char	   *helper_schema;	/* or NULL */
+	char	   *placeholder;	/* unavailable value's placeholder, NULL: default */
+} CdcPipeline;
+
+/*
+ * By name, in the current memory context.  42704 if there is none, or if it
+ * belongs to a role that the current user is not a member of (others cannot
+ * see it).
+ */
+extern CdcPipeline *cdc_pipeline_get(const char *name);
+
+/* 55000 with reason and hint unless the pipeline may sync. */
+extern void cdc_pipeline_check_active(const CdcPipeline *pipeline);
+
+/*
+ * Stop a pipeline with a reason for cdc_status, in this transaction.
+ * sqlstate: five characters, or NULL.
+ */
+extern void cdc_pipeline_stop(const CdcPipeline *pipeline, const char *reason,
+							  const char *sqlstate, const char *hint);
+
+/* Remember the target and its key, when they were made after cdc_create(). */
+extern void cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target,
+									List *key);
+
+/* The schema that staging and landing of the pipeline stand in. */
+extern Oid	cdc_pipeline_schema(const CdcPipeline *pipeline);
+
+#endif							/* CDC_PIPELINE_H */

@@ -1,0 +1,78 @@
+/*-------------------------------------------------------------------------
+ *
+ * target.h
+ *	  The target as a sync sees it: its columns, where each comes from, its
+ *	  key.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_TARGET_H
+#define CDC_TARGET_H
+
+#include "convert.h"
+
+/* Where a target column's value comes from. */
+typedef enum CdcColumnSource
+{
+	CDC_COLUMN_FIELD,			/* a field of the row image */
+	CDC_COLUMN_SOURCE_FIELD,	/* $source.<field> */
+	CDC_COLUMN_REFRESH_TIME,
+	CDC_COLUMN_OP,
+	CDC_COLUMN_TS_MS,
+	CDC_COLUMN_PARTITION,
+	CDC_COLUMN_OFFSET
+} CdcColumnSource;
+
+typedef struct CdcColumn
+{
+	char	   *name;
+	AttrNumber	attnum;
+	Oid			typid;
+	int32		typmod;
+	Oid			collation;
+	CdcColumnSource source;
+	int			index;			/* FIELD, SOURCE_FIELD: number in the decoder's
+								 * list */
+	int			key_no;			/* place in the key, from 0; -1: not in it */
+	bool		may_raise;		/* its conversion may ereport() */
+	CdcConverter *converter;	/* NULL for pseudo-fields that need none */
+} CdcColumn;
+
+typedef struct CdcTarget
+{
+	Oid			relid;
+	int			ncolumns;		/* the columns that we feed */
+	CdcColumn  *columns;
+	int			nkeys;
+	int		   *keys;			/* key_no -> index in columns */
+	int			nfields;		/* decoder's lists */
+	CdcField   *fields;
+	int			nsource_fields;
+	CdcField   *source_fields;
+	bool		has_refresh_time;	/* some column is $refresh_time */
+	bool		other_unique;	/* has a unique or exclusion constraint besides the
+								 * key */
+} CdcTarget;
+
+/*
+ * Describe relid as a target of the pipeline, in the current memory context.
+ * Raises the errors of a wrong set-up, each with a hint: 42809 not a table;
+ * 42703 no such column; 42601/22023 a bad mapping; 55000 key column not
+ * mapped, no unique index on the key, generated columns mapped.
+ *
+ * key: names of the key columns; NIL: the primary key (55000 if it has none).
+ */
+extern CdcTarget *cdc_target_describe(Oid relid, List *key, List *readings,
+									  bool strict);
+
+/* Names (char *) of a table's primary key columns, NIL if it has none. */
+extern List *cdc_target_primary_key(Oid relid);
+
+/*
+ * Make the staging table "<name>_stg" for a target in schema nspid, as the
+ * current user.  42P07 with a hint if a relation of the user's is in the way.
+ */
+extern Oid	cdc_staging_create(const char *name, Oid nspid,
+							   const CdcTarget *target);
+
+#endif							/* CDC_TARGET_H */
