@@ -66,7 +66,9 @@ work_begin()
 		RUN_USER=$(id -un)
 	fi
 	mkdir "$WORK/home" "$WORK/tmp" "$WORK/sock" "$WORK/log"
+	# others may look, but whoever reaches the socket is the superuser there
 	chmod 755 "$WORK"
+	chmod 700 "$WORK/sock"
 	chown "$RUN_USER" "$WORK" "$WORK"/*
 	trap work_end EXIT
 	trap 'exit 129' HUP
@@ -77,11 +79,12 @@ work_begin()
 PIDS=()
 GROUPS_STARTED=()
 
-# background COMMAND..: as_user, in the background, stopped by work_end; the
-# process id is in $!.  Redirect at the call.
+# background COMMAND..: as_user, in the background and in a session of its own,
+# stopped by work_end; the process id is in $!.  Redirect at the call.
 background()
 {
-	exec_as_user "$@" &
+	# without "<&0" the shell would give it /dev/null
+	exec_as_user setsid "$@" <&0 &
 	PIDS+=($!)
 }
 
@@ -184,4 +187,24 @@ start_server()
 	as_user "$PG_BIN/pg_ctl" -D "$SERVER_DATA" -l "$WORK/log/server.log" -w start \
 		>/dev/null || { tail -n 20 "$WORK/log/server.log"; return 1; }
 	RUN_ENV+=(PGHOST="$WORK/sock" PGPORT=5432 PGUSER=postgres PGDATABASE=postgres)
+}
+
+# The broker for tests and the demo: a program that reads commands.  Its input is
+# a named pipe that it holds open itself, so it stays when its callers come and
+# go.  Sets BROKER to its address; commands go to $WORK/broker.in, the answers
+# to $WORK/broker.out.
+start_broker()
+{
+	local i
+	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" test/mock_broker || return 1
+	as_user mkfifo "$WORK/broker.in" || return 1
+	as_user touch "$WORK/broker.out"
+	background "$WORK/src/test/mock_broker" <>"$WORK/broker.in" >>"$WORK/broker.out" \
+		2>>"$WORK/log/broker.log"
+	for ((i = 0; i < 100; i++)); do
+		read -r BROKER <"$WORK/broker.out" && return 0
+		sleep 0.1
+	done
+	cat "$WORK/log/broker.log"
+	return 1
 }
