@@ -11,6 +11,9 @@
 # and two of them at a time don't disturb each other.
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# Our own makes are not part of the one that called us.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+
 CLEAN_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 note() { printf '# %s\n' "$*"; }
@@ -41,15 +44,16 @@ find_pg_config()
 # the process id of the caller is the command's.
 exec_as_user()
 {
-	local -a environment=(
-		HOME="$WORK/home" LANG=C.UTF-8 TMPDIR="$WORK/tmp" WORK="$WORK"
-		"${RUN_ENV[@]}")
+	local -a identity=()
+	local path=$PATH
 
 	if [ "$(id -u)" -eq 0 ]; then
-		exec setpriv --reuid="$RUN_USER" --regid="$(id -g "$RUN_USER")" \
-			--init-groups env -i PATH="$CLEAN_PATH" "${environment[@]}" "$@"
+		identity=(setpriv --reuid="$RUN_USER" --regid="$(id -g "$RUN_USER")" --init-groups)
+		# root's own may name directories that others cannot read
+		path=$CLEAN_PATH
 	fi
-	exec env "${environment[@]}" "$@"
+	exec "${identity[@]}" env -i PATH="$path" HOME="$WORK/home" LANG=C.UTF-8 \
+		TMPDIR="$WORK/tmp" WORK="$WORK" "${RUN_ENV[@]}" "$@"
 }
 
 as_user() { (exec_as_user "$@"); }
@@ -88,8 +92,8 @@ background()
 	PIDS+=($!)
 }
 
-# Stop what was started: process groups, the server, and then the single
-# processes, the last first, all by their own ids; and remove the directory.
+# Stop what was started, all of it by its own ids: process groups, servers, and
+# then the single processes, the last first; and remove the directory.
 work_end()
 {
 	local status=$? i pid
@@ -102,8 +106,10 @@ work_end()
 		done
 		kill -9 -- "-$pid" 2>/dev/null
 	done
-	[ -n "${SERVER_DATA:-}" ] && [ -f "$SERVER_DATA/postmaster.pid" ] &&
-		as_user "$PG_BIN/pg_ctl" -D "$SERVER_DATA" -m immediate -w stop >/dev/null 2>&1
+	# our server, and those that a test was not given the time to stop
+	for pid in $(find "$WORK" -name postmaster.pid -exec head -q -n 1 {} + 2>/dev/null); do
+		kill -QUIT "$pid" 2>/dev/null && PIDS+=("$pid")
+	done
 	for ((i = ${#PIDS[@]} - 1; i >= 0; i--)); do
 		kill "${PIDS[i]}" 2>/dev/null
 	done
