@@ -133,7 +133,7 @@ copy_sources()
 {
 	mkdir "$WORK/src"
 	tar -C "$REPO" -cf - --exclude=./.git --exclude='*.o' --exclude='*.bc' \
-		--exclude='*.so' --exclude=./test/mock_broker --exclude=./results \
+		--exclude='*.so' --exclude=./results \
 		--exclude=./tmp_check --exclude=./tmp_check_iso --exclude=./output_iso \
 		--exclude=./build . |
 		tar -C "$WORK/src" -xf - --no-same-owner || return 1
@@ -202,10 +202,10 @@ start_server()
 start_broker()
 {
 	local i
-	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" test/mock_broker || return 1
+	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" build/mock_broker || return 1
 	as_user mkfifo "$WORK/broker.in" || return 1
 	as_user touch "$WORK/broker.out"
-	background "$WORK/src/test/mock_broker" <>"$WORK/broker.in" >>"$WORK/broker.out" \
+	background "$WORK/src/build/mock_broker" <>"$WORK/broker.in" >>"$WORK/broker.out" \
 		2>>"$WORK/log/broker.log"
 	for ((i = 0; i < 100; i++)); do
 		read -r BROKER <"$WORK/broker.out" && return 0
