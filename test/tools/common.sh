@@ -159,7 +159,6 @@ copy_postgres()
 		mkdir -p "$WORK/pg$(dirname "$dir")"
 		ln -s "$dir" "$WORK/pg$dir"
 	done
-	# bindir can be a link to pkglibdir's neighbour; -a keeps that
 	chown -R "$RUN_USER" "$WORK/pg"
 	PG_BIN=$WORK/pg$("$pg_config" --bindir)
 	PG_CONFIG=$PG_BIN/pg_config
@@ -167,7 +166,8 @@ copy_postgres()
 		"$WORK"/*) ;;
 		*) echo "this PostgreSQL cannot be moved: $pg_config" >&2; return 1 ;;
 	esac
-	RUN_ENV+=(PG_CONFIG="$PG_CONFIG")
+	# its psql and the like, for tests that just call them
+	RUN_ENV+=(PG_CONFIG="$PG_CONFIG" PATH="$PG_BIN:$([ "$(id -u)" -eq 0 ] && echo "$CLEAN_PATH" || echo "$PATH")")
 }
 
 # build_extension [MAKE ARGUMENT..]: in $WORK/src, into $WORK/pg
