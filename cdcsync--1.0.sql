@@ -100,23 +100,36 @@ CREATE TABLE cdcsync.quarantine (
 CREATE INDEX ON cdcsync.quarantine (pipeline, kafka_partition, kafka_offset);
 CREATE INDEX ON cdcsync.quarantine (pipeline, pg_catalog.md5(kafka_key)) WHERE kafka_key IS NOT NULL;
 
+CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
+	pipeline text NOT NULL REFERENCES cdcsync.pipeline ON DELETE CASCADE,
+	new_key bytea NOT NULL,
+	old_key bytea NOT NULL,
+	departed boolean NOT NULL,		-- the delete has come; else the create
+	columns text[] NOT NULL,		-- of the old row; or those that wait for it
+	"values" text[],				-- of the old row
+	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+CREATE INDEX ON cdcsync.moved (pipeline, pg_catalog.md5(new_key));
+
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.position', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.pipeline', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.quarantine', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.moved', '');
 
 ALTER TABLE cdcsync.landing ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.position ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.pipeline ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.quarantine ENABLE ROW LEVEL SECURITY;
--- and a landing to the owner of its chunk table
+ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
+-- a landing belongs to the owner of its chunk table
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
 	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
 											WHERE c.oid OPERATOR(pg_catalog.=) chunk), owner), 'USAGE'));
--- a pipeline belongs to the owner of its staging table, while it has one
+-- and a pipeline to the owner of its staging table, while it has one
 CREATE POLICY owned ON cdcsync.pipeline FOR SELECT
 	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
 											WHERE c.oid OPERATOR(pg_catalog.=) staging), owner), 'USAGE'));
@@ -126,6 +139,8 @@ CREATE POLICY owned ON cdcsync.watermark FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = watermark.pipeline));
 CREATE POLICY owned ON cdcsync.quarantine FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = quarantine.pipeline));
+CREATE POLICY owned ON cdcsync.moved FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = moved.pipeline));
 GRANT SELECT ON ALL TABLES IN SCHEMA cdcsync TO PUBLIC;
 
 /*
