@@ -191,6 +191,11 @@ AS 'MODULE_PATHNAME', 'cdc_landing_write' LANGUAGE C;
 COMMENT ON FUNCTION cdcsync.landing_write() IS
 	'trigger of landing views: appends inserted records as chunks, refuses UPDATE and DELETE';
 
+CREATE FUNCTION cdcsync.chunk_element(anyarray, bigint) RETURNS anyelement
+AS 'MODULE_PATHNAME', 'cdc_chunk_element' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION cdcsync.chunk_element(anyarray, bigint) IS
+	'element of a chunk''s array, for landing views';
+
 CREATE FUNCTION cdc_refresh(name text, OUT records bigint, OUT bytes bigint, OUT partitions integer)
 AS 'MODULE_PATHNAME', 'cdc_refresh' LANGUAGE C STRICT;
 COMMENT ON FUNCTION cdc_refresh(text) IS
