@@ -176,6 +176,40 @@ COMMENT ON VIEW cdcsync.pipeline_state IS
 	'the state of each pipeline, its stamp and its target considered';
 GRANT SELECT ON cdcsync.pipeline_state TO PUBLIC;
 
+/* JSON and the envelope, as functions */
+CREATE FUNCTION json_parse(bytea) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'cdc_json_parse_bytea' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION json_parse(bytea) IS
+	'JSON in UTF-8 as jsonb; error 22P02 if jsonb cannot hold it';
+
+CREATE FUNCTION json_parse(text) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'cdc_json_parse_text' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION json_parse(text) IS
+	'JSON as jsonb; error 22P02 if jsonb cannot hold it';
+
+-- These try what they cannot foresee in a subtransaction, hence not parallel.
+CREATE FUNCTION can_json_parse(bytea) RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_can_json_parse_bytea' LANGUAGE C IMMUTABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION can_json_parse(bytea) IS
+	'false exactly where json_parse raises an error';
+
+CREATE FUNCTION can_json_parse(text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_can_json_parse_text' LANGUAGE C IMMUTABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION can_json_parse(text) IS
+	'false exactly where json_parse raises an error';
+
+CREATE FUNCTION cdcsync.json_parse_or_null(bytea) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'cdc_json_parse_or_null' LANGUAGE C IMMUTABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION cdcsync.json_parse_or_null(bytea) IS
+	'json_parse for the landing views: NULL where it would raise an error';
+
+CREATE FUNCTION cdc_decode(value bytea, OUT op text, OUT ts_ms bigint,
+						   OUT before jsonb, OUT after jsonb,
+						   OUT source jsonb, OUT transaction jsonb)
+AS 'MODULE_PATHNAME', 'cdc_decode' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION cdc_decode(bytea) IS
+	'a Debezium change event as a row; all NULL for a tombstone';
+
 /* Kafka as SQL */
 CREATE FUNCTION cdcsync.cdcsync_kafka_handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;

@@ -37,6 +37,7 @@
 #include "infer.h"
 #include "options.h"
 #include "pipeline.h"
+#include "staging.h"
 #include "target.h"
 
 PG_FUNCTION_INFO_V1(cdc_create);
@@ -381,6 +382,31 @@ event_key(const NewPipeline *new)
 	return key;
 }
 
+/*
+ * A key without a unique index is allowed: the merge joins by it all the same.
+ * But every window then reads the whole table, and rows that were duplicates
+ * before we came stay duplicates, so it is worth a warning.
+ */
+static void
+warn_without_index(const CdcTarget *target, List *key)
+{
+	StringInfoData columns;
+	ListCell   *lc;
+
+	if (target->key_is_unique)
+		return;
+	initStringInfo(&columns);
+	foreach(lc, key)
+		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "",
+						 quote_identifier(lfirst(lc)));
+	ereport(WARNING,
+			(errmsg("target \"%s\" has no unique index on its key",
+					get_rel_name(target->relid)),
+			 errdetail("Each sync has to read the whole table, and rows of one key that are there already are not made one."),
+			 errhint("CREATE UNIQUE INDEX ON %s (%s).",
+					 cdc_qualified_name(target->relid), columns.data)));
+}
+
 /* The key of a given target: the argument, its primary key, or the events'. */
 static List *
 choose_key(const NewPipeline *new)
@@ -613,6 +639,7 @@ check_pipeline(NewPipeline *new)
 	{
 		p->key = choose_key(new);
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
+		warn_without_index(new->target, p->key);
 	}
 	else
 		p->key = new->key;
@@ -695,38 +722,16 @@ cdc_create(PG_FUNCTION_ARGS)
  * Altering it
  */
 
-/*
- * Make the staging table anew: the columns that a sync feeds may have changed.
- * The row lets go of the old one first, or its DROP would be taken for the end
- * of the pipeline.
- */
+/* The columns that a sync feeds may have changed: staging follows. */
 static void
-rebuild_staging(CdcPipeline *pipeline, const CdcTarget *target)
+adapt_staging(const CdcPipeline *pipeline, const CdcTarget *target)
 {
-	Oid			types[] = {TEXTOID, OIDOID};
-	Datum		values[] = {CStringGetTextDatum(pipeline->name), (Datum) 0};
-	Oid			nspid = cdc_pipeline_schema(pipeline);
-	char	   *name = get_rel_name(pipeline->staging);
 	CdcSpi		spi;
 
-	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET staging = NULL WHERE name = $1",
-					   1, types, values, NULL, 0);
-	cdc_spi_end(&spi);
-
 	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
-	(void) cdc_spi_run(psprintf("DROP TABLE %s", quote_qualified_identifier(get_namespace_name(nspid), name)),
-					   0, NULL, NULL, NULL, 0);
-	pipeline->staging = cdc_staging_create(pipeline->name, nspid, target);
+	cdc_staging_lock(pipeline->staging);
+	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
-
-	values[1] = ObjectIdGetDatum(pipeline->staging);
-	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET staging = $2, owner = s.relowner"
-					   " FROM pg_class s WHERE name = $1 AND s.oid = $2",
-					   2, types, values, NULL, 0);
-	cdc_spi_end(&spi);
-	cdc_staging_depend(pipeline);
 }
 
 static void
@@ -808,8 +813,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 		check_target(pipeline->target);
 		target = cdc_target_describe(pipeline->target, pipeline->key,
 									 pipeline->readings, pipeline->strict);
-		if (!PG_ARGISNULL(1))
-			rebuild_staging(pipeline, target);
+		adapt_staging(pipeline, target);
 	}
 	update_pipeline(pipeline, options->stored);
 	PG_RETURN_VOID();

@@ -504,6 +504,7 @@ resume(CdcPipeline *pipeline)
 	check_relation(pipeline, "topic", pipeline->landing->topic);
 	check_relation(pipeline, "chunk table", pipeline->landing->chunk);
 	check_positions(pipeline);
+	cdc_landing_depend(pipeline->landing);
 	if (OidIsValid(pipeline->staging))
 		cdc_staging_depend(pipeline);
 
