@@ -207,20 +207,28 @@ cdc_landing_create(const char *name, Oid nspid, Oid topic, Jsonb *options)
 	return insert_row(&landing, options);
 }
 
+/* Record that the chunk table depends on an object, once. */
+static void
+chunk_depends(Oid chunk, Oid ref_class, Oid ref_object)
+{
+	ObjectAddress table;
+	ObjectAddress referenced;
+
+	ObjectAddressSet(table, RelationRelationId, chunk);
+	ObjectAddressSet(referenced, ref_class, ref_object);
+	(void) deleteDependencyRecordsForSpecific(table.classId, table.objectId,
+											  DEPENDENCY_NORMAL,
+											  ref_class, ref_object);
+	recordDependencyOn(&table, &referenced, DEPENDENCY_NORMAL);
+}
+
 void
 cdc_landing_depend(const CdcLanding *landing)
 {
-	ObjectAddress chunk;
-	ObjectAddress extension;
-
-	ObjectAddressSet(chunk, RelationRelationId, landing->chunk);
-	ObjectAddressSet(extension, ExtensionRelationId,
-					 get_extension_oid("cdcsync", false));
-	(void) deleteDependencyRecordsForSpecific(chunk.classId, chunk.objectId,
-											  DEPENDENCY_NORMAL,
-											  extension.classId,
-											  extension.objectId);
-	recordDependencyOn(&chunk, &extension, DEPENDENCY_NORMAL);
+	chunk_depends(landing->chunk, ExtensionRelationId,
+				  get_extension_oid("cdcsync", false));
+	if (OidIsValid(landing->topic))
+		chunk_depends(landing->chunk, RelationRelationId, landing->topic);
 }
 
 void
@@ -282,8 +290,10 @@ get_by(const char *column, Oid type, Datum value)
 	bool		isnull;
 
 	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run(psprintf("SELECT landing_id, view, chunk, topic, owner, options ->> 'start'"
-							 " FROM cdcsync.landing WHERE %s = $1", column),
+	if (cdc_spi_run(psprintf("SELECT l.landing_id, l.view, l.chunk, l.topic,"
+							 " COALESCE(c.relowner, l.owner), l.options ->> 'start'"
+							 " FROM cdcsync.landing l LEFT JOIN pg_class c ON c.oid = l.chunk"
+							 " WHERE l.%s = $1", column),
 					1, &type, &value, NULL, 1) == 1)
 	{
 		Datum		start;

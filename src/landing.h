@@ -61,8 +61,8 @@ extern CdcLanding *cdc_landing_get_by_view(Oid view);
 extern void cdc_landing_drop(const CdcLanding *landing);
 
 /*
- * Record that the extension cannot be dropped before the chunk table; again
- * after a restore, which forgets it.
+ * Record that neither the extension nor the topic's foreign table can be
+ * dropped before the chunk table; again after a restore, which forgets it.
  */
 extern void cdc_landing_depend(const CdcLanding *landing);
 
