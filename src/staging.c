@@ -137,7 +137,7 @@ column_definitions(const CdcTarget *target, const char *prefix)
 	}
 	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
 		if (!shared_column(target, i))
-			appendStringInfo(&buf, ", %s%s pg_catalog.%s", prefix,
+			appendStringInfo(&buf, ", %s%s %s", prefix,
 							 quote_identifier(cdc_staging_column(target, i)),
 							 service_columns[i].type);
 	return buf.data;
