@@ -213,8 +213,12 @@ COMMENT ON FUNCTION cdc_decode(bytea) IS
 /* Kafka as SQL */
 CREATE FUNCTION cdcsync.cdcsync_kafka_handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+COMMENT ON FUNCTION cdcsync.cdcsync_kafka_handler() IS
+	'foreign-data wrapper: reads topics of Kafka';
 CREATE FUNCTION cdcsync.cdcsync_kafka_validator(text[], oid) RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+COMMENT ON FUNCTION cdcsync.cdcsync_kafka_validator(text[], oid) IS
+	'foreign-data wrapper: checks the options of servers, user mappings and topics';
 CREATE FOREIGN DATA WRAPPER cdcsync_kafka
 	HANDLER cdcsync.cdcsync_kafka_handler
 	VALIDATOR cdcsync.cdcsync_kafka_validator;
@@ -371,5 +375,6 @@ COMMENT ON FUNCTION cdcsync.forget_dropped() IS
 REVOKE EXECUTE ON FUNCTION cdcsync.forget_dropped() FROM PUBLIC;
 CREATE EVENT TRIGGER cdcsync_forget_dropped ON sql_drop
 	EXECUTE FUNCTION cdcsync.forget_dropped();
+ALTER EVENT TRIGGER cdcsync_forget_dropped ENABLE ALWAYS;	-- in replica mode too
 COMMENT ON EVENT TRIGGER cdcsync_forget_dropped IS
 	'ends the pipelines whose relations were dropped';

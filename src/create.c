@@ -142,15 +142,24 @@ creation_schema(char **name)
 	AclResult	aclresult;
 
 	if (*name)
-		nspid = get_namespace_oid(*name, false);
-	else
+		nspid = get_namespace_oid(*name, true);
+	else if (fetch_search_path(true) != NIL)
 		nspid = RangeVarGetCreationNamespace(makeRangeVar(NULL, "x", -1));
+	else
+		nspid = InvalidOid;
+	if (!OidIsValid(nspid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 *name ? errmsg("schema \"%s\" does not exist", *name) :
+				 errmsg("no schema has been selected to create in"),
+				 errhint("Set search_path, or name an existing schema with the options helper_schema and target_schema.")));
 	*name = get_namespace_name(nspid);
-	if (isTempNamespace(nspid))
+	if (isTempNamespace(nspid) || IsCatalogNamespace(nspid) || IsToastNamespace(nspid))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a pipeline cannot stand in a temporary schema"),
-				 errhint("Name another schema with the options helper_schema and target_schema.")));
+				 errmsg("a pipeline cannot stand in schema \"%s\"", *name),
+				 errdetail("Temporary and system schemas cannot hold pipelines."),
+				 errhint("Set search_path, or name an existing schema with the options helper_schema and target_schema.")));
 	aclresult = object_aclcheck_compat(NamespaceRelationId, nspid, GetUserId(),
 									   ACL_CREATE);
 	if (aclresult != ACLCHECK_OK)
@@ -286,8 +295,12 @@ is_helper(Oid relid)
 	return found;
 }
 
+/*
+ * The target must be a table that can be one, and that the pipeline's owner,
+ * as whom it is synced, may change.  Stays locked against being dropped.
+ */
 static void
-check_target(Oid target)
+check_target(Oid target, Oid owner)
 {
 	Relation	rel = try_relation_open(target, AccessShareLock);
 	const AclMode needed = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
@@ -312,8 +325,8 @@ check_target(Oid target)
 				 errmsg("\"%s\" cannot be a target", name),
 				 errdetail("System catalogs, temporary tables, and the tables of pipelines cannot be targets."),
 				 errhint("Give a table of your own, or none to have it made.")));
-	if (!object_ownercheck_compat(RelationRelationId, target, GetUserId()) &&
-		pg_class_aclmask(target, GetUserId(), needed, ACLMASK_ALL) != needed)
+	if (!object_ownercheck_compat(RelationRelationId, target, owner) &&
+		pg_class_aclmask(target, owner, needed, ACLMASK_ALL) != needed)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for table %s", name),
@@ -623,7 +636,7 @@ check_pipeline(NewPipeline *new)
 		p->landing = named_landing(new->options->landing, new->topic);
 	}
 	if (OidIsValid(p->target))
-		check_target(p->target);
+		check_target(p->target, p->owner);
 	p->helper_schema = new->options->helper_schema;
 	p->target_schema = new->options->target_schema;
 	new->helper_nsp = creation_schema(&p->helper_schema);
@@ -810,7 +823,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 	{
 		CdcTarget  *target;
 
-		check_target(pipeline->target);
+		check_target(pipeline->target, pipeline->owner);
 		target = cdc_target_describe(pipeline->target, pipeline->key,
 									 pipeline->readings, pipeline->strict);
 		adapt_staging(pipeline, target);
