@@ -25,6 +25,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
@@ -200,131 +201,24 @@ cdc_value_text(const CdcValue *value, int *len)
 	return text;
 }
 
-/* Position after the string whose opening quote is at p; sets the token. */
-static const char *
-walk_string(const char *p, CdcToken *token)
-{
-	token->kind = CDC_JSON_STRING;
-	token->flags = 0;
-	token->text = ++p;
-	for (; *p != '"'; p++)
-	{
-		if (*p == '\\')
-		{
-			token->flags = CDC_JSON_ESCAPED;
-			p++;
-		}
-	}
-	token->len = p - token->text;
-	return p + 1;
-}
-
-/* Position after the object or array at p. */
-static const char *
-walk_nested(const char *p)
-{
-	int			depth = 0;
-
-	do
-	{
-		CdcToken	skipped;
-
-		if (*p == '"')
-		{
-			p = walk_string(p, &skipped);
-			continue;
-		}
-		if (*p == '{' || *p == '[')
-			depth++;
-		else if (*p == '}' || *p == ']')
-			depth--;
-		p++;
-	} while (depth > 0);
-	return p;
-}
-
-/*
- * One value of text that has been validated; returns the position after it.
- */
-static const char *
-walk_value(const char *p, const char *end, CdcToken *token)
-{
-	const char *start = p;
-
-	if (*p == '"')
-		return walk_string(p, token);
-	token->text = p;
-	token->flags = 0;
-	switch (*p)
-	{
-		case '{':
-		case '[':
-			token->kind = *p == '{' ? CDC_JSON_OBJECT : CDC_JSON_ARRAY;
-			p = walk_nested(p);
-			break;
-		case 't':
-		case 'f':
-		case 'n':
-			token->kind = *p == 't' ? CDC_JSON_TRUE :
-				*p == 'f' ? CDC_JSON_FALSE : CDC_JSON_NULL;
-			p += *p == 'f' ? 5 : 4;
-			break;
-		default:
-			token->kind = CDC_JSON_NUMBER;
-			while (p < end && strchr("+-.eE0123456789", *p) != NULL)
-				p++;
-			if (strspn(start + (*start == '-'), "0123456789") ==
-				p - start - (*start == '-'))
-				token->flags = CDC_JSON_INTEGER;
-			break;
-	}
-	token->len = p - token->text;
-	return p;
-}
-
-static const char *
-walk_space(const char *p)
-{
-	while (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r' || *p == ',' ||
-		   *p == ':')
-		p++;
-	return p;
-}
-
-bool
-cdc_walk_array(const char **p, const char *end, CdcToken *item)
-{
-	const char *q = walk_space(*p);
-
-	if (*q == ']')
-		return false;
-	*p = walk_value(q, end, item);
-	return true;
-}
-
-bool
-cdc_walk_object(const char **p, const char *end, CdcToken *name,
-				CdcToken *value)
-{
-	const char *q = walk_space(*p);
-
-	if (*q == '}')
-		return false;
-	q = walk_string(q, name);
-	*p = walk_value(walk_space(q), end, value);
-	return true;
-}
-
 bool
 cdc_object_member(const CdcToken *object, const char *name, CdcToken *value)
 {
-	const char *p = object->text + 1;
-	const char *end = object->text + object->len;
+	CdcScanner	scanner;
 	CdcToken	member;
+	bool		first = true;
 
-	while (cdc_walk_object(&p, end, &member, value))
+	cdc_scanner_init(&scanner, object->text, object->len);
+	if (cdc_scan_peek(&scanner) != '{' || !cdc_scan_enter(&scanner))
+		return false;
+	while (cdc_scan_member(&scanner, first, &member) == 1)
+	{
+		if (!cdc_scan_value(&scanner, value))
+			return false;
 		if (token_is(&member, name))
 			return true;
+		first = false;
+	}
 	return false;
 }
 
@@ -930,8 +824,9 @@ static bool
 array_from_json(CdcConverter *converter, const CdcValue *value,
 				ArrayBuild *build)
 {
-	const char *p = value->token->text + 1;
-	const char *end = value->token->text + value->token->len;
+	CdcScanner	scanner;
+	bool		first = true;
+	int			more;
 	CdcSchemaField item_field;
 	bool		has_schema = value->field &&
 		value->field->item_type.kind == CDC_JSON_STRING;
@@ -939,11 +834,20 @@ array_from_json(CdcConverter *converter, const CdcValue *value,
 
 	if (has_schema)
 		item_schema(value->field, &item_field);
-	while (cdc_walk_array(&p, end, &item))
+	cdc_scanner_init(&scanner, value->token->text, value->token->len);
+	if (cdc_scan_peek(&scanner) != '[' || !cdc_scan_enter(&scanner))
+		return cdc_convert_unreadable(converter, value);
+	while ((more = cdc_scan_element(&scanner, first)) == 1)
+	{
+		if (!cdc_scan_value(&scanner, &item))
+			break;
 		if (!array_add(converter, value, &item,
 					   has_schema ? &item_field : NULL, build))
 			return false;
-	return true;
+		first = false;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return more == 0 ? true : cdc_convert_unreadable(converter, value);
 }
 
 /*

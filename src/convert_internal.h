@@ -100,13 +100,7 @@ extern const char *cdc_token_head(const CdcToken *token);
  */
 extern char *cdc_value_text(const CdcValue *value, int *len);
 
-/*
- * Walk through the text of a valid array or object.  Give the position after
- * the opening bracket; false at the closing one.
- */
-extern bool cdc_walk_array(const char **p, const char *end, CdcToken *item);
-extern bool cdc_walk_object(const char **p, const char *end, CdcToken *name,
-							CdcToken *value);
+/* The first member of that name (written without escapes), if there is one. */
 extern bool cdc_object_member(const CdcToken *object, const char *name,
 							  CdcToken *value);
 
