@@ -14,6 +14,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
+#include "fmgr.h"
 #include "utils/acl.h"
 #include "utils/regproc.h"
 
@@ -97,6 +98,44 @@ object_ownercheck_compat(Oid classid, Oid objectid, Oid roleid)
 	create_foreignscan_path(root, rel, target, rows, startup_cost, \
 							total_cost, pathkeys, required_outer, \
 							fdw_outerpath, fdw_private)
+#endif
+
+/*
+ * Call an input function that reports a bad value instead of raising it, where
+ * server and type can (the server's own types from 16 on).  Before 16 it always
+ * raises, and the only return is true.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#include "utils/elog.h"
+
+#define CDC_INPUT_IS_SOFT	true
+
+static inline bool
+cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
+						  int32 typmod, Datum *result, int *sqlerrcode,
+						  char **message)
+{
+	ErrorSaveContext escontext = {.type = T_ErrorSaveContext,.details_wanted = true};
+
+	if (InputFunctionCallSafe(flinfo, str, typioparam, typmod,
+							  (Node *) &escontext, result))
+		return true;
+	*sqlerrcode = escontext.error_data->sqlerrcode;
+	*message = escontext.error_data->message;
+	return false;
+}
+#else
+#define CDC_INPUT_IS_SOFT	false
+
+static inline bool
+cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
+						  int32 typmod, Datum *result, int *sqlerrcode,
+						  char **message)
+{
+	*result = InputFunctionCall(flinfo, str, typioparam, typmod);
+	return true;
+}
 #endif
 
 #endif							/* CDC_COMPAT_H */
