@@ -157,8 +157,7 @@ creation_schema(char **name)
 	if (isTempNamespace(nspid) || IsCatalogNamespace(nspid) || IsToastNamespace(nspid))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a pipeline cannot stand in schema \"%s\"", *name),
-				 errdetail("Temporary and system schemas cannot hold pipelines."),
+				 errmsg("a pipeline cannot stand in a temporary or system schema"),
 				 errhint("Set search_path, or name an existing schema with the options helper_schema and target_schema.")));
 	aclresult = object_aclcheck_compat(NamespaceRelationId, nspid, GetUserId(),
 									   ACL_CREATE);
@@ -553,6 +552,23 @@ stored_options(const NewPipeline *new)
 	return cdc_options_set(options, "target_schema", new->p.target_schema);
 }
 
+/*
+ * Keep others from dropping the landing until we commit.  In the open SPI
+ * connection.
+ */
+static void
+lock_landing(const CdcLanding *landing)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(landing->id)};
+
+	if (cdc_spi_run("SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR KEY SHARE",
+					1, types, values, NULL, 0) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the landing was dropped by another session")));
+}
+
 static void
 insert_pipeline(const NewPipeline *new)
 {
@@ -584,6 +600,7 @@ insert_pipeline(const NewPipeline *new)
 	values[10] = Int64GetDatum(database);
 
 	cdc_spi_begin_catalog(&spi);
+	lock_landing(p->landing);
 	inserted = cdc_spi_run("INSERT INTO cdcsync.pipeline (name, landing_id, owner,"
 						   " staging, target, target_made, key, columns, options,"
 						   " stamp_system, stamp_database)"
@@ -735,14 +752,16 @@ cdc_create(PG_FUNCTION_ARGS)
  * Altering it
  */
 
-/* The columns that a sync feeds may have changed: staging follows. */
+/*
+ * The columns that a sync feeds may have changed: staging follows.  It was
+ * locked with the pipeline.
+ */
 static void
 adapt_staging(const CdcPipeline *pipeline, const CdcTarget *target)
 {
 	CdcSpi		spi;
 
 	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
-	cdc_staging_lock(pipeline->staging);
 	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
 }
@@ -806,7 +825,8 @@ cdc_alter(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("pipeline name must not be null"),
 				 errhint("The view cdc_status lists your pipelines.")));
-	pipeline = cdc_pipeline_lock(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	pipeline = cdc_pipeline_lock(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								 ShareUpdateExclusiveLock);
 	stored = read_options(pipeline->name);
 	if (!PG_ARGISNULL(2))
 		stored = cdc_options_merge(stored, PG_GETARG_JSONB_P(2));
