@@ -22,7 +22,9 @@ $$;
 
 /*
  * Catalog.  References to objects are regclass and regrole, which a dump
- * writes by name.  Everybody may read what belongs to a role that they are a
+ * writes by name.  There are no foreign keys: a parallel restore loads the
+ * tables in any order.  A trigger deletes what belongs to a deleted row, and
+ * who adds a row holds a lock that the deletion of its parent waits for.  Everybody may read what belongs to a role that they are a
  * member of (row level security); nobody but the extension's functions writes.
  */
 CREATE SCHEMA cdcsync;
@@ -40,7 +42,7 @@ CREATE TABLE cdcsync.landing (
 );
 
 CREATE TABLE cdcsync.position (
-	landing_id integer NOT NULL REFERENCES cdcsync.landing ON DELETE CASCADE,
+	landing_id integer NOT NULL,
 	kafka_partition bigint NOT NULL,
 	epoch integer NOT NULL DEFAULT 0,
 	next_offset bigint NOT NULL,
@@ -51,7 +53,7 @@ CREATE TABLE cdcsync.position (
 
 CREATE TABLE cdcsync.pipeline (
 	name text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 48),
-	landing_id integer NOT NULL REFERENCES cdcsync.landing,
+	landing_id integer NOT NULL,
 	owner regrole NOT NULL,
 	staging regclass UNIQUE,
 	target regclass,
@@ -72,7 +74,7 @@ CREATE TABLE cdcsync.pipeline (
 CREATE INDEX ON cdcsync.pipeline (landing_id);
 
 CREATE TABLE cdcsync.watermark (
-	pipeline text NOT NULL REFERENCES cdcsync.pipeline ON DELETE CASCADE,
+	pipeline text NOT NULL,
 	kafka_partition bigint NOT NULL,
 	epoch integer NOT NULL,
 	next_offset bigint NOT NULL,
@@ -87,7 +89,7 @@ CREATE TABLE cdcsync.watermark (
 ) WITH (fillfactor = 50);
 
 CREATE TABLE cdcsync.quarantine (
-	pipeline text NOT NULL REFERENCES cdcsync.pipeline ON DELETE CASCADE,
+	pipeline text NOT NULL,
 	kafka_partition bigint NOT NULL,
 	kafka_offset bigint NOT NULL,
 	kafka_key bytea,
@@ -102,7 +104,7 @@ CREATE INDEX ON cdcsync.quarantine (pipeline, kafka_partition, kafka_offset);
 CREATE INDEX ON cdcsync.quarantine (pipeline, pg_catalog.md5(kafka_key)) WHERE kafka_key IS NOT NULL;
 
 CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
-	pipeline text NOT NULL REFERENCES cdcsync.pipeline ON DELETE CASCADE,
+	pipeline text NOT NULL,
 	new_key bytea NOT NULL,
 	old_key bytea NOT NULL,
 	departed boolean NOT NULL,		-- the delete has come; else the create
@@ -111,6 +113,29 @@ CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
 	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE INDEX ON cdcsync.moved (pipeline, pg_catalog.md5(new_key));
+
+CREATE FUNCTION cdcsync.delete_dependents() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_TABLE_NAME = 'landing' THEN
+		DELETE FROM cdcsync.position WHERE landing_id = OLD.landing_id;
+	ELSE
+		DELETE FROM cdcsync.watermark WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.quarantine WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.moved WHERE pipeline = OLD.name;
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION cdcsync.delete_dependents() IS
+	'trigger of the catalog: deletes what belongs to a deleted landing or pipeline';
+CREATE TRIGGER delete_dependents AFTER DELETE ON cdcsync.landing
+	FOR EACH ROW EXECUTE FUNCTION cdcsync.delete_dependents();
+CREATE TRIGGER delete_dependents AFTER DELETE ON cdcsync.pipeline
+	FOR EACH ROW EXECUTE FUNCTION cdcsync.delete_dependents();
+ALTER TABLE cdcsync.landing ENABLE ALWAYS TRIGGER delete_dependents;
+ALTER TABLE cdcsync.pipeline ENABLE ALWAYS TRIGGER delete_dependents;
 
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing', '');
@@ -214,8 +239,12 @@ COMMENT ON FUNCTION cdc_decode(bytea) IS
 /* Kafka as SQL */
 CREATE FUNCTION cdcsync.cdcsync_kafka_handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+COMMENT ON FUNCTION cdcsync.cdcsync_kafka_handler() IS
+	'foreign-data wrapper: reads topics of Kafka';
 CREATE FUNCTION cdcsync.cdcsync_kafka_validator(text[], oid) RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+COMMENT ON FUNCTION cdcsync.cdcsync_kafka_validator(text[], oid) IS
+	'foreign-data wrapper: checks the options of servers, user mappings and topics';
 CREATE FOREIGN DATA WRAPPER cdcsync_kafka
 	HANDLER cdcsync.cdcsync_kafka_handler
 	VALIDATOR cdcsync.cdcsync_kafka_validator;
@@ -372,5 +401,6 @@ COMMENT ON FUNCTION cdcsync.forget_dropped() IS
 REVOKE EXECUTE ON FUNCTION cdcsync.forget_dropped() FROM PUBLIC;
 CREATE EVENT TRIGGER cdcsync_forget_dropped ON sql_drop
 	EXECUTE FUNCTION cdcsync.forget_dropped();
+ALTER EVENT TRIGGER cdcsync_forget_dropped ENABLE ALWAYS;	-- in replica mode too
 COMMENT ON EVENT TRIGGER cdcsync_forget_dropped IS
 	'ends the pipelines whose relations were dropped';

@@ -14,6 +14,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
+#include "fmgr.h"
 #include "utils/acl.h"
 #include "utils/regproc.h"
 
@@ -22,20 +23,6 @@
 #endif
 
 /*
- * PostgreSQL 18 (commit 4d143509) gave BuildTupleHashTableExt() the short name
- * and the input slot's operations, and put the caller's data behind the entry.
- * TupleHashEntryPointer_compat is the place of one pointer there; it may move
- * at the next insertion.
- */
-#if PG_VERSION_NUM >= 180000
-#define BuildTupleHashTable_compat BuildTupleHashTable
-#define TupleHashEntryPointer_compat(table, entry) \
-	((void **) TupleHashEntryGetAdditional(table, entry))
-#else
-#define BuildTupleHashTable_compat(parent, desc, ops, ncols, cols, eq, hash, colls, nbuckets, extra, meta, table, temp, iv) \
-	BuildTupleHashTableExt(parent, desc, ncols, cols, eq, hash, colls, nbuckets, extra, meta, table, temp, iv)
-#define TupleHashEntryPointer_compat(table, entry) (&(entry)->additional)
-
  * 16 has one function in place of pg_namespace_aclcheck() and its kind, and
  * soft errors.
  */
@@ -111,6 +98,62 @@ object_ownercheck_compat(Oid classid, Oid objectid, Oid roleid)
 	create_foreignscan_path(root, rel, target, rows, startup_cost, \
 							total_cost, pathkeys, required_outer, \
 							fdw_outerpath, fdw_private)
+#endif
+
+/*
+ * Call an input function that reports a bad value instead of raising it, where
+ * server and type can (the server's own types from 16 on).  Before 16 it always
+ * raises, and the only return is true.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#include "utils/elog.h"
+
+#define CDC_INPUT_IS_SOFT	true
+
+static inline bool
+cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
+						  int32 typmod, Datum *result, int *sqlerrcode,
+						  char **message)
+{
+	ErrorSaveContext escontext = {.type = T_ErrorSaveContext,.details_wanted = true};
+
+	if (InputFunctionCallSafe(flinfo, str, typioparam, typmod,
+							  (Node *) &escontext, result))
+		return true;
+	*sqlerrcode = escontext.error_data->sqlerrcode;
+	*message = escontext.error_data->message;
+	return false;
+}
+#else
+#define CDC_INPUT_IS_SOFT	false
+
+static inline bool
+cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
+						  int32 typmod, Datum *result, int *sqlerrcode,
+						  char **message)
+{
+	*result = InputFunctionCall(flinfo, str, typioparam, typmod);
+	return true;
+}
+#endif
+
+/*
+ * 18 gave BuildTupleHashTableExt() the short name and the input slot's
+ * operations, and put the caller's data behind the entry.
+ * TupleHashEntryPointer_compat is the place of one pointer there; it may move
+ * at the next insertion.
+ */
+#if PG_VERSION_NUM >= 180000
+#define BuildTupleHashTable_compat BuildTupleHashTable
+#define TupleHashEntryPointer_compat(table, entry) \
+	((void **) TupleHashEntryGetAdditional(table, entry))
+#else
+#define BuildTupleHashTable_compat(parent, desc, ops, ncols, cols, eq, hash, \
+								   colls, nbuckets, extra, meta, table, temp, iv) \
+	BuildTupleHashTableExt(parent, desc, ncols, cols, eq, hash, colls, \
+						   nbuckets, extra, meta, table, temp, iv)
+#define TupleHashEntryPointer_compat(table, entry) (&(entry)->additional)
 #endif
 
 #endif							/* CDC_COMPAT_H */

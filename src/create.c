@@ -142,15 +142,23 @@ creation_schema(char **name)
 	AclResult	aclresult;
 
 	if (*name)
-		nspid = get_namespace_oid(*name, false);
-	else
+		nspid = get_namespace_oid(*name, true);
+	else if (fetch_search_path(true) != NIL)
 		nspid = RangeVarGetCreationNamespace(makeRangeVar(NULL, "x", -1));
+	else
+		nspid = InvalidOid;
+	if (!OidIsValid(nspid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 *name ? errmsg("schema \"%s\" does not exist", *name) :
+				 errmsg("no schema has been selected to create in"),
+				 errhint("Set search_path, or name an existing schema with the options helper_schema and target_schema.")));
 	*name = get_namespace_name(nspid);
-	if (isTempNamespace(nspid))
+	if (isTempNamespace(nspid) || IsCatalogNamespace(nspid) || IsToastNamespace(nspid))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a pipeline cannot stand in a temporary schema"),
-				 errhint("Name another schema with the options helper_schema and target_schema.")));
+				 errmsg("a pipeline cannot stand in a temporary or system schema"),
+				 errhint("Set search_path, or name an existing schema with the options helper_schema and target_schema.")));
 	aclresult = object_aclcheck_compat(NamespaceRelationId, nspid, GetUserId(),
 									   ACL_CREATE);
 	if (aclresult != ACLCHECK_OK)
@@ -286,8 +294,12 @@ is_helper(Oid relid)
 	return found;
 }
 
+/*
+ * The target must be a table that can be one, and that the pipeline's owner,
+ * as whom it is synced, may change.  Stays locked against being dropped.
+ */
 static void
-check_target(Oid target)
+check_target(Oid target, Oid owner)
 {
 	Relation	rel = try_relation_open(target, AccessShareLock);
 	const AclMode needed = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
@@ -312,8 +324,8 @@ check_target(Oid target)
 				 errmsg("\"%s\" cannot be a target", name),
 				 errdetail("System catalogs, temporary tables, and the tables of pipelines cannot be targets."),
 				 errhint("Give a table of your own, or none to have it made.")));
-	if (!object_ownercheck_compat(RelationRelationId, target, GetUserId()) &&
-		pg_class_aclmask(target, GetUserId(), needed, ACLMASK_ALL) != needed)
+	if (!object_ownercheck_compat(RelationRelationId, target, owner) &&
+		pg_class_aclmask(target, owner, needed, ACLMASK_ALL) != needed)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for table %s", name),
@@ -540,6 +552,23 @@ stored_options(const NewPipeline *new)
 	return cdc_options_set(options, "target_schema", new->p.target_schema);
 }
 
+/*
+ * Keep others from dropping the landing until we commit.  In the open SPI
+ * connection.
+ */
+static void
+lock_landing(const CdcLanding *landing)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(landing->id)};
+
+	if (cdc_spi_run("SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR KEY SHARE",
+					1, types, values, NULL, 0) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the landing was dropped by another session")));
+}
+
 static void
 insert_pipeline(const NewPipeline *new)
 {
@@ -571,6 +600,7 @@ insert_pipeline(const NewPipeline *new)
 	values[10] = Int64GetDatum(database);
 
 	cdc_spi_begin_catalog(&spi);
+	lock_landing(p->landing);
 	inserted = cdc_spi_run("INSERT INTO cdcsync.pipeline (name, landing_id, owner,"
 						   " staging, target, target_made, key, columns, options,"
 						   " stamp_system, stamp_database)"
@@ -623,7 +653,7 @@ check_pipeline(NewPipeline *new)
 		p->landing = named_landing(new->options->landing, new->topic);
 	}
 	if (OidIsValid(p->target))
-		check_target(p->target);
+		check_target(p->target, p->owner);
 	p->helper_schema = new->options->helper_schema;
 	p->target_schema = new->options->target_schema;
 	new->helper_nsp = creation_schema(&p->helper_schema);
@@ -722,14 +752,16 @@ cdc_create(PG_FUNCTION_ARGS)
  * Altering it
  */
 
-/* The columns that a sync feeds may have changed: staging follows. */
+/*
+ * The columns that a sync feeds may have changed: staging follows.  It was
+ * locked with the pipeline.
+ */
 static void
 adapt_staging(const CdcPipeline *pipeline, const CdcTarget *target)
 {
 	CdcSpi		spi;
 
 	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
-	cdc_staging_lock(pipeline->staging);
 	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
 }
@@ -793,7 +825,8 @@ cdc_alter(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("pipeline name must not be null"),
 				 errhint("The view cdc_status lists your pipelines.")));
-	pipeline = cdc_pipeline_lock(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	pipeline = cdc_pipeline_lock(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								 ShareUpdateExclusiveLock);
 	stored = read_options(pipeline->name);
 	if (!PG_ARGISNULL(2))
 		stored = cdc_options_merge(stored, PG_GETARG_JSONB_P(2));
@@ -810,7 +843,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 	{
 		CdcTarget  *target;
 
-		check_target(pipeline->target);
+		check_target(pipeline->target, pipeline->owner);
 		target = cdc_target_describe(pipeline->target, pipeline->key,
 									 pipeline->readings, pipeline->strict);
 		adapt_staging(pipeline, target);

@@ -12,7 +12,8 @@
  * row whose staging table or landing is gone does not exist for anybody.
  *
  * Everything runs in the caller's transaction.  Who changes a pipeline holds
- * a lock on its row until the end of it.  Rows are written as the owner of the
+ * a lock on its row until the end of it, and before that, if a sync must not be
+ * under way, one on the staging table, which a sync locks first of all.  Rows are written as the owner of the
  * catalog, after the caller was found to have the privileges of the pipeline's
  * owner; relations are dropped as that owner.
  *
@@ -29,6 +30,7 @@
 #include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -164,22 +166,35 @@ cdc_pipeline_get(const char *name)
 }
 
 CdcPipeline *
-cdc_pipeline_lock(const char *name)
+cdc_pipeline_lock(const char *name, LOCKMODE staging_lock)
 {
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(name)};
+	/* nobody locks what they may not see */
+	CdcPipeline *pipeline = cdc_pipeline_get(name);
+	CdcPipeline *now;
 	CdcSpi		spi;
 
-	/* nobody locks what they may not see */
-	(void) cdc_pipeline_get(name);
+	for (;;)
+	{
+		if (staging_lock != NoLock && OidIsValid(pipeline->staging))
+			LockRelationOid(pipeline->staging, staging_lock);
 
-	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE name = $1 FOR UPDATE",
-					   1, types, values, NULL, 0);
-	cdc_spi_end(&spi);
+		cdc_spi_begin_catalog(&spi);
+		(void) cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE name = $1 FOR UPDATE",
+						   1, types, values, NULL, 0);
+		cdc_spi_end(&spi);
 
-	/* it may have changed, or gone, while we waited */
-	return cdc_pipeline_get(name);
+		/*
+		 * It may have changed, or gone, while we waited.  A staging table that
+		 * was made meanwhile is locked out of order, but nobody who waits for
+		 * our row can hold it: its maker has committed.
+		 */
+		now = cdc_pipeline_get(name);
+		if (staging_lock == NoLock || now->staging == pipeline->staging)
+			return now;
+		pipeline = now;
+	}
 }
 
 /* Raise 55000 with what the pipeline's state says. */
@@ -409,7 +424,7 @@ cdc_pause(PG_FUNCTION_ARGS)
 	names = matching_pipelines(pattern);
 	foreach(lc, names)
 	{
-		CdcPipeline *pipeline = cdc_pipeline_lock(lfirst(lc));
+		CdcPipeline *pipeline = cdc_pipeline_lock(lfirst(lc), NoLock);
 		Oid			types[] = {TEXTOID, TEXTOID, TEXTOID};
 		Datum		values[3];
 		char		nulls[] = "   ";
@@ -532,7 +547,7 @@ cdc_resume(PG_FUNCTION_ARGS)
 	ListCell   *lc;
 
 	foreach(lc, names)
-		resume(cdc_pipeline_lock(lfirst(lc)));
+		resume(cdc_pipeline_lock(lfirst(lc), NoLock));
 	PG_RETURN_INT32(list_length(names));
 }
 
@@ -607,7 +622,7 @@ cdc_drop(PG_FUNCTION_ARGS)
 
 	foreach(lc, names)
 	{
-		CdcPipeline *pipeline = cdc_pipeline_lock(lfirst(lc));
+		CdcPipeline *pipeline = cdc_pipeline_lock(lfirst(lc), AccessExclusiveLock);
 
 		drop_pipeline(pipeline);
 		dropped = lappend(dropped, pipeline);

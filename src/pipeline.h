@@ -10,6 +10,7 @@
 #define CDC_PIPELINE_H
 
 #include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
 #include "utils/jsonb.h"
 
 #include "landing.h"
@@ -96,8 +97,11 @@ extern void cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target,
 /* The schema that staging and landing of the pipeline stand in. */
 extern Oid	cdc_pipeline_schema(const CdcPipeline *pipeline);
 
-/* cdc_pipeline_get(), and the row locked against everybody else. */
-extern CdcPipeline *cdc_pipeline_lock(const char *name);
+/*
+ * cdc_pipeline_get(), and the row locked against everybody else; before the
+ * row the staging table in staging_lock, unless that is NoLock.
+ */
+extern CdcPipeline *cdc_pipeline_lock(const char *name, LOCKMODE staging_lock);
 
 /*
  * Record what must not be dropped from under the staging table; again after a
