@@ -12,7 +12,8 @@ what comes out here.  Rules:
 - A streaming event whose source position is older than the greatest of its
   partition, and whose source time is not newer, was sent twice: skipped.  A
   tombstone shares the fate of the delete right before it.
-- A value that the column cannot hold: the event is bad and changes nothing.
+- A value that the column cannot hold: the event is bad and changes nothing;
+  later partial changes of its key wait, until a full image or a delete.
 
 Between partitions the order is the source's.  fold() therefore takes what was
 applied of every partition and merges it by the place that each record has in
@@ -91,13 +92,13 @@ def position(source):
         return None
     connector = source.get('connector')
     if connector in ('mysql', 'mariadb'):
-        gtid = source.get('gtid')
-        if gtid:
-            who, _, number = re.fullmatch(r'(.*)([:-])(\d+)', gtid).groups()
-            return ('gtid', who), (int(number),)
         base, number = source['file'].rsplit('.', 1)
-        return (('file', str(source.get('server_id')), base),
-                (int(number), int(source['pos'])))
+        place = int(number), int(source['pos'])
+        gtid = source.get('gtid')
+        if gtid:        # file and pos tell the events of a transaction apart
+            who, _, number = re.fullmatch(r'(.*)([:-])(\d+)', gtid).groups()
+            return ('gtid', who, base), (int(number),) + place
+        return ('file', str(source.get('server_id')), base), place
     if connector == 'postgresql':
         commit, lsn = json.loads(source.get('sequence') or '[null,null]')
         if commit is None or lsn is None:
@@ -117,8 +118,10 @@ class Fold:
         self.table = table
         self.rows = {}          # key tuple -> {column: text or None}
         self.bad = {}           # (partition, offset) -> (key tuple, column)
+        self.queued = set()     # (partition, offset) that wait behind a bad one
+        self.blocked = {}       # key -> the bad record that nothing replaced yet
+        self.lost = {}          # old key of a key change -> what it waited for
         self.skipped = 0
-        self.touched = set()    # keys that were deleted: fresh rows since
         self._greatest = {}     # partition -> (who, where, source time)
         self._last = {}         # partition -> (key bytes, was skipped) of a d
         self._moved = {}        # (old key, new key) -> row at its delete
@@ -189,6 +192,8 @@ class Fold:
             except Bad:
                 key = None
             self.bad[where] = (key, getattr(error, 'column', None))
+            if key is not None:
+                self.blocked[key] = where
             return 'bad'
 
     def _apply(self, record):
@@ -212,7 +217,6 @@ class Fold:
         if op == 't':
             self.rows.clear()
             self._moved.clear()
-            self.touched.add(None)
         elif op == 'd':
             self._delete(record, envelope, schema)
             self._last[record.partition] = (record.key, False)
@@ -250,7 +254,7 @@ class Fold:
         return None
 
     def _remove(self, key):
-        self.touched.add(key)
+        self.blocked.pop(key, None)
         return self.rows.pop(key, None)
 
     def _delete(self, record, envelope, schema):
@@ -261,9 +265,13 @@ class Fold:
         if key is None:
             raise Bad('no key')
         key = self._normal_key(key)
+        behind = self.blocked.get(key)
         row = self._remove(key)
         new = self._record_key(record.header('__debezium.newkey'))
+        self.lost.pop(key, None)
         if new is not None:
+            if behind is not None:
+                self.lost[key] = behind
             pair, place = (key, self._normal_key(new)), _place(envelope)
             # a re-sent delete finds nothing: what the first one took stays
             if row is not None or self._moved.get(pair, (None,))[0] != place:
@@ -284,6 +292,8 @@ class Fold:
         for column in self.table.columns:
             values[column.name] = self._column(column, record, envelope,
                                                after, fields)
+        if self._waits(record, key, values):
+            return
         base = self.rows.get(key)
         lent, settled = self._lent(record, envelope, schema, key)
         row = {}
@@ -303,6 +313,23 @@ class Fold:
         for name, text in zip(self.table.key, texts):
             row[name] = text
         self.rows[key] = row
+
+    def _waits(self, record, key, values):
+        """A partial change queues behind a bad one, a full image replaces it."""
+        partial = any(v is MISSING or v is UNAVAILABLE
+                      for v in values.values())
+        old = self._record_key(record.header('__debezium.oldkey'))
+        behind = self.blocked.get(key)
+        if behind is None and old is not None:
+            behind = self.lost.get(self._normal_key(old))
+        if not partial:
+            self.blocked.pop(key, None)
+            return False
+        if behind is None:
+            return False
+        self.blocked[key] = behind
+        self.queued.add((record.partition, record.offset))
+        return True
 
     def _lent(self, record, envelope, schema, key):
         """The row that unavailable values come from after a key change."""
