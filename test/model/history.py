@@ -62,7 +62,9 @@ class Variant:
                  'char': [Column('id', 'char(6)', 'ID')],
                  'citext': [Column('id', 'citext', 'ID')]}
         key = kinds[self.key]
-        reading = {'encoding': 'string'} if self.numbers == 'string' else {}
+        # digits alone can be base64 or a number: the column says it
+        reading = {} if self.schema or self.numbers == 'number' \
+            else {'encoding': self.numbers}
         columns = key + [Column('a', 'int', 'A'),
                          Column('b', 'varchar(12)', 'B'),
                          Column('n', 'numeric(10,2)', 'N', reading)]

@@ -215,10 +215,10 @@ class Report:
             problems = [] if problems else ['false']
         if not problems:
             self.passed += 1
-            print('ok - ' + name, flush=True)
+            print('ok %d - %s' % (self.passed + self.failed, name), flush=True)
             return True
         self.failed += 1
-        print('not ok - ' + name)
+        print('not ok %d - %s' % (self.passed + self.failed, name))
         for problem in list(problems)[:8]:
             print('#   ' + str(problem)[:600].replace('\n', '\n#   '))
         if len(problems) > 8:

@@ -99,6 +99,18 @@ def check_final(topic):
     return problems
 
 
+def check_spelling(database, topic, name):
+    """The server prints the fold's texts as they are."""
+    have = fold(topic.table, topic.records()).rows
+    database.app.run(pg.create_table(name, topic.table))
+    for row in have.values():
+        database.app.run('INSERT INTO %s (%s) VALUES (%s)' % (
+            name, ', '.join(map(pg.ident, row)),
+            ', '.join(map(pg.literal, row.values()))))
+    return differences(topic.table, have,
+                       pg.rows(database.reader, name, topic.table))
+
+
 # ---- one partition ---------------------------------------------------------
 
 def check_each(database, topic, name, table=None):
@@ -436,6 +448,8 @@ def run(report, database, odd, seed):
                      check_final(topic))
     for topic in TOPICS:
         file = topic.file
+        test(file + ': the server prints what the fold gives', check_spelling,
+             database, topic)
         test(file + ': after every offset', check_each, database, topic)
         test(file + ': in one window', check_at_once, database, topic)
         test(file + ': the window cut at every place', check_cuts, database,

@@ -21,7 +21,7 @@ def main():
         for line in process.stdout:
             sums = re.fullmatch(r'(\d+) passed, (\d+) failed\n', line)
             if sums:
-                last = sums
+                last = sums         # the closing line is for both
             else:
                 print(line, end='', flush=True)
         code = process.wait()
@@ -29,7 +29,7 @@ def main():
             passed += int(last.group(1))
             failed += int(last.group(2))
         if not last or (code != 0 and last.group(2) == '0'):
-            print('not ok - %s ended with status %d' % (script, code))
+            print('not ok 1 - %s ended with status %d' % (script, code))
             failed += 1
     print('%d passed, %d failed' % (passed, failed))
     return 1 if failed else 0
