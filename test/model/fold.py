@@ -5,7 +5,8 @@ what comes out here.  Rules:
 
 - c, r, u are an upsert, d and a tombstone a delete, t empties the table.
 - A field that is not in the event, and Debezium's unavailable value, leave the
-  column as it was; in a new row they give the column's default.
+  column as it was.  In a new row the former gives the column's default, the
+  latter makes the event bad: nobody knows the value.
 - Delete, then create: a fresh row.  Only the create after a key change takes
   unavailable values from the row that the old key had.
 - A single u whose before-image has another key moves the row.
@@ -33,7 +34,9 @@ PLACEHOLDER = '__debezium_unavailable_value'
 class Record:
     """A Kafka record.  index: its place in the source's history."""
 
-    def __init__(self, partition, offset, key, value, headers=(), index=None):
+    def __init__(self, partition, offset, key, value, headers=(), index=None,
+                 unit=None):
+        self.unit = unit        # records that only make sense together
         self.partition, self.offset = partition, offset
         self.key, self.value = key, value
         self.headers = list(headers)
@@ -307,6 +310,10 @@ class Fold:
                         value = Unsettled(value)
                 elif base is not None:
                     value = base[column.name]
+                elif value is UNAVAILABLE:
+                    error = Bad('no row has the unchanged value')
+                    error.column = None
+                    raise error
                 else:
                     value = column.default
             row[column.name] = value

@@ -113,7 +113,7 @@ class Source:
         self.time = 1700000000000
         self.file, self.pos, self.gtid, self.commit = 999998, 1000, 10, 5000
         self.lsn, self.row = 5000, 0
-        self.number = 0
+        self.number = self.unit = 0
         self.statement = False      # several rows of one statement: one position
 
     # -- values --
@@ -272,7 +272,7 @@ class Source:
         if isinstance(key_bytes, str):
             key_bytes = key_bytes.encode()
         self._append(Record(part, None, key_bytes, value, headers,
-                            self.number))
+                            self.number, self.unit))
         self.number += 1
 
     def _append(self, record):
@@ -531,7 +531,7 @@ class Source:
             if r.index in self.reads:
                 continue    # a connector that restarts takes a new snapshot
             self._append(Record(r.partition, None, r.key, r.value, r.headers,
-                                r.index))
+                                r.index, r.unit))
 
     def _some_key(self):
         if not self.rows:
@@ -558,6 +558,7 @@ class Source:
     def run(self, transactions):
         rng = self.rng
         for _ in range(rng.randint(0, 5)):
+            self.unit += 1
             self.insert(op='r', snapshot='true')
         common = [self.insert] * 4 + [self.update] * 8 + [self.delete] * 2 \
             + [self.move] * 2 + [self.delete_and_insert, self.chain, self.read,
@@ -567,11 +568,14 @@ class Source:
         for _ in range(transactions):
             self._next_transaction()
             for _ in range(rng.choice([1, 1, 1, 2, 3])):
+                self.unit += 1
                 rng.choice(common)()
+            self.unit += 1
             if rng.random() < 0.08:
                 self.bad()
             if rng.random() < 0.05:
                 self._next_transaction()
+                self.unit += 1
                 self.truncate()
             if rng.random() < 0.06:
                 self.add_column()

@@ -278,10 +278,10 @@ class Run:
 # ---- making a failure short --------------------------------------------------
 
 def without(steps, drop):
-    """The steps without some records; empty steps go."""
+    """The steps without some units; empty steps go."""
     out = []
     for step in steps:
-        kept = [r for r in step.records if id(r) not in drop]
+        kept = [r for r in step.records if r.unit not in drop]
         if kept:
             out.append(Step(kept, step.inserts, step.rollback, step.repeat,
                             step.max_windows))
@@ -290,15 +290,17 @@ def without(steps, drop):
 
 def shorten(fails, steps, deadline):
     """Leave out records and join steps while it still fails."""
-    chunk = max(1, sum(len(s.records) for s in steps) // 2)
+    def units():
+        return list(dict.fromkeys(r.unit for s in steps for r in s.records))
+
+    chunk = max(1, len(units()) // 2)
     while chunk and time.time() < deadline:
         shorter = False
-        records = [r for s in steps for r in s.records]
-        for first in range(0, len(records), chunk):
+        left = units()
+        for first in range(0, len(left), chunk):
             if time.time() > deadline:
                 break
-            drop = {id(r) for r in records[first:first + chunk]}
-            fewer = without(steps, drop)
+            fewer = without(steps, set(left[first:first + chunk]))
             if fewer and fails(fewer):
                 steps, shorter = fewer, True
         if not shorter:
