@@ -42,6 +42,8 @@ class Variant:
         self.bad = self.unique is None and maybe(0.25)
         self.holes = maybe(0.2)
         self.spelling = maybe(0.4)      # JSON is written in changing ways
+        self.mapped = maybe(0.5)        # columns are mapped by name
+        self.grow = False               # the topic gets more partitions
         for name, value in (force or {}).items():
             setattr(self, name, value)
         if self.single and self.partitions > 1:
@@ -109,6 +111,7 @@ class Source:
         self.has_extra = not variant.late_column
         self.records = []           # in the order of the source's history
         self.offsets = {}
+        self.partitions = variant.partitions
         self.reads = set()          # places of the snapshot's rows
         self.time = 1700000000000
         self.file, self.pos, self.gtid, self.commit = 999998, 1000, 10, 5000
@@ -257,7 +260,7 @@ class Source:
             return 0
         if self.v.key == 'citext':
             key = (key[0].lower(),)
-        return zlib.crc32(repr(key).encode()) % self.v.partitions
+        return zlib.crc32(repr(key).encode()) % self.partitions
 
     def _send(self, key, value, headers=(), key_image=None):
         """Append a record to the partition of its key."""
@@ -581,4 +584,6 @@ class Source:
                 self.add_column()
             if rng.random() < 0.06:
                 self.resend()
+            if self.v.grow and rng.random() < 0.05:
+                self.partitions += 1
         return self.records

@@ -130,24 +130,30 @@ def create_table(name, table, constraints=()):
                                                      + list(constraints)))
 
 
-def columns_argument(table):
-    """The "columns" argument: what is mapped or read in another way."""
+def columns_argument(table, all_names=True):
+    """The "columns" argument: what is mapped or read in another way.
+
+    Names that differ in case alone match without it, and a column
+    refresh_time is the pseudo-field.
+    """
     mapping = {}
     for c in table.columns:
         if c.reading:
             mapping[c.name] = dict(c.reading, field=c.field)
-        elif c.field != c.name:
+        elif c.field != c.name and (all_names or c.name.lower() not in
+                                    (c.field.lower(), c.field.lower()[1:])):
             mapping[c.name] = c.field
     return mapping
 
 
-def create_pipeline(session, name, table, target=None, options=None, key=None):
+def create_pipeline(session, name, table, target=None, options=None, key=None,
+                    all_names=True):
     args = [literal(name)]
     if target:
         args.append('target => %s' % literal(target))
     if key:
         args.append('key => ARRAY[%s]' % ', '.join(map(literal, key)))
-    columns = columns_argument(table)
+    columns = columns_argument(table, all_names)
     if target and columns:
         args.append('columns => %s' % literal(json.dumps(columns)))
     if options:

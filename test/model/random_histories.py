@@ -10,6 +10,7 @@ written as an SQL script.
 """
 
 import argparse
+import ast
 import os
 import random
 import sys
@@ -34,10 +35,10 @@ class Step:
 class Plan:
     """A history and its way of arrival, all from one seed."""
 
-    def __init__(self, seed, citext=True):
+    def __init__(self, seed, citext=True, force=None):
         rng = random.Random(seed)
         self.seed = seed
-        self.variant = Variant(rng, citext)
+        self.variant = Variant(rng, citext, force)
         self.source = Source(self.variant, rng)
         self.source.run(rng.choice([3, 8, 15, 30, 60]))
         self.table = self.variant.table()
@@ -47,10 +48,10 @@ class Plan:
         """An order of arrival that keeps the order of each partition."""
         records = self.source.records
         mode = rng.choice(['as it was', 'apart', 'mixed', 'near'])
-        if mode == 'as it was' or self.variant.partitions == 1:
+        if mode == 'as it was' or self.source.partitions == 1:
             return list(records)
         lanes = [[r for r in records if r.partition == p]
-                 for p in range(self.variant.partitions)]
+                 for p in range(self.source.partitions)]
         rng.shuffle(lanes)
         if mode == 'apart':
             return [r for lane in lanes for r in lane]
@@ -119,7 +120,8 @@ class Run:
         self.app.run(pg.create_table(self.target, self.table,
                                      self.variant.constraints()))
         pg.create_pipeline(self.app, self.name, self.table, self.target,
-                           {'max_quarantine_share': 1})
+                           {'max_quarantine_share': 1},
+                           all_names=self.variant.mapped)
         before = fold(self.table, [])
         for number, step in enumerate(self.steps):
             try:
@@ -318,8 +320,8 @@ def shorten(fails, steps, deadline):
 
 
 class Tester:
-    def __init__(self, report, work):
-        self.report, self.work = report, work
+    def __init__(self, report, work, force):
+        self.report, self.work, self.force = report, work, force
         self.database = None
         self.count = 0
         self._open()
@@ -358,7 +360,7 @@ class Tester:
         raise SystemExit('the server does not come back')
 
     def history(self, seed):
-        plan = Plan(seed, self.citext)
+        plan = Plan(seed, self.citext, self.force)
         problems = plan.check_fold()
         if problems:
             return self.report.check('seed %d: the fold is not the source\'s '
@@ -397,9 +399,13 @@ def main():
     parser.add_argument('--work', default=os.path.join(
         tempfile.gettempdir(), 'cdcsync-model'), help='where failures go')
     parser.add_argument('--max-failures', type=int, default=5)
+    parser.add_argument('--set', action='append', default=[], metavar='N=V',
+                        help='force a property of the variants (a literal)')
     args = parser.parse_args()
     report = pg.Report()
-    tester = Tester(report, args.work)
+    force = {name: ast.literal_eval(value) for name, value in
+             (item.split('=', 1) for item in args.set)}
+    tester = Tester(report, args.work, force)
     end = time.time() + args.seconds
     fresh = random.SystemRandom().randrange(10 ** 6, 10 ** 9)
     if args.seed is not None:
