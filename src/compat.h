@@ -15,7 +15,7 @@
 #error "cdcsync needs PostgreSQL 15 or later"
 #endif
 
-/* 18 split what an FDW needs for EXPLAIN off explain.h (c65bc2e1d14). */
+/* 18 split what an FDW needs for EXPLAIN off explain.h. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
 #include "commands/explain_state.h"
@@ -25,7 +25,7 @@
 
 /*
  * 16 moved the role that a relation is read as from the range table into the
- * plan of a foreign scan (a61b1f74823).  Needs executor/executor.h.
+ * plan of a foreign scan.  Needs executor/executor.h.
  */
 #if PG_VERSION_NUM >= 160000
 #define foreign_scan_check_as_user_compat(plan, estate) \
@@ -36,7 +36,7 @@
 #endif
 
 /*
- * 17 added fdw_restrictinfo (9e9931d2bf4), 18 disabled_nodes (e22253467942).
+ * 17 added fdw_restrictinfo, 18 disabled_nodes.
  * Needs optimizer/pathnode.h.
  */
 #if PG_VERSION_NUM >= 180000
