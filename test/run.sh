@@ -49,7 +49,13 @@ suite_tap()
 suite_unit() { in_copy make -s -C test/unit check; }
 
 # The JSON scanner against the server's own.
-suite_differential() { in_copy make -s -C test/unit differential PYTHON=/usr/bin/python3; }
+suite_differential()
+{
+	as_user createdb differential &&
+		as_user psql -X -q -d differential -c 'CREATE EXTENSION cdcsync' &&
+		in_copy env PGDATABASE=differential \
+			make -s -C test/unit differential PYTHON=/usr/bin/python3
+}
 
 suite_fuzz()
 {
