@@ -138,13 +138,6 @@ extern void cdc_position_print(const CdcPosition *position, char *buf);
 extern bool cdc_position_parse(const char *text, CdcPosition *position);
 
 /*
- * Undo the escapes of a STRING token into buf (at least token->len bytes);
- * returns the length.  -1 for a lone surrogate and for \u0000, which no
- * PostgreSQL text can hold.
- */
-extern int	cdc_json_unescape(const CdcToken *token, char *buf);
-
-/*
  * The embedded schema of a row: Kafka Connect's description of each field.
  * Strings point into the schema's text; unescaping is not needed (names with
  * escapes are matched after unescaping by cdc_schema_parse itself, which then

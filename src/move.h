@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * move.h
+ *	  Key changes: the row that leaves one key and arrives under another.
+ *
+ * Debezium sends a key change as a delete of the old key (header
+ * __debezium.newkey) and a create of the new one (header __debezium.oldkey).
+ * The create may lack values that only the old key's row has.  The two may
+ * come in any order (they can be in different partitions), and in different
+ * windows.  A move is what is known of one that is not complete; those that
+ * outlive a window are kept in cdcsync.moved.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_MOVE_H
+#define CDC_MOVE_H
+
+#include "rank.h"
+
+typedef struct CdcMove
+{
+	CdcBytes	new_key;		/* canonical bytes */
+	CdcBytes	old_key;
+	bool		departed;		/* the delete was seen, the create not yet; else
+								 * the other way round */
+	bool		stored;			/* a row of cdcsync.moved stands for it */
+	bool		changed;		/* and does not tell what is here */
+	bool		done;			/* complete, nothing to keep */
+	CdcToken   *tokens;			/* [ncolumns] departed: the old row; MISSING or
+								 * unavailable: not known (see target_row) */
+	bool		target_row;		/* departed: what is not known is in the target's
+								 * row of the old key, until the merge */
+	CdcToken   *old_key_tokens; /* [ncolumns] departed in this window: its key */
+	CdcRowSchema *schema;		/* .. and how its tokens are to be read */
+	CdcConnector connector;
+	bool	   *wanted;			/* [ncolumns] arrived: values that are to come */
+} CdcMove;
+
+typedef struct CdcMoves CdcMoves;
+
+/* The moves of a pipeline, loaded from the catalog; lives in the current context. */
+extern CdcMoves *cdc_moves_load(const char *pipeline, const CdcTarget *target);
+
+extern bool cdc_moves_any(const CdcMoves *moves);
+extern CdcMove *cdc_move_find(CdcMoves *moves, const CdcBytes *new_key);
+extern CdcMove *cdc_move_add(CdcMoves *moves, const CdcBytes *new_key,
+							 const CdcBytes *old_key, bool departed);
+
+/* A copy of tokens that lives as long as the moves; all MISSING for NULL. */
+extern CdcToken *cdc_move_copy_tokens(CdcMoves *moves, const CdcToken *tokens);
+
+/* Forget all (a truncate). */
+extern void cdc_moves_clear(CdcMoves *moves);
+
+/*
+ * Values of the target's row with this key as PGTEXT tokens, [ncolumns], in the
+ * current context; NULL if there is no such row.  As the current user, in the
+ * open SPI connection.
+ */
+extern CdcToken *cdc_move_target_row(const CdcTarget *target,
+									 const CdcToken *key_tokens,
+									 const CdcRowSchema *schema,
+									 CdcConnector connector);
+
+/*
+ * At the end of a window, before its merge: write what is left of the moves to
+ * the catalog, and forget what is done.
+ */
+extern void cdc_moves_store(CdcMoves *moves);
+
+#endif							/* CDC_MOVE_H */

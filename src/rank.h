@@ -1,0 +1,136 @@
+/*-------------------------------------------------------------------------
+ *
+ * rank.h
+ *	  The latest change of each key in a window.
+ *
+ * Records are added in the order of their partitions; what remains is one
+ * winner a key: the net effect of all changes of that key in the window, with
+ * values that an event left out taken from the change before it.  Nothing is
+ * converted to SQL types here, except keys whose equality their bytes do not
+ * decide.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_RANK_H
+#define CDC_RANK_H
+
+#include "landing.h"
+#include "target.h"
+
+/* Kind of a CdcToken that holds a type's own text output, not JSON. */
+#define CDC_TOKEN_PGTEXT	100
+
+struct CdcMove;
+
+/* An embedded schema, parsed, with its fields by column of the target. */
+typedef struct CdcRowSchema
+{
+	CdcSchema  *schema;
+	const CdcSchemaField **by_column;	/* [ncolumns], NULL: not in it */
+} CdcRowSchema;
+
+typedef struct CdcWinner
+{
+	CdcBytes	key;			/* canonical bytes of the key */
+	char		op;				/* of the last change: c u d r */
+	bool		deleted;		/* the key's row is to go */
+	bool		fresh;			/* a delete preceded in the window: nothing of the
+								 * target's row may live on */
+	bool		has_ts_ms;
+	CdcConnector connector;
+	int64		partition;		/* of the last change */
+	int32		epoch;
+	int64		offset;
+	int64		ordinal;		/* number of that record among those decoded */
+	int64		ts_ms;
+	Timestamp	refresh_time;
+	CdcRowSchema *schema;		/* NULL: without */
+	CdcToken   *tokens;			/* [ncolumns]; MISSING: left out */
+	char	   *blob;			/* memory of tokens and what they point to */
+	Size		blob_size;
+	CdcBytes	kafka_key;		/* of the last change; in blob */
+	struct CdcMove *pending;	/* unavailable values are to come from the old
+								 * key's row */
+
+	/* order between partitions */
+	CdcPosition position;
+	int64		source_ts_ms;
+	Timestamp	kafka_timestamp;
+} CdcWinner;
+
+/* A record that goes to quarantine. */
+typedef struct CdcBadRecord
+{
+	int64		partition;
+	int32		epoch;
+	int64		offset;
+	int64		ordinal;
+	bool		has_bytes;		/* key and value are set */
+	CdcBytes	key;
+	CdcBytes	value;
+	const char *column;			/* or NULL */
+	int			sqlerrcode;
+	char	   *message;
+	int64		blocked_by;		/* offset, or -1 */
+} CdcBadRecord;
+
+/* What a pipeline has seen of one partition. */
+typedef struct CdcProgress
+{
+	int64		partition;
+	int32		epoch;
+	int64		next_offset;
+	Timestamp	refresh_time;	/* DT_NOBEGIN: nothing yet */
+	CdcPosition position;		/* greatest applied source position */
+	int64		source_ts_ms;
+	int64		events;			/* in this window */
+	int64		resent;			/* in this window */
+	bool		skipped_delete; /* the last record was a re-sent delete: its
+								 * tombstone is one too */
+	bool		known;			/* has a watermark row */
+	bool		moved;			/* changed in this window */
+} CdcProgress;
+
+typedef struct CdcRank
+{
+	const CdcTarget *target;
+	bool		multi_partition;
+	MemoryContext context;		/* all of the window */
+	CdcWinner **winners;
+	int64		nwinners;
+	int64		maxwinners;
+	CdcBadRecord *bad;
+	int64		nbad;
+	int64		maxbad;
+	int64		ordinal;		/* records decoded, those left out by rule not
+								 * counted */
+	bool		truncated;		/* the target is to be emptied first */
+	struct CdcRankState *state;
+} CdcRank;
+
+struct CdcMoves;
+
+/*
+ * Start a window in the current memory context, which the caller resets after
+ * it (that frees everything).  decoder: for the target's field lists.
+ */
+extern CdcRank *cdc_rank_begin(const CdcTarget *target, CdcDecoder *decoder,
+							   struct CdcMoves *moves, bool multi_partition);
+
+/* Add record i of a chunk.  The chunk's memory need not outlive the call. */
+extern void cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i,
+						 CdcProgress *progress);
+
+/* Bytes that the window holds. */
+extern Size cdc_rank_memory(const CdcRank *rank);
+
+/* Note a bad record; message is copied. */
+extern CdcBadRecord *cdc_rank_bad(CdcRank *rank, int64 partition, int32 epoch,
+								  int64 offset, int64 ordinal,
+								  const char *column, int sqlerrcode,
+								  const char *message);
+
+/* The winner of a key in its canonical bytes, or NULL. */
+extern CdcWinner *cdc_rank_find(CdcRank *rank, const CdcBytes *key);
+
+#endif							/* CDC_RANK_H */

@@ -1,0 +1,345 @@
+/*-------------------------------------------------------------------------
+ *
+ * staging.c
+ *	  Staging: the latest change of each key in a window, as rows.
+ *
+ * The staging table belongs to the pipeline's owner; everything here runs as
+ * that owner in the caller's transaction and SPI connection.  The lock on it
+ * is what makes one pipeline sync one at a time.  It is UNLOGGED: after a
+ * crash the window is made again from landing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "catalog.h"
+#include "staging.h"
+
+/* Below this many pages a DELETE is cheaper than a TRUNCATE's new file. */
+#define TRUNCATE_PAGES	64
+
+static const struct
+{
+	const char *name;
+	const char *type;
+	CdcColumnSource same_as;	/* a target column fed by this stands for it */
+	bool		shared;
+}			service_columns[CDC_STAGING_NCOLUMNS] = {
+	{"op", "text", CDC_COLUMN_OP, true},
+	{"ts_ms", "bigint", CDC_COLUMN_TS_MS, true},
+	{"record_rank", "bigint", 0, false},
+	{"refresh_time", "timestamp", CDC_COLUMN_REFRESH_TIME, true},
+	{"kafka_partition", "bigint", CDC_COLUMN_PARTITION, true},
+	{"kafka_offset", "bigint", CDC_COLUMN_OFFSET, true},
+	{"cdc_action", "\"char\"", 0, false},
+	{"cdc_unset", "smallint[]", 0, false},
+};
+
+struct CdcStagingWriter
+{
+	const CdcTarget *target;
+	Relation	rel;
+	BulkInsertState bistate;
+	TupleTableSlot *slots[CDC_STAGING_BATCH];
+	int			nslots;
+	AttrNumber *attnums;		/* of target columns and service columns */
+	ItemPointerData *tids;
+	int64		ntids;
+	int64		maxtids;
+};
+
+/* The target's column that stands for a service column, or NULL. */
+static const CdcColumn *
+shared_column(const CdcTarget *target, CdcStagingColumn column)
+{
+	if (!service_columns[column].shared)
+		return NULL;
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+
+		if (c->source == service_columns[column].same_as &&
+			strcmp(c->name, service_columns[column].name) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+const char *
+cdc_staging_column(const CdcTarget *target, CdcStagingColumn column)
+{
+	char	   *name = pstrdup(service_columns[column].name);
+	bool		taken;
+
+	if (shared_column(target, column))
+		return name;
+	do
+	{
+		taken = false;
+		for (int i = 0; i < target->ncolumns; i++)
+			taken |= strcmp(target->columns[i].name, name) == 0;
+		if (taken)
+			name = psprintf("%s_", name);
+	} while (taken);
+	return name;
+}
+
+static char *
+collation_name(Oid collation)
+{
+	HeapTuple	tup = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	Form_pg_collation form;
+	char	   *name;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for collation %u", collation);
+	form = (Form_pg_collation) GETSTRUCT(tup);
+	name = quote_qualified_identifier(get_namespace_name(form->collnamespace),
+									  NameStr(form->collname));
+	ReleaseSysCache(tup);
+	return name;
+}
+
+/* The column definitions of the staging table, each after prefix. */
+static char *
+column_definitions(const CdcTarget *target, const char *prefix)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+
+		appendStringInfo(&buf, "%s%s%s %s", i ? ", " : "", prefix, quote_identifier(c->name),
+						 format_type_extended(c->typid, c->typmod,
+											  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
+		if (OidIsValid(c->collation))
+			appendStringInfo(&buf, " COLLATE %s", collation_name(c->collation));
+	}
+	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
+		if (!shared_column(target, i))
+			appendStringInfo(&buf, ", %s%s %s", prefix,
+							 quote_identifier(cdc_staging_column(target, i)),
+							 service_columns[i].type);
+	return buf.data;
+}
+
+Oid
+cdc_staging_create(const char *name, Oid nspid, const CdcTarget *target)
+{
+	char	   *relname = psprintf("%s_stg", name);
+	char	   *qualified = quote_qualified_identifier(get_namespace_name(nspid), relname);
+	CdcSpi		spi;
+	Oid			relid;
+
+	if (OidIsValid(get_relname_relid(relname, nspid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation %s already exists", qualified),
+				 errdetail("The pipeline \"%s\" needs this name for its staging table.", name),
+				 errhint("Rename that relation, give the pipeline another name, or set the option \"helper_schema\".")));
+	cdc_spi_begin(&spi, NULL);
+	cdc_spi_run(psprintf("CREATE UNLOGGED TABLE %s (%s)",
+						 qualified, column_definitions(target, "")),
+				0, NULL, NULL, NULL, 0);
+	cdc_spi_run(psprintf("COMMENT ON TABLE %s IS %s", qualified,
+						 quote_literal_cstr(psprintf("cdcsync pipeline \"%s\": the latest change of each key in the last window", name))),
+				0, NULL, NULL, NULL, 0);
+	cdc_spi_end(&spi);
+	relid = get_relname_relid(relname, nspid);
+	return relid;
+}
+
+void
+cdc_staging_lock(Oid staging)
+{
+	LockRelationOid(staging, ShareUpdateExclusiveLock);
+	if (!OidIsValid(get_rel_namespace(staging)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the pipeline's staging table was dropped by another session")));
+}
+
+/* Does the staging table have just the columns that the target wants? */
+static bool
+staging_fits(Relation rel, const CdcTarget *target)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			live = 0;
+	int			wanted = target->ncolumns;
+
+	for (int i = 0; i < desc->natts; i++)
+		live += !TupleDescAttr(desc, i)->attisdropped;
+	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
+	{
+		if (shared_column(target, i))
+			continue;
+		wanted++;
+		if (get_attnum(RelationGetRelid(rel), cdc_staging_column(target, i)) == InvalidAttrNumber)
+			return false;
+	}
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), c->name);
+		Form_pg_attribute att;
+
+		if (attnum == InvalidAttrNumber)
+			return false;
+		att = TupleDescAttr(desc, attnum - 1);
+		if (att->atttypid != c->typid || att->atttypmod != c->typmod ||
+			att->attcollation != c->collation)
+			return false;
+	}
+	return live == wanted;
+}
+
+void
+cdc_staging_adapt(Oid staging, const CdcTarget *target)
+{
+	Relation	rel = table_open(staging, NoLock);
+	char	   *name = cdc_qualified_name(staging);
+	bool		fits = staging_fits(rel, target);
+	StringInfoData sql;
+
+	if (!fits)
+	{
+		TupleDesc	desc = RelationGetDescr(rel);
+
+		initStringInfo(&sql);
+		for (int i = 0; i < desc->natts; i++)
+			if (!TupleDescAttr(desc, i)->attisdropped)
+				appendStringInfo(&sql, "%s DROP COLUMN %s", sql.len ? "," : "",
+								 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
+		table_close(rel, NoLock);
+		cdc_spi_run(psprintf("TRUNCATE %s", name), 0, NULL, NULL, NULL, 0);
+		if (sql.len)
+			cdc_spi_run(psprintf("ALTER TABLE %s%s", name, sql.data), 0, NULL, NULL, NULL, 0);
+		cdc_spi_run(psprintf("ALTER TABLE %s %s", name,
+							 column_definitions(target, "ADD COLUMN ")),
+					0, NULL, NULL, NULL, 0);
+		return;
+	}
+	table_close(rel, NoLock);
+}
+
+void
+cdc_staging_clear(Oid staging)
+{
+	Relation	rel = table_open(staging, NoLock);
+	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+	char	   *name = cdc_qualified_name(staging);
+
+	table_close(rel, NoLock);
+	if (pages == 0)
+		return;
+	if (pages > TRUNCATE_PAGES &&
+		ConditionalLockRelationOid(staging, AccessExclusiveLock))
+		cdc_spi_run(psprintf("TRUNCATE %s", name), 0, NULL, NULL, NULL, 0);
+	else
+		cdc_spi_run(psprintf("DELETE FROM %s", name), 0, NULL, NULL, NULL, 0);
+}
+
+CdcStagingWriter *
+cdc_staging_begin(Oid staging, const CdcTarget *target)
+{
+	CdcStagingWriter *w = palloc0(sizeof(CdcStagingWriter));
+	int			n = target->ncolumns + CDC_STAGING_NCOLUMNS;
+
+	w->target = target;
+	w->rel = table_open(staging, RowExclusiveLock);
+	w->bistate = GetBulkInsertState();
+	w->attnums = palloc(sizeof(AttrNumber) * n);
+	for (int i = 0; i < target->ncolumns; i++)
+		w->attnums[i] = get_attnum(staging, target->columns[i].name);
+	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
+		w->attnums[target->ncolumns + i] = shared_column(target, i) ? InvalidAttrNumber :
+			get_attnum(staging, cdc_staging_column(target, i));
+	w->maxtids = CDC_STAGING_BATCH;
+	w->tids = palloc(sizeof(ItemPointerData) * w->maxtids);
+	return w;
+}
+
+void
+cdc_staging_flush(CdcStagingWriter *w)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (w->nslots == 0)
+		return;
+	table_multi_insert(w->rel, w->slots, w->nslots, GetCurrentCommandId(true),
+					   TABLE_INSERT_SKIP_FSM, w->bistate);
+	if (w->ntids + w->nslots > w->maxtids)
+	{
+		w->maxtids = w->maxtids * 2;
+		w->tids = repalloc_huge(w->tids, sizeof(ItemPointerData) * w->maxtids);
+	}
+	for (int i = 0; i < w->nslots; i++)
+	{
+		w->tids[w->ntids++] = w->slots[i]->tts_tid;
+		ExecClearTuple(w->slots[i]);
+	}
+	w->nslots = 0;
+}
+
+void
+cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
+				const bool *nulls)
+{
+	TupleTableSlot *slot = writer->slots[writer->nslots];
+	int			n = writer->target->ncolumns + CDC_STAGING_NCOLUMNS;
+
+	if (slot == NULL)
+	{
+		/* the caller resets its context between batches */
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(writer));
+
+		slot = writer->slots[writer->nslots] = table_slot_create(writer->rel, NULL);
+		MemoryContextSwitchTo(old);
+	}
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
+	for (int i = 0; i < n; i++)
+	{
+		AttrNumber	attnum = writer->attnums[i];
+
+		if (attnum == InvalidAttrNumber)
+			continue;
+		slot->tts_values[attnum - 1] = values[i];
+		slot->tts_isnull[attnum - 1] = nulls[i];
+	}
+	ExecStoreVirtualTuple(slot);
+	if (++writer->nslots == CDC_STAGING_BATCH)
+		cdc_staging_flush(writer);
+}
+
+ItemPointerData *
+cdc_staging_end(CdcStagingWriter *writer)
+{
+	cdc_staging_flush(writer);
+	for (int i = 0; i < CDC_STAGING_BATCH && writer->slots[i]; i++)
+		ExecDropSingleTupleTableSlot(writer->slots[i]);
+	FreeBulkInsertState(writer->bistate);
+	table_finish_bulk_insert(writer->rel, TABLE_INSERT_SKIP_FSM);
+	table_close(writer->rel, NoLock);
+	CommandCounterIncrement();
+	return writer->tids;
+}

@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ *
+ * staging.h
+ *	  Staging: the latest change of each key in a window, as rows.
+ *
+ * The table has the columns of the target that we feed, under their names and
+ * types, and after them what the merge needs and what people look at:
+ *
+ *	op, ts_ms, record_rank, refresh_time, kafka_partition, kafka_offset
+ *		as in the pattern; a column of the target that is fed by the same
+ *		pseudo-field stands for it, otherwise a name that is taken gets a "_"
+ *	cdc_action "char"
+ *		'd' delete the key's row, 'u' update or insert it, 'r' delete and
+ *		insert it (a delete preceded in the window)
+ *	cdc_unset smallint[]
+ *		columns (numbers in the target) that the change left out: n is
+ *		missing, -n is unavailable (it must come from the row that is there);
+ *		NULL: none
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_STAGING_H
+#define CDC_STAGING_H
+
+#include "storage/itemptr.h"
+
+#include "target.h"
+
+/* Service columns, in the order of the table. */
+typedef enum CdcStagingColumn
+{
+	CDC_STAGING_OP,
+	CDC_STAGING_TS_MS,
+	CDC_STAGING_RECORD_RANK,
+	CDC_STAGING_REFRESH_TIME,
+	CDC_STAGING_PARTITION,
+	CDC_STAGING_OFFSET,
+	CDC_STAGING_ACTION,
+	CDC_STAGING_UNSET,
+	CDC_STAGING_NCOLUMNS
+} CdcStagingColumn;
+
+/* Name of a service column in the staging table of this target. */
+extern const char *cdc_staging_column(const CdcTarget *target,
+									  CdcStagingColumn column);
+
+/*
+ * Lock the staging table so that one session syncs the pipeline at a time and
+ * readers are not in the way (SHARE UPDATE EXCLUSIVE, to the end of the
+ * transaction).
+ */
+extern void cdc_staging_lock(Oid staging);
+
+/*
+ * Give the staging table the columns that the target has now, if the target
+ * was altered.  As the current user.
+ */
+extern void cdc_staging_adapt(Oid staging, const CdcTarget *target);
+
+/* Empty it: by TRUNCATE where nobody looks, else by DELETE. */
+extern void cdc_staging_clear(Oid staging);
+
+/*
+ * Writing.  values and nulls have an entry for each column of the target, then
+ * one for each service column (ncolumns + CDC_STAGING_..).  The Datums of a row
+ * must stay valid until flush, which is called at least every
+ * CDC_STAGING_BATCH rows.
+ */
+#define CDC_STAGING_BATCH	1000
+
+typedef struct CdcStagingWriter CdcStagingWriter;
+
+extern CdcStagingWriter *cdc_staging_begin(Oid staging, const CdcTarget *target);
+extern void cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
+							const bool *nulls);
+extern void cdc_staging_flush(CdcStagingWriter *writer);
+
+/* Returns the TIDs of the rows in the order of the puts: they rise. */
+extern ItemPointerData *cdc_staging_end(CdcStagingWriter *writer);
+
+#endif							/* CDC_STAGING_H */
