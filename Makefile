@@ -36,7 +36,7 @@ TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 endif
 
-EXTRA_CLEAN = test/mock_broker
+EXTRA_CLEAN = build
 
 PG_CONFIG ?= pg_config
 
@@ -60,11 +60,11 @@ CDC_HEADERS = $(wildcard src/*.h)
 $(OBJS) $(OBJS:.o=.bc): $(CDC_HEADERS)
 
 # The broker that tests and the demo talk to: a program by itself.
-test/mock_broker: test/mock_broker.c
-	$(CC) -std=gnu11 -g -O2 -Wall -Wextra $(if $(WERROR),-Werror) -o $@ $< -lrdkafka -lpthread
+build/mock_broker: test/mock_broker.c test/Makefile.mock
+	$(MAKE) -f test/Makefile.mock $@
 
-ifneq ($(wildcard test/mock_broker.c),)
-installcheck: test/mock_broker
+ifdef TAP_TESTS
+installcheck: build/mock_broker
 endif
 
 endif

@@ -83,6 +83,7 @@ CREATE TABLE cdcsync.watermark (
 	source_ts_ms bigint,			-- and the source's clock there
 	events bigint NOT NULL DEFAULT 0,
 	resent bigint NOT NULL DEFAULT 0,	-- re-sent by Kafka Connect, skipped
+	skipped_delete boolean NOT NULL DEFAULT false,	-- the last one was a delete: skip its tombstone
 	synced_at timestamptz,
 	PRIMARY KEY (pipeline, kafka_partition)
 ) WITH (fillfactor = 50);

@@ -138,4 +138,22 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 }
 #endif
 
+/*
+ * 18 gave BuildTupleHashTableExt() the short name and the input slot's
+ * operations, and put the caller's data behind the entry.
+ * TupleHashEntryPointer_compat is the place of one pointer there; it may move
+ * at the next insertion.
+ */
+#if PG_VERSION_NUM >= 180000
+#define BuildTupleHashTable_compat BuildTupleHashTable
+#define TupleHashEntryPointer_compat(table, entry) \
+	((void **) TupleHashEntryGetAdditional(table, entry))
+#else
+#define BuildTupleHashTable_compat(parent, desc, ops, ncols, cols, eq, hash, \
+								   colls, nbuckets, extra, meta, table, temp, iv) \
+	BuildTupleHashTableExt(parent, desc, ncols, cols, eq, hash, colls, \
+						   nbuckets, extra, meta, table, temp, iv)
+#define TupleHashEntryPointer_compat(table, entry) (&(entry)->additional)
+#endif
+
 #endif							/* CDC_COMPAT_H */

@@ -319,6 +319,117 @@ array_clear(CdcLandingAppend *append, ArrayBuffer *array, bool release)
 }
 
 /* ----------
+ * The positions
+ * ----------
+ */
+
+static int
+slot_compare(const ListCell *a, const ListCell *b)
+{
+	int64		x = ((Slot *) lfirst(a))->partition;
+	int64		y = ((Slot *) lfirst(b))->partition;
+
+	return x < y ? -1 : x > y;
+}
+
+static Datum
+int64_array(const Datum *values, int n)
+{
+	return PointerGetDatum(construct_array((Datum *) values, n, INT8OID, 8,
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
+ * Run sql over the positions: of touched partitions that have a row (stored),
+ * or of those that have none yet.  A row that it leaves out was moved by
+ * another session since it was locked.
+ */
+static void
+write_positions(CdcLandingAppend *append, bool stored, const char *sql)
+{
+	static const Oid types[] = {INT4OID, INT8ARRAYOID, INT8ARRAYOID,
+	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
+	int			n = list_length(append->slots);
+	Datum	   *columns[5];
+	Datum		values[6];
+	int			count = 0;
+	ListCell   *lc;
+
+	for (int i = 0; i < 5; i++)
+		columns[i] = palloc(Max(n, 1) * sizeof(Datum));
+	foreach(lc, append->slots)
+	{
+		Slot	   *slot = lfirst(lc);
+
+		if (!slot->started || slot->stored != stored || (stored && !slot->touched))
+			continue;
+		columns[0][count] = Int64GetDatum(slot->partition);
+		columns[1][count] = Int64GetDatum((int64) slot->epoch);
+		columns[2][count] = Int64GetDatum(slot->expected);
+		columns[3][count] = Int64GetDatum(slot->next_offset);
+		columns[4][count] = Int64GetDatum(slot->high_offset);
+		count++;
+	}
+	if (count == 0)
+		return;
+
+	values[0] = Int32GetDatum(append->landing.id);
+	for (int i = 0; i < 5; i++)
+		values[i + 1] = int64_array(columns[i], count);
+	if (cdc_spi_run(sql, lengthof(types), types, values, NULL, 0) != count)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not move the positions of landing %s: another session moved them",
+						cdc_qualified_name(append->landing.view)),
+				 errhint("Retry the transaction.")));
+}
+
+/*
+ * Make the rows of partitions that have none, before their first chunk: two
+ * sessions that begin a partition at the same time collide here.
+ */
+static void
+store_positions(CdcLandingAppend *append)
+{
+	CdcSpi		spi;
+	ListCell   *lc;
+
+	cdc_spi_begin_catalog(&spi);
+	write_positions(append, false,
+					"INSERT INTO cdcsync.position (landing_id, kafka_partition, epoch, next_offset)"
+					" SELECT $1, n.kafka_partition, n.epoch, n.expected"
+					" FROM unnest($2, $3, $4, $5, $6)"
+					" AS n (kafka_partition, epoch, expected, next_offset, high_offset)"
+					" ON CONFLICT DO NOTHING");
+	cdc_spi_end(&spi);
+	foreach(lc, append->slots)
+	{
+		Slot	   *slot = lfirst(lc);
+
+		slot->stored |= slot->started;
+	}
+}
+
+static void
+move_positions(CdcLandingAppend *append)
+{
+	CdcSpi		spi;
+
+	store_positions(append);
+	cdc_spi_begin_catalog(&spi);
+	write_positions(append, true,
+					"UPDATE cdcsync.position AS p"
+					" SET next_offset = n.next_offset, refreshed_at = pg_catalog.clock_timestamp(),"
+					" high_offset = CASE WHEN n.high_offset >= 0 THEN GREATEST(n.high_offset, n.next_offset)"
+					" ELSE GREATEST(p.high_offset, n.next_offset) END"
+					" FROM unnest($2, $3, $4, $5, $6)"
+					" AS n (kafka_partition, epoch, expected, next_offset, high_offset)"
+					" WHERE p.landing_id = $1 AND p.kafka_partition = n.kafka_partition"
+					" AND p.epoch = n.epoch AND p.next_offset = n.expected");
+	cdc_spi_end(&spi);
+}
+
+/* ----------
  * A chunk
  * ----------
  */
@@ -408,6 +519,8 @@ flush(CdcLandingAppend *append, Slot *slot, bool release)
 	}
 
 	CHECK_FOR_INTERRUPTS();
+	if (!slot->stored)
+		store_positions(append);
 	old = MemoryContextSwitchTo(append->scratch);
 	memset(nulls, ' ', 12);
 	nulls[12] = '\0';
@@ -796,98 +909,14 @@ cdc_landing_seen(CdcLandingAppend *append, int64 partition, int64 high_offset)
 	slot->touched = slot->started;
 }
 
-/* ----------
- * The positions
- * ----------
- */
-
-static int
-slot_compare(const ListCell *a, const ListCell *b)
-{
-	int64		x = ((Slot *) lfirst(a))->partition;
-	int64		y = ((Slot *) lfirst(b))->partition;
-
-	return x < y ? -1 : x > y;
-}
-
-static Datum
-int64_array(const Datum *values, int n)
-{
-	return PointerGetDatum(construct_array((Datum *) values, n, INT8OID, 8,
-										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-}
-
-/*
- * Write the positions of the touched partitions that have a row (stored) or
- * have none yet.  Every row must be as it was when it was locked.
- */
-static void
-write_positions(CdcLandingAppend *append, bool stored, const char *sql)
-{
-	static const Oid types[] = {INT4OID, INT8ARRAYOID, INT8ARRAYOID,
-	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
-	int			n = list_length(append->slots);
-	Datum	   *columns[5];
-	Datum		values[6];
-	int			count = 0;
-	ListCell   *lc;
-
-	for (int i = 0; i < 5; i++)
-		columns[i] = palloc(Max(n, 1) * sizeof(Datum));
-	foreach(lc, append->slots)
-	{
-		Slot	   *slot = lfirst(lc);
-
-		if (!slot->touched || slot->stored != stored)
-			continue;
-		columns[0][count] = Int64GetDatum(slot->partition);
-		columns[1][count] = Int64GetDatum((int64) slot->epoch);
-		columns[2][count] = Int64GetDatum(slot->expected);
-		columns[3][count] = Int64GetDatum(slot->next_offset);
-		columns[4][count] = Int64GetDatum(slot->high_offset);
-		count++;
-	}
-	if (count == 0)
-		return;
-
-	values[0] = Int32GetDatum(append->landing.id);
-	for (int i = 0; i < 5; i++)
-		values[i + 1] = int64_array(columns[i], count);
-	if (cdc_spi_run(sql, lengthof(types), types, values, NULL, 0) != count)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not move the positions of landing %s: another session moved them",
-						cdc_qualified_name(append->landing.view)),
-				 errhint("Retry the transaction.")));
-}
-
 void
 cdc_landing_append_end(CdcLandingAppend *append)
 {
 	ListCell   *lc;
-	CdcSpi		spi;
 
 	list_sort(append->slots, slot_compare);
 	foreach(lc, append->slots)
 		flush(append, (Slot *) lfirst(lc), true);
-
-	cdc_spi_begin_catalog(&spi);
-	write_positions(append, true,
-					"UPDATE cdcsync.position AS p"
-					" SET next_offset = n.next_offset, refreshed_at = pg_catalog.clock_timestamp(),"
-					" high_offset = CASE WHEN n.high_offset >= 0 THEN GREATEST(n.high_offset, n.next_offset)"
-					" ELSE GREATEST(p.high_offset, n.next_offset) END"
-					" FROM unnest($2, $3, $4, $5, $6)"
-					" AS n (kafka_partition, epoch, expected, next_offset, high_offset)"
-					" WHERE p.landing_id = $1 AND p.kafka_partition = n.kafka_partition"
-					" AND p.epoch = n.epoch AND p.next_offset = n.expected");
-	write_positions(append, false,
-					"INSERT INTO cdcsync.position (landing_id, kafka_partition, epoch, next_offset, high_offset, refreshed_at)"
-					" SELECT $1, n.kafka_partition, n.epoch, n.next_offset, GREATEST(n.high_offset, n.next_offset),"
-					" pg_catalog.clock_timestamp()"
-					" FROM unnest($2, $3, $4, $5, $6)"
-					" AS n (kafka_partition, epoch, expected, next_offset, high_offset)"
-					" ON CONFLICT DO NOTHING");
-	cdc_spi_end(&spi);
+	move_positions(append);
 	MemoryContextDelete(append->cxt);
 }

@@ -149,19 +149,22 @@ static void
 find_starts(Refresh *refresh, const CdcLandingPosition *positions,
 			int npositions)
 {
+	/* They are in the order of partitions. */
+	if (npositions > 0 &&
+		positions[npositions - 1].partition >= refresh->npartitions)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("topic \"%s\" no longer has partition " INT64_FORMAT,
+						refresh->topic, positions[npositions - 1].partition),
+				 errdetail("The topic has %d partitions.", refresh->npartitions),
+				 errhint("The topic was created again. "
+						 "Drop the pipeline and create it again to load the source anew.")));
+
 	for (int i = 0; i < npositions; i++)
 	{
 		int64		offset = positions[i].next_offset;
 		Partition  *part;
 
-		if (positions[i].partition >= refresh->npartitions)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("topic \"%s\" no longer has partition " INT64_FORMAT,
-							refresh->topic, positions[i].partition),
-					 errdetail("The topic has %d partitions.", refresh->npartitions),
-					 errhint("The topic was created again. "
-							 "Drop the pipeline and create it again to load the source anew.")));
 		part = &refresh->partitions[positions[i].partition];
 		if (offset < part->low || offset > part->high)
 			report_gap(refresh, part->partition, offset, part->low, part->high);

@@ -91,6 +91,8 @@ start(void)
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char		errstr[256];
 
+	set(conf, "log_level", "3");	/* no warning that it has no servers */
+
 	/* the brokers read requests with the limits of this handle */
 	set(conf, "receive.message.max.bytes", "300000000");
 	set(conf, "message.max.bytes", "200000000");
@@ -110,6 +112,7 @@ start(void)
 	set(conf, "queue.buffering.max.messages", "1000000");
 	set(conf, "enable.idempotence", "true");
 	set(conf, "linger.ms", "5");
+	set(conf, "log_level", "0");	/* "sync" tells what went wrong */
 	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
 	producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
 	if (producer == NULL)

@@ -11,7 +11,7 @@ set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 . test/tools/common.sh
 
-ALL_SUITES="regress isolation tap unit fuzz model readme e2e"
+ALL_SUITES="regress isolation tap unit differential fuzz model readme e2e"
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 
 # in_copy COMMAND..: in the copy of the sources
@@ -47,6 +47,9 @@ suite_tap()
 }
 
 suite_unit() { in_copy make -s -C test/unit check; }
+
+# The JSON scanner against the server's own.
+suite_differential() { in_copy make -s -C test/unit differential PYTHON=/usr/bin/python3; }
 
 suite_fuzz() { in_copy make -s -C test/unit fuzz-smoke SECONDS="$FUZZ_SECONDS"; }
 

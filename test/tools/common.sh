@@ -11,6 +11,9 @@
 # and two of them at a time don't disturb each other.
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# Our own makes are not part of the one that called us.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+
 CLEAN_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 note() { printf '# %s\n' "$*"; }
@@ -41,15 +44,16 @@ find_pg_config()
 # the process id of the caller is the command's.
 exec_as_user()
 {
-	local -a environment=(
-		HOME="$WORK/home" LANG=C.UTF-8 TMPDIR="$WORK/tmp" WORK="$WORK"
-		"${RUN_ENV[@]}")
+	local -a identity=()
+	local path=$PATH
 
 	if [ "$(id -u)" -eq 0 ]; then
-		exec setpriv --reuid="$RUN_USER" --regid="$(id -g "$RUN_USER")" \
-			--init-groups env -i PATH="$CLEAN_PATH" "${environment[@]}" "$@"
+		identity=(setpriv --reuid="$RUN_USER" --regid="$(id -g "$RUN_USER")" --init-groups)
+		# root's own may name directories that others cannot read
+		path=$CLEAN_PATH
 	fi
-	exec env "${environment[@]}" "$@"
+	exec "${identity[@]}" env -i PATH="$path" HOME="$WORK/home" LANG=C.UTF-8 \
+		TMPDIR="$WORK/tmp" WORK="$WORK" "${RUN_ENV[@]}" "$@"
 }
 
 as_user() { (exec_as_user "$@"); }
@@ -66,7 +70,9 @@ work_begin()
 		RUN_USER=$(id -un)
 	fi
 	mkdir "$WORK/home" "$WORK/tmp" "$WORK/sock" "$WORK/log"
+	# others may look, but whoever reaches the socket is the superuser there
 	chmod 755 "$WORK"
+	chmod 700 "$WORK/sock"
 	chown "$RUN_USER" "$WORK" "$WORK"/*
 	trap work_end EXIT
 	trap 'exit 129' HUP
@@ -77,16 +83,17 @@ work_begin()
 PIDS=()
 GROUPS_STARTED=()
 
-# background COMMAND..: as_user, in the background, stopped by work_end; the
-# process id is in $!.  Redirect at the call.
+# background COMMAND..: as_user, in the background and in a session of its own,
+# stopped by work_end; the process id is in $!.  Redirect at the call.
 background()
 {
-	exec_as_user "$@" &
+	# without "<&0" the shell would give it /dev/null
+	exec_as_user setsid "$@" <&0 &
 	PIDS+=($!)
 }
 
-# Stop what was started: process groups, the server, and then the single
-# processes, the last first, all by their own ids; and remove the directory.
+# Stop what was started, all of it by its own ids: process groups, servers, and
+# then the single processes, the last first; and remove the directory.
 work_end()
 {
 	local status=$? i pid
@@ -99,8 +106,10 @@ work_end()
 		done
 		kill -9 -- "-$pid" 2>/dev/null
 	done
-	[ -n "${SERVER_DATA:-}" ] && [ -f "$SERVER_DATA/postmaster.pid" ] &&
-		as_user "$PG_BIN/pg_ctl" -D "$SERVER_DATA" -m immediate -w stop >/dev/null 2>&1
+	# our server, and those that a test was not given the time to stop
+	for pid in $(find "$WORK" -name postmaster.pid -exec head -q -n 1 {} + 2>/dev/null); do
+		kill -QUIT "$pid" 2>/dev/null && PIDS+=("$pid")
+	done
 	for ((i = ${#PIDS[@]} - 1; i >= 0; i--)); do
 		kill "${PIDS[i]}" 2>/dev/null
 	done
@@ -124,7 +133,7 @@ copy_sources()
 {
 	mkdir "$WORK/src"
 	tar -C "$REPO" -cf - --exclude=./.git --exclude='*.o' --exclude='*.bc' \
-		--exclude='*.so' --exclude=./test/mock_broker --exclude=./results \
+		--exclude='*.so' --exclude=./results \
 		--exclude=./tmp_check --exclude=./tmp_check_iso --exclude=./output_iso \
 		--exclude=./build . |
 		tar -C "$WORK/src" -xf - --no-same-owner || return 1
@@ -150,7 +159,6 @@ copy_postgres()
 		mkdir -p "$WORK/pg$(dirname "$dir")"
 		ln -s "$dir" "$WORK/pg$dir"
 	done
-	# bindir can be a link to pkglibdir's neighbour; -a keeps that
 	chown -R "$RUN_USER" "$WORK/pg"
 	PG_BIN=$WORK/pg$("$pg_config" --bindir)
 	PG_CONFIG=$PG_BIN/pg_config
@@ -158,7 +166,8 @@ copy_postgres()
 		"$WORK"/*) ;;
 		*) echo "this PostgreSQL cannot be moved: $pg_config" >&2; return 1 ;;
 	esac
-	RUN_ENV+=(PG_CONFIG="$PG_CONFIG")
+	# its psql and the like, for tests that just call them
+	RUN_ENV+=(PG_CONFIG="$PG_CONFIG" PATH="$PG_BIN:$([ "$(id -u)" -eq 0 ] && echo "$CLEAN_PATH" || echo "$PATH")")
 }
 
 # build_extension [MAKE ARGUMENT..]: in $WORK/src, into $WORK/pg
@@ -184,4 +193,24 @@ start_server()
 	as_user "$PG_BIN/pg_ctl" -D "$SERVER_DATA" -l "$WORK/log/server.log" -w start \
 		>/dev/null || { tail -n 20 "$WORK/log/server.log"; return 1; }
 	RUN_ENV+=(PGHOST="$WORK/sock" PGPORT=5432 PGUSER=postgres PGDATABASE=postgres)
+}
+
+# The broker for tests and the demo: a program that reads commands.  Its input is
+# a named pipe that it holds open itself, so it stays when its callers come and
+# go.  Sets BROKER to its address; commands go to $WORK/broker.in, the answers
+# to $WORK/broker.out.
+start_broker()
+{
+	local i
+	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" build/mock_broker || return 1
+	as_user mkfifo "$WORK/broker.in" || return 1
+	as_user touch "$WORK/broker.out"
+	background "$WORK/src/build/mock_broker" <>"$WORK/broker.in" >>"$WORK/broker.out" \
+		2>>"$WORK/log/broker.log"
+	for ((i = 0; i < 100; i++)); do
+		read -r BROKER <"$WORK/broker.out" && return 0
+		sleep 0.1
+	done
+	cat "$WORK/log/broker.log"
+	return 1
 }

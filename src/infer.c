@@ -1,0 +1,861 @@
+/*-------------------------------------------------------------------------
+ *
+ * infer.c
+ *	  Columns and key of a target, taken from the events.
+ *
+ * A sample of the topic (or landing) is decoded.  Where the events carry their
+ * schema, it tells the types; else the JSON values do, as far as they can: no
+ * integer says whether it is a date.  What was guessed so is said in a NOTICE.
+ *
+ * Reads and creates as the current user, in the caller's transaction; no lock
+ * but those of the statements.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "catalog.h"
+#include "infer.h"
+
+/* What is looked at, at most. */
+#define SAMPLE_RECORDS	1000
+#define SAMPLE_BYTES	(64 * 1024 * 1024)
+#define FETCH_RECORDS	10
+
+/* What kinds of values a field had. */
+#define SEEN_INTEGER	0x01
+#define SEEN_BIG		0x02	/* an integer beyond bigint */
+#define SEEN_FRACTION	0x04
+#define SEEN_STRING		0x08
+#define SEEN_BOOL		0x10
+#define SEEN_NESTED		0x20
+
+typedef struct SampleField
+{
+	char	   *name;
+	int			len;
+	int			seen;
+} SampleField;
+
+typedef struct Sample
+{
+	MemoryContext context;		/* of the result */
+	CdcInferred *result;
+	CdcDecoder *decoder;
+	CdcSchema  *schema;			/* of the newest record that has one */
+	int64		schema_ts_ms;
+	CdcConnector connector;
+	List	   *fields;			/* SampleField * */
+	Size		bytes;
+} Sample;
+
+/*
+ * Types by the schema
+ */
+
+static bool
+token_is(const CdcToken *token, const char *text)
+{
+	return token->kind == CDC_JSON_STRING && token->len == strlen(text) &&
+		memcmp(token->text, text, token->len) == 0;
+}
+
+typedef struct WireType
+{
+	const char *name;
+	const char *type;
+} WireType;
+
+/*
+ * xml and ltree become text: servers can be without xml, and ltree is an
+ * extension.  A geometry's struct is kept whole.
+ */
+static const WireType logical_types[] = {
+	{"io.debezium.data.VariableScaleDecimal", "numeric"},
+	{"org.apache.kafka.connect.data.Date", "date"},
+	{"org.apache.kafka.connect.data.Time", "time(3)"},
+	{"org.apache.kafka.connect.data.Timestamp", "timestamp(3)"},
+	{"io.debezium.time.Date", "date"},
+	{"io.debezium.time.Time", "time(3)"},
+	{"io.debezium.time.MicroTime", "time"},
+	{"io.debezium.time.NanoTime", "time"},
+	{"io.debezium.time.Timestamp", "timestamp(3)"},
+	{"io.debezium.time.MicroTimestamp", "timestamp"},
+	{"io.debezium.time.NanoTimestamp", "timestamp"},
+	{"io.debezium.time.ZonedTimestamp", "timestamptz"},
+	{"io.debezium.time.ZonedTime", "timetz"},
+	{"io.debezium.time.IsoDate", "date"},
+	{"io.debezium.time.IsoTime", "time"},
+	{"io.debezium.time.IsoTimestamp", "timestamp"},
+	{"io.debezium.time.MicroDuration", "interval"},
+	{"io.debezium.time.NanoDuration", "interval"},
+	{"io.debezium.time.Interval", "interval"},
+	{"io.debezium.data.Json", "jsonb"},
+	{"io.debezium.data.Uuid", "uuid"},
+	{"io.debezium.data.Tsvector", "tsvector"},
+	{"io.debezium.data.geometry.Point", "point"},
+	{"io.debezium.data.FloatVector", "real[]"},
+	{"io.debezium.data.DoubleVector", "double precision[]"},
+	{NULL, NULL}
+};
+
+static const WireType plain_types[] = {
+	{"boolean", "boolean"},
+	{"int8", "smallint"},
+	{"int16", "smallint"},
+	{"int32", "integer"},
+	{"int64", "bigint"},
+	{"float", "real"},
+	{"float32", "real"},
+	{"double", "double precision"},
+	{"float64", "double precision"},
+	{"string", "text"},
+	{"bytes", "bytea"},
+	{NULL, NULL}
+};
+
+static const char *
+find_type(const WireType *types, const CdcToken *name)
+{
+	for (; types->name; types++)
+		if (token_is(name, types->name))
+			return types->type;
+	return NULL;
+}
+
+static char *
+decimal_type(const CdcSchemaField *field)
+{
+	if (field->has_scale && field->precision >= 1 && field->precision <= 1000 &&
+		field->scale >= 0 && field->scale <= field->precision)
+		return psprintf("numeric(%d,%d)", field->precision, field->scale);
+	return "numeric";
+}
+
+/*
+ * MySQL's BIT(n) is a bit(n).  PostgreSQL's bit(n) and varbit(n) look alike,
+ * and reading one as the other adds or drops zeros: unless the source's type is
+ * given, we keep the bytes.
+ */
+static char *
+bits_type(const CdcSchemaField *field, CdcConnector connector, bool *guessed)
+{
+	bool		limited = field->length > 0 && field->length <= 83886080;
+
+	if (limited && (connector == CDC_CONNECTOR_MYSQL ||
+					token_is(&field->source_type, "BIT")))
+		return psprintf("bit(%d)", field->length);
+	if (token_is(&field->source_type, "VARBIT"))
+		return limited ? psprintf("varbit(%d)", field->length) : "varbit";
+	if (!limited && connector == CDC_CONNECTOR_POSTGRESQL)
+		return "varbit";
+	*guessed = true;
+	return "bytea";
+}
+
+static const char *
+schema_type(const CdcSchemaField *field, CdcConnector connector, bool *guessed)
+{
+	const char *type;
+
+	if (token_is(&field->logical, "org.apache.kafka.connect.data.Decimal"))
+		return decimal_type(field);
+	if (token_is(&field->logical, "io.debezium.data.Bits"))
+		return bits_type(field, connector, guessed);
+	/* MySQL's TIME goes from -838 to 838 hours */
+	if (connector == CDC_CONNECTOR_MYSQL &&
+		token_is(&field->logical, "io.debezium.time.MicroTime"))
+		return "interval";
+	if ((type = find_type(logical_types, &field->logical)) != NULL ||
+		(type = find_type(plain_types, &field->type)) != NULL)
+		return type;
+	if (token_is(&field->type, "array") && field->item_type.kind == CDC_JSON_STRING)
+	{
+		CdcSchemaField item = {.type = field->item_type,.logical = field->item_logical,
+			.has_scale = field->item_has_scale,.scale = field->item_scale
+		};
+
+		type = schema_type(&item, connector, guessed);
+		if (strcmp(type, "jsonb") != 0 || token_is(&item.logical, "io.debezium.data.Json"))
+			return psprintf("%s[]", type);
+	}
+	return "jsonb";				/* struct, map, array of these */
+}
+
+static void
+fields_from_schema(Sample *sample)
+{
+	MemoryContext old = MemoryContextSwitchTo(sample->context);
+
+	sample->result->from_schema = true;
+	for (int i = 0; i < sample->schema->nfields; i++)
+	{
+		const CdcSchemaField *from = &sample->schema->fields[i];
+		CdcInferredField *field = palloc0(sizeof(*field));
+
+		field->name = pnstrdup(from->name.text, from->name.len);
+		field->type = pstrdup(schema_type(from, sample->connector, &field->guessed));
+		field->notnull = !from->optional;
+		sample->result->fields = lappend(sample->result->fields, field);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Types by the values
+ */
+
+static const char *
+guess_type(int seen)
+{
+	switch (seen)
+	{
+		case SEEN_INTEGER:
+			return "bigint";
+		case SEEN_BOOL:
+			return "boolean";
+		case SEEN_NESTED:
+			return "jsonb";
+		default:
+			break;
+	}
+	if (seen != 0 && (seen & ~(SEEN_INTEGER | SEEN_BIG | SEEN_FRACTION)) == 0)
+		return "numeric";
+	return "text";				/* strings, a mixture, or nothing but nulls */
+}
+
+static void
+fields_from_values(Sample *sample)
+{
+	MemoryContext old = MemoryContextSwitchTo(sample->context);
+	ListCell   *lc;
+
+	foreach(lc, sample->fields)
+	{
+		const SampleField *from = lfirst(lc);
+		CdcInferredField *field = palloc0(sizeof(*field));
+
+		field->name = from->name;
+		field->type = pstrdup(guess_type(from->seen));
+		field->guessed = true;
+		sample->result->fields = lappend(sample->result->fields, field);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static int
+kind_seen(const CdcToken *value)
+{
+	int64		n;
+
+	switch (value->kind)
+	{
+		case CDC_JSON_TRUE:
+		case CDC_JSON_FALSE:
+			return SEEN_BOOL;
+		case CDC_JSON_NUMBER:
+			if (!(value->flags & CDC_JSON_INTEGER))
+				return SEEN_FRACTION;
+			return cdc_json_int64(value, &n) ? SEEN_INTEGER : SEEN_BIG;
+		case CDC_JSON_STRING:
+			return SEEN_STRING;
+		case CDC_JSON_OBJECT:
+		case CDC_JSON_ARRAY:
+			return SEEN_NESTED;
+		default:
+			return 0;
+	}
+}
+
+/* A member's name, or NULL if no PostgreSQL text can hold it. */
+static char *
+member_name(const CdcToken *name, int *len)
+{
+	char	   *text = palloc(name->len + 1);
+
+	*len = cdc_json_unescape(name, text);
+	if (*len < 0)
+		return NULL;
+	text[*len] = '\0';
+	return text;
+}
+
+/* The field of that name, mostly the i-th; made if it is new. */
+static SampleField *
+sample_field(Sample *sample, int i, const char *name, int len)
+{
+	SampleField *field;
+	MemoryContext old;
+	ListCell   *lc;
+
+	if (i < list_length(sample->fields))
+	{
+		field = list_nth(sample->fields, i);
+		if (field->len == len && memcmp(field->name, name, len) == 0)
+			return field;
+	}
+	foreach(lc, sample->fields)
+	{
+		field = lfirst(lc);
+		if (field->len == len && memcmp(field->name, name, len) == 0)
+			return field;
+	}
+	old = MemoryContextSwitchTo(sample->context);
+	field = palloc0(sizeof(*field));
+	field->name = pnstrdup(name, len);
+	field->len = len;
+	sample->fields = lappend(sample->fields, field);
+	MemoryContextSwitchTo(old);
+	return field;
+}
+
+static void
+look_at_row(Sample *sample, const CdcToken *row)
+{
+	CdcScanner	scanner;
+	CdcToken	token;
+	CdcToken	value;
+
+	cdc_scanner_init(&scanner, row->text, row->len);
+	if (cdc_scan_peek(&scanner) != '{' || !cdc_scan_enter(&scanner))
+		return;
+	for (int i = 0; cdc_scan_member(&scanner, i == 0, &token) == 1; i++)
+	{
+		int			len;
+		char	   *name = member_name(&token, &len);
+
+		if (!cdc_scan_value(&scanner, &value))
+			return;
+		if (name)
+			sample_field(sample, i, name, len)->seen |= kind_seen(&value);
+	}
+}
+
+/*
+ * The sample
+ */
+
+/* Keep the schema of the record that is the newest at the source. */
+static void
+look_at_schema(Sample *sample, const CdcChange *change)
+{
+	int64		ts_ms = change->has_source_ts_ms ? change->source_ts_ms : 0;
+	CdcDecodeError error;
+	CdcSchema  *schema;
+
+	if (change->schema == NULL)
+		return;
+	if (sample->schema && ts_ms < sample->schema_ts_ms)
+		return;
+	sample->schema_ts_ms = ts_ms;
+	if (sample->schema && sample->schema->len == change->schema_len &&
+		memcmp(sample->schema->text, change->schema, change->schema_len) == 0)
+		return;
+	schema = cdc_schema_parse(change->schema, change->schema_len, &error);
+	if (schema == NULL)
+		return;
+	cdc_schema_free(sample->schema);
+	sample->schema = schema;
+}
+
+/* The object inside of {"schema":..,"payload":{..}}, or the object itself. */
+static bool
+key_object(const CdcToken *key, CdcToken *object)
+{
+	CdcScanner	scanner;
+	CdcToken	name;
+	CdcToken	value;
+	bool		wrapped = false;
+	int			nmembers = 0;
+
+	*object = *key;
+	if (key->kind != CDC_JSON_OBJECT)
+		return false;
+	cdc_scanner_init(&scanner, key->text, key->len);
+	(void) cdc_scan_peek(&scanner);
+	if (!cdc_scan_enter(&scanner))
+		return false;
+	while (cdc_scan_member(&scanner, nmembers == 0, &name) == 1)
+	{
+		if (!cdc_scan_value(&scanner, &value))
+			return false;
+		nmembers++;
+		if (token_is(&name, "payload"))
+			*object = value;
+		else if (token_is(&name, "schema") &&
+				 (value.kind == CDC_JSON_OBJECT || value.kind == CDC_JSON_NULL))
+			wrapped = true;
+	}
+	if (!wrapped || nmembers != 2)
+		*object = *key;
+	return object->kind == CDC_JSON_OBJECT;
+}
+
+/* The record's key fields, from the first key that is an object. */
+static void
+look_at_key(Sample *sample, const char *key, int len)
+{
+	CdcScanner	scanner;
+	CdcToken	document;
+	CdcToken	token;
+	bool		first = true;
+	MemoryContext old;
+
+	cdc_scanner_init(&scanner, key, len);
+	if (sample->result->key != NIL ||
+		!cdc_scan_document(&scanner, &document) ||
+		!key_object(&document, &token))
+		return;
+	cdc_scanner_init(&scanner, token.text, token.len);
+	(void) cdc_scan_peek(&scanner);
+	if (!cdc_scan_enter(&scanner))
+		return;
+	old = MemoryContextSwitchTo(sample->context);
+	while (cdc_scan_member(&scanner, first, &token) == 1)
+	{
+		int			name_len;
+		char	   *name = member_name(&token, &name_len);
+
+		if (!cdc_scan_value(&scanner, &token))
+			break;
+		if (name)
+			sample->result->key = lappend(sample->result->key, name);
+		first = false;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+look_at_record(Sample *sample, Datum key, bool key_isnull, Datum value)
+{
+	bytea	   *bytes = DatumGetByteaPP(value);
+	CdcChange	change;
+	CdcDecodeError error;
+
+	sample->bytes += VARSIZE_ANY_EXHDR(bytes);
+	if (!cdc_decode_value(sample->decoder, VARDATA_ANY(bytes),
+						  VARSIZE_ANY_EXHDR(bytes), &change, &error) ||
+		change.shape != CDC_SHAPE_CHANGE ||
+		(!change.has_after && !change.has_before))
+		return;
+	sample->result->nrecords++;
+	if (sample->connector == CDC_CONNECTOR_UNKNOWN)
+		sample->connector = cdc_connector_of(&change.connector);
+	look_at_schema(sample, &change);
+	look_at_row(sample, change.has_after ? &change.after_json : &change.before_json);
+	if (!key_isnull)
+	{
+		bytes = DatumGetByteaPP(key);
+		look_at_key(sample, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	}
+}
+
+static void
+take_sample(Sample *sample, Oid relation)
+{
+	CdcSpi		spi;
+	Portal		portal;
+	MemoryContext row_context;
+	char	   *sql;
+	uint64		nread = 0;
+
+	sql = psprintf("SELECT kafka_key, kafka_value FROM %s WHERE kafka_value IS NOT NULL LIMIT %d",
+				   cdc_qualified_name(relation), SAMPLE_RECORDS);
+	row_context = AllocSetContextCreate(CurrentMemoryContext,
+										"cdcsync sample record",
+										ALLOCSET_DEFAULT_SIZES);
+	cdc_spi_begin(&spi, NULL);
+	portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, false, 0);
+	do
+	{
+		SPI_cursor_fetch(portal, true, FETCH_RECORDS);
+		nread = SPI_processed;
+		for (uint64 i = 0; i < nread; i++)
+		{
+			bool		key_isnull;
+			bool		isnull;
+			Datum		key = cdc_spi_value(i, 1, &key_isnull);
+			Datum		value = cdc_spi_value(i, 2, &isnull);
+			MemoryContext old = MemoryContextSwitchTo(row_context);
+
+			look_at_record(sample, key, key_isnull, value);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(row_context);
+			CHECK_FOR_INTERRUPTS();
+		}
+		SPI_freetuptable(SPI_tuptable);
+	} while (nread > 0 && sample->bytes < SAMPLE_BYTES);
+	SPI_cursor_close(portal);
+	cdc_spi_end(&spi);
+	MemoryContextDelete(row_context);
+}
+
+static CdcInferredField *
+find_field(const CdcInferred *inferred, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, inferred->fields)
+	{
+		CdcInferredField *field = lfirst(lc);
+
+		if (strcmp(field->name, name) == 0)
+			return field;
+	}
+	foreach(lc, inferred->fields)
+	{
+		CdcInferredField *field = lfirst(lc);
+
+		if (pg_strcasecmp(field->name, name) == 0)
+			return field;
+	}
+	return NULL;
+}
+
+/* Key fields that the row does not have were put there by a transform. */
+static void
+drop_foreign_keys(CdcInferred *inferred)
+{
+	List	   *key = NIL;
+	ListCell   *lc;
+
+	foreach(lc, inferred->key)
+	{
+		if (find_field(inferred, lfirst(lc)) != NULL)
+			key = lappend(key, lfirst(lc));
+	}
+	inferred->key = key;
+}
+
+CdcInferred *
+cdc_infer(Oid relation)
+{
+	Sample		sample = {0};
+
+	/* the decoder and the schema are not in PostgreSQL's memory */
+	sample.context = CurrentMemoryContext;
+	sample.result = palloc0(sizeof(CdcInferred));
+	sample.decoder = cdc_decoder_create(NULL, 0, NULL, 0, NULL);
+	if (sample.decoder == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory")));
+	PG_TRY();
+	{
+		take_sample(&sample, relation);
+		if (sample.schema)
+			fields_from_schema(&sample);
+		else
+			fields_from_values(&sample);
+	}
+	PG_FINALLY();
+	{
+		cdc_decoder_free(sample.decoder);
+		cdc_schema_free(sample.schema);
+	}
+	PG_END_TRY();
+	drop_foreign_keys(sample.result);
+	return sample.result;
+}
+
+/*
+ * The target
+ */
+
+/* A column that the target will have. */
+typedef struct NewColumn
+{
+	char	   *name;
+	const char *type;
+	bool		notnull;
+	bool		guessed;
+	char	   *field;			/* source field, or pseudo-field */
+} NewColumn;
+
+static const char *
+pseudo_type(const char *field)
+{
+	static const WireType types[] = {
+		{"$refresh_time", "timestamp"},
+		{"$op", "text"},
+		{"$ts_ms", "bigint"},
+		{"$kafka_partition", "bigint"},
+		{"$kafka_offset", "bigint"},
+		{NULL, NULL}
+	};
+
+	for (const WireType *t = types; t->name; t++)
+		if (strcmp(t->name, field) == 0)
+			return t->type;
+	return strncmp(field, "$source.", 8) == 0 ? "text" : NULL;
+}
+
+/* A reading says something of the type, too. */
+static const char *
+type_with_reading(const char *type, const CdcReading *reading)
+{
+	bool		is_text = strcmp(type, "text") == 0;
+
+	if (reading->is_unsigned)
+		return "numeric(20,0)";
+	if (reading->has_scale)
+		return "numeric";
+	if (reading->timezone)
+		return "timestamptz";
+	if (reading->encoding && is_text)
+		return strcmp(reading->encoding, "json") == 0 ? "jsonb" :
+			strcmp(reading->encoding, "string") == 0 ? "text" : "bytea";
+	if (reading->unit && (strcmp(type, "bigint") == 0 || strcmp(type, "integer") == 0))
+		return strcmp(reading->unit, "d") == 0 ? "date" : "timestamp";
+	return type;
+}
+
+static char *
+field_names(const CdcInferred *inferred)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, inferred->fields)
+		appendStringInfo(&buf, "%s\"%s\"", buf.len ? ", " : "",
+						 ((CdcInferredField *) lfirst(lc))->name);
+	return buf.data;
+}
+
+static NewColumn *
+column_of_reading(const CdcInferred *inferred, const CdcReading *reading)
+{
+	NewColumn  *column = palloc0(sizeof(*column));
+	const CdcInferredField *field;
+
+	column->name = reading->column;
+	column->field = reading->field;
+	if (reading->field[0] == '$')
+	{
+		column->type = pseudo_type(reading->field);
+		if (column->type == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("unknown pseudo-field \"%s\" for column \"%s\"",
+							reading->field, reading->column),
+					 errhint("Pseudo-fields are $refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset and $source.<field>.")));
+		return column;
+	}
+	field = find_field(inferred, reading->field);
+	if (field == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("the events have no field \"%s\" for column \"%s\"",
+						reading->field, reading->column),
+				 errhint("Their fields are %s.", field_names(inferred))));
+	column->field = field->name;
+	column->type = type_with_reading(field->type, reading);
+	column->notnull = field->notnull;
+	column->guessed = field->guessed && column->type == field->type;
+	return column;
+}
+
+static List *
+new_columns(const CdcPipeline *pipeline, const CdcInferred *inferred)
+{
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, pipeline->readings)
+		columns = lappend(columns, column_of_reading(inferred, lfirst(lc)));
+	if (columns != NIL)
+		return columns;
+	foreach(lc, inferred->fields)
+	{
+		const CdcInferredField *field = lfirst(lc);
+		NewColumn  *column = palloc0(sizeof(*column));
+
+		column->name = column->field = field->name;
+		column->type = field->type;
+		column->notnull = field->notnull;
+		column->guessed = field->guessed;
+		columns = lappend(columns, column);
+	}
+	return columns;
+}
+
+static void
+check_names(List *columns)
+{
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		const NewColumn *column = lfirst(lc);
+
+		if (strlen(column->name) >= NAMEDATALEN)
+			ereport(ERROR,
+					(errcode(ERRCODE_NAME_TOO_LONG),
+					 errmsg("field name \"%s\" is too long for a column", column->name),
+					 errdetail("Column names have at most %d bytes.", NAMEDATALEN - 1),
+					 errhint("Map the fields to shorter names with \"columns\".")));
+		if (column->name[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_NAME),
+					 errmsg("a field without a name cannot become a column"),
+					 errhint("Map the fields that you want with \"columns\".")));
+	}
+}
+
+/* The column that is fed by a field; or that has a name. */
+static NewColumn *
+column_by(List *columns, const char *name, bool by_field)
+{
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		NewColumn  *column = lfirst(lc);
+
+		if (strcmp(by_field ? column->field : column->name, name) == 0)
+			return column;
+	}
+	return NULL;
+}
+
+static List *
+key_from_argument(List *columns, List *key_columns)
+{
+	ListCell   *lc;
+
+	foreach(lc, key_columns)
+	{
+		if (column_by(columns, lfirst(lc), false) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("key column \"%s\" is not among the columns of the target",
+							(char *) lfirst(lc)),
+					 errhint("Name target columns in \"key\", spelled as in the source unless \"columns\" maps them.")));
+	}
+	return list_copy(key_columns);
+}
+
+static List *
+key_from_events(const CdcInferred *inferred, List *columns)
+{
+	List	   *key = NIL;
+	ListCell   *lc;
+
+	if (inferred->key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the events have no usable key"),
+				 errdetail("Their Kafka key is null or no object."),
+				 errhint("Give the key columns with \"key\".")));
+	foreach(lc, inferred->key)
+	{
+		const CdcInferredField *field = find_field(inferred, lfirst(lc));
+		NewColumn  *column = column_by(columns, field->name, true);
+
+		if (column == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("key field \"%s\" is not mapped to a column", field->name),
+					 errhint("Add it to \"columns\", or give other key columns with \"key\".")));
+		key = lappend(key, column->name);
+	}
+	return key;
+}
+
+static Oid
+target_schema(const CdcPipeline *pipeline)
+{
+	if (pipeline->target_schema)
+		return get_namespace_oid(pipeline->target_schema, false);
+	return cdc_pipeline_schema(pipeline);
+}
+
+static char *
+create_statement(const char *qualified, List *columns, List *key)
+{
+	StringInfoData sql;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE TABLE %s (", qualified);
+	foreach(lc, columns)
+	{
+		const NewColumn *column = lfirst(lc);
+
+		appendStringInfo(&sql, "%s %s%s, ", quote_identifier(column->name),
+						 column->type, column->notnull ? " NOT NULL" : "");
+	}
+	appendStringInfoString(&sql, "PRIMARY KEY (");
+	foreach(lc, key)
+		appendStringInfo(&sql, "%s%s", foreach_current_index(lc) > 0 ? ", " : "",
+						 quote_identifier(lfirst(lc)));
+	appendStringInfoString(&sql, ")) WITH (fillfactor = 90)");
+	return sql.data;
+}
+
+/*
+ * Say what nobody but we decided.  A sample can mislead, above all about
+ * dates, which are integers without a schema.
+ */
+static void
+tell_guesses(const char *name, const CdcInferred *inferred, List *columns)
+{
+	StringInfoData list;
+	ListCell   *lc;
+
+	initStringInfo(&list);
+	foreach(lc, columns)
+	{
+		const NewColumn *column = lfirst(lc);
+
+		if (column->guessed)
+			appendStringInfo(&list, "%s%s %s", list.len ? ", " : "",
+							 quote_identifier(column->name), column->type);
+	}
+	if (list.len > 0)
+		ereport(NOTICE,
+				(errmsg("column types of table \"%s\" were guessed from %d events",
+						name, inferred->nrecords),
+				 errdetail("Guessed: %s.", list.data),
+				 errhint("Where a guess is wrong, create the table yourself and name it as the target.")));
+}
+
+Oid
+cdc_infer_make_target(const CdcPipeline *pipeline, const CdcInferred *inferred,
+					  List *key_columns, List **key)
+{
+	char	   *name = psprintf("%s_target", pipeline->name);
+	Oid			nspid = target_schema(pipeline);
+	char	   *nspname = get_namespace_name(nspid);
+	List	   *columns;
+	CdcSpi		spi;
+
+	if (inferred->fields == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("there are no events to take the columns of \"%s\" from", name)));
+	if (OidIsValid(get_relname_relid(name, nspid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s\" already exists in schema \"%s\"", name, nspname),
+				 errhint("Name it as the target of the pipeline, or rename it.")));
+	columns = new_columns(pipeline, inferred);
+	check_names(columns);
+	*key = key_columns != NIL ? key_from_argument(columns, key_columns) :
+		key_from_events(inferred, columns);
+
+	cdc_spi_begin(&spi, NULL);
+	(void) cdc_spi_run(create_statement(quote_qualified_identifier(nspname, name),
+										columns, *key),
+					   0, NULL, NULL, NULL, 0);
+	cdc_spi_end(&spi);
+	tell_guesses(name, inferred, columns);
+	return get_relname_relid(name, nspid);
+}
