@@ -1,9 +1,81 @@
+# cdcsync: build with PGXS.
+#
+#   make, make install, make installcheck   as with every extension
+#   make demo    a warehouse that follows a topic, from nothing (KEEP=1: leave it running)
+#   make test    every test there is, from nothing
+#   make bench   the measurements of bench/
+#
+# PG_CONFIG chooses the PostgreSQL, for all of them.
+
 MODULE_big = cdcsync
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+PGFILEDESC = "cdcsync - change data capture from Kafka into tables"
+
 EXTENSION = cdcsync
-DATA = cdcsync--1.0.sql
-PG_CPPFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
-SHLIB_LINK += -lrdkafka -lpthread
+DATA = $(sort $(wildcard cdcsync--*.sql))
+
+SHLIB_LINK = -lrdkafka -lpthread
+
+# The two warnings that are off come from the server's own headers and from
+# function signatures that are not ours to choose.
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers
+ifdef WERROR
+PG_CFLAGS += -Werror
+endif
+
+# Any order will do: each file stands alone, but one that is named 00_* is first.
+REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+REGRESS_OPTS = --encoding=UTF8 --no-locale
+
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test --encoding=UTF8 --no-locale
+
+ifneq ($(wildcard test/t/*.pl),)
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+endif
+
+EXTRA_CLEAN = build
+
 PG_CONFIG ?= pg_config
+
+# The commands below install a PostgreSQL where there is none: for them alone
+# this file must be readable without one.
+ifneq ($(filter-out demo test bench,$(or $(MAKECMDGOALS),all)),)
+
 PGXS := $(shell $(PG_CONFIG) --pgxs)
+
+# A server that was built with LLVM names a clang that need not be installed:
+# without it there is no bitcode, which only costs inlining into JIT code.
+CDC_CLANG := $(shell sed -n 's/^CLANG *= *//p' $(dir $(PGXS))../Makefile.global 2>/dev/null)
+ifeq ($(shell command -v $(or $(CDC_CLANG),clang) 2>/dev/null),)
+override with_llvm = no
+endif
+
 include $(PGXS)
+
+# PGXS knows of no headers unless the server was built with --enable-depend.
+CDC_HEADERS = $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc): $(CDC_HEADERS)
+
+# The broker that tests and the demo talk to: a program by itself.
+build/mock_broker: test/mock_broker.c test/Makefile.mock
+	$(MAKE) -f test/Makefile.mock $@
+
+ifdef TAP_TESTS
+installcheck: build/mock_broker
+endif
+
+endif
+
+.PHONY: demo test bench
+
+demo:
+	@PG_CONFIG='$(PG_CONFIG)' KEEP='$(KEEP)' bash test/demo.sh
+
+test:
+	@PG_CONFIG='$(PG_CONFIG)' KEEP='$(KEEP)' bash test/run.sh $(SUITES)
+
+bench:
+	@PG_CONFIG='$(PG_CONFIG)' bash bench/run.sh

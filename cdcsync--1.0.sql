@@ -22,7 +22,9 @@ $$;
 
 /*
  * Catalog.  References to objects are regclass and regrole, which a dump
- * writes by name.  Everybody may read what belongs to a role that they are a
+ * writes by name.  There are no foreign keys: a parallel restore loads the
+ * tables in any order.  A trigger deletes what belongs to a deleted row, and
+ * who adds a row holds a lock that the deletion of its parent waits for.  Everybody may read what belongs to a role that they are a
  * member of (row level security); nobody but the extension's functions writes.
  */
 CREATE SCHEMA cdcsync;
@@ -40,7 +42,7 @@ CREATE TABLE cdcsync.landing (
 );
 
 CREATE TABLE cdcsync.position (
-	landing_id integer NOT NULL REFERENCES cdcsync.landing ON DELETE CASCADE,
+	landing_id integer NOT NULL,
 	kafka_partition bigint NOT NULL,
 	epoch integer NOT NULL DEFAULT 0,
 	next_offset bigint NOT NULL,
@@ -51,7 +53,7 @@ CREATE TABLE cdcsync.position (
 
 CREATE TABLE cdcsync.pipeline (
 	name text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 48),
-	landing_id integer NOT NULL REFERENCES cdcsync.landing,
+	landing_id integer NOT NULL,
 	owner regrole NOT NULL,
 	staging regclass UNIQUE,
 	target regclass,
@@ -72,7 +74,7 @@ CREATE TABLE cdcsync.pipeline (
 CREATE INDEX ON cdcsync.pipeline (landing_id);
 
 CREATE TABLE cdcsync.watermark (
-	pipeline text NOT NULL REFERENCES cdcsync.pipeline ON DELETE CASCADE,
+	pipeline text NOT NULL,
 	kafka_partition bigint NOT NULL,
 	epoch integer NOT NULL,
 	next_offset bigint NOT NULL,
@@ -81,12 +83,13 @@ CREATE TABLE cdcsync.watermark (
 	source_ts_ms bigint,			-- and the source's clock there
 	events bigint NOT NULL DEFAULT 0,
 	resent bigint NOT NULL DEFAULT 0,	-- re-sent by Kafka Connect, skipped
+	skipped_delete boolean NOT NULL DEFAULT false,	-- the last one was a delete: skip its tombstone
 	synced_at timestamptz,
 	PRIMARY KEY (pipeline, kafka_partition)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE cdcsync.quarantine (
-	pipeline text NOT NULL REFERENCES cdcsync.pipeline ON DELETE CASCADE,
+	pipeline text NOT NULL,
 	kafka_partition bigint NOT NULL,
 	kafka_offset bigint NOT NULL,
 	kafka_key bytea,
@@ -101,7 +104,7 @@ CREATE INDEX ON cdcsync.quarantine (pipeline, kafka_partition, kafka_offset);
 CREATE INDEX ON cdcsync.quarantine (pipeline, pg_catalog.md5(kafka_key)) WHERE kafka_key IS NOT NULL;
 
 CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
-	pipeline text NOT NULL REFERENCES cdcsync.pipeline ON DELETE CASCADE,
+	pipeline text NOT NULL,
 	new_key bytea NOT NULL,
 	old_key bytea NOT NULL,
 	departed boolean NOT NULL,		-- the delete has come; else the create
@@ -110,6 +113,29 @@ CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
 	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE INDEX ON cdcsync.moved (pipeline, pg_catalog.md5(new_key));
+
+CREATE FUNCTION cdcsync.delete_dependents() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF TG_TABLE_NAME = 'landing' THEN
+		DELETE FROM cdcsync.position WHERE landing_id = OLD.landing_id;
+	ELSE
+		DELETE FROM cdcsync.watermark WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.quarantine WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.moved WHERE pipeline = OLD.name;
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION cdcsync.delete_dependents() IS
+	'trigger of the catalog: deletes what belongs to a deleted landing or pipeline';
+CREATE TRIGGER delete_dependents AFTER DELETE ON cdcsync.landing
+	FOR EACH ROW EXECUTE FUNCTION cdcsync.delete_dependents();
+CREATE TRIGGER delete_dependents AFTER DELETE ON cdcsync.pipeline
+	FOR EACH ROW EXECUTE FUNCTION cdcsync.delete_dependents();
+ALTER TABLE cdcsync.landing ENABLE ALWAYS TRIGGER delete_dependents;
+ALTER TABLE cdcsync.pipeline ENABLE ALWAYS TRIGGER delete_dependents;
 
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing', '');
@@ -125,10 +151,14 @@ ALTER TABLE cdcsync.pipeline ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.quarantine ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
+-- a landing belongs to the owner of its chunk table
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
-	USING (pg_catalog.pg_has_role(owner, 'USAGE'));
+	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
+											WHERE c.oid OPERATOR(pg_catalog.=) chunk), owner), 'USAGE'));
+-- and a pipeline to the owner of its staging table, while it has one
 CREATE POLICY owned ON cdcsync.pipeline FOR SELECT
-	USING (pg_catalog.pg_has_role(owner, 'USAGE'));
+	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
+											WHERE c.oid OPERATOR(pg_catalog.=) staging), owner), 'USAGE'));
 CREATE POLICY owned ON cdcsync.position FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.landing l WHERE l.landing_id = position.landing_id));
 CREATE POLICY owned ON cdcsync.watermark FOR SELECT
@@ -139,11 +169,82 @@ CREATE POLICY owned ON cdcsync.moved FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = moved.pipeline));
 GRANT SELECT ON ALL TABLES IN SCHEMA cdcsync TO PUBLIC;
 
+/*
+ * What may be done with each pipeline now: the one definition, which the C code
+ * and cdc_status read.  Pipelines whose relations are gone do not exist.
+ */
+CREATE FUNCTION cdcsync.is_here(stamp_system bigint, stamp_database bigint) RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_is_here' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION cdcsync.is_here(bigint, bigint) IS
+	'was this stamp made in this database, not in one that it was restored or copied from?';
+
+CREATE VIEW cdcsync.pipeline_state WITH (security_invoker = true) AS
+SELECT p.name,
+	   coalesce(s.relowner::pg_catalog.regrole, p.owner) AS owner,
+	   CASE WHEN NOT here THEN 'paused'
+			WHEN target_gone THEN 'stopped'
+			ELSE p.state END AS state,
+	   CASE WHEN NOT here THEN 'restored or copied from another database'
+			WHEN target_gone THEN 'the target table was dropped'
+			ELSE p.reason END AS reason,
+	   CASE WHEN here AND NOT target_gone THEN p.hint END AS hint,
+	   NOT here OR coalesce(p.paused_what = 'all', false) AS refresh_paused
+FROM cdcsync.pipeline p
+	 JOIN cdcsync.landing l USING (landing_id)
+	 JOIN pg_catalog.pg_class v ON v.oid = l.view
+	 JOIN pg_catalog.pg_class c ON c.oid = l.chunk
+	 LEFT JOIN pg_catalog.pg_class s ON s.oid = p.staging
+	 LEFT JOIN pg_catalog.pg_class t ON t.oid = p.target,
+	 LATERAL (SELECT cdcsync.is_here(p.stamp_system, p.stamp_database) AS here,
+					 p.target IS NOT NULL AND t.oid IS NULL AS target_gone) AS x
+WHERE p.staging IS NULL OR s.oid IS NOT NULL;
+COMMENT ON VIEW cdcsync.pipeline_state IS
+	'the state of each pipeline, its stamp and its target considered';
+GRANT SELECT ON cdcsync.pipeline_state TO PUBLIC;
+
+/* JSON and the envelope, as functions */
+CREATE FUNCTION json_parse(bytea) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'cdc_json_parse_bytea' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION json_parse(bytea) IS
+	'JSON in UTF-8 as jsonb; error 22P02 if jsonb cannot hold it';
+
+CREATE FUNCTION json_parse(text) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'cdc_json_parse_text' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION json_parse(text) IS
+	'JSON as jsonb; error 22P02 if jsonb cannot hold it';
+
+-- These try what they cannot foresee in a subtransaction, hence not parallel.
+CREATE FUNCTION can_json_parse(bytea) RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_can_json_parse_bytea' LANGUAGE C IMMUTABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION can_json_parse(bytea) IS
+	'false exactly where json_parse raises an error';
+
+CREATE FUNCTION can_json_parse(text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_can_json_parse_text' LANGUAGE C IMMUTABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION can_json_parse(text) IS
+	'false exactly where json_parse raises an error';
+
+CREATE FUNCTION cdcsync.json_parse_or_null(bytea) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'cdc_json_parse_or_null' LANGUAGE C IMMUTABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION cdcsync.json_parse_or_null(bytea) IS
+	'json_parse for the landing views: NULL where it would raise an error';
+
+CREATE FUNCTION cdc_decode(value bytea, OUT op text, OUT ts_ms bigint,
+						   OUT before jsonb, OUT after jsonb,
+						   OUT source jsonb, OUT transaction jsonb)
+AS 'MODULE_PATHNAME', 'cdc_decode' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION cdc_decode(bytea) IS
+	'a Debezium change event as a row; all NULL for a tombstone';
+
 /* Kafka as SQL */
 CREATE FUNCTION cdcsync.cdcsync_kafka_handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+COMMENT ON FUNCTION cdcsync.cdcsync_kafka_handler() IS
+	'foreign-data wrapper: reads topics of Kafka';
 CREATE FUNCTION cdcsync.cdcsync_kafka_validator(text[], oid) RETURNS void
 AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+COMMENT ON FUNCTION cdcsync.cdcsync_kafka_validator(text[], oid) IS
+	'foreign-data wrapper: checks the options of servers, user mappings and topics';
 CREATE FOREIGN DATA WRAPPER cdcsync_kafka
 	HANDLER cdcsync.cdcsync_kafka_handler
 	VALIDATOR cdcsync.cdcsync_kafka_validator;
@@ -153,6 +254,11 @@ CREATE FUNCTION cdcsync.landing_write() RETURNS trigger
 AS 'MODULE_PATHNAME', 'cdc_landing_write' LANGUAGE C;
 COMMENT ON FUNCTION cdcsync.landing_write() IS
 	'trigger of landing views: appends inserted records as chunks, refuses UPDATE and DELETE';
+
+CREATE FUNCTION cdcsync.chunk_element(anyarray, bigint) RETURNS anyelement
+AS 'MODULE_PATHNAME', 'cdc_chunk_element' LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION cdcsync.chunk_element(anyarray, bigint) IS
+	'element of a chunk''s array, for landing views';
 
 CREATE FUNCTION cdc_refresh(name text, OUT records bigint, OUT bytes bigint, OUT partitions integer)
 AS 'MODULE_PATHNAME', 'cdc_refresh' LANGUAGE C STRICT;
@@ -167,9 +273,134 @@ AS 'MODULE_PATHNAME', 'cdc_create' LANGUAGE C;
 COMMENT ON FUNCTION cdc_create(text, regclass, regclass, text[], jsonb, jsonb) IS
 	'make a pipeline: landing, staging, watermark, and the target where none is given';
 
+CREATE FUNCTION cdc_alter(name text, columns jsonb DEFAULT NULL, options jsonb DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'cdc_alter' LANGUAGE C;
+COMMENT ON FUNCTION cdc_alter(text, jsonb, jsonb) IS
+	'replace a pipeline''s column mapping, change its options';
+
+CREATE FUNCTION cdc_drop(name text, drop_target boolean DEFAULT false)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'cdc_drop' LANGUAGE C;
+COMMENT ON FUNCTION cdc_drop(text, boolean) IS
+	'drop the pipelines that match with all that they have but the target; how many there were';
+
+CREATE FUNCTION cdc_pause(name text, reason text DEFAULT NULL, what text DEFAULT 'sync')
+RETURNS integer
+AS 'MODULE_PATHNAME', 'cdc_pause' LANGUAGE C;
+COMMENT ON FUNCTION cdc_pause(text, text, text) IS
+	'pause the sync (what => ''all'': the landing too) of the pipelines that match; how many there were';
+
+CREATE FUNCTION cdc_resume(name text)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'cdc_resume' LANGUAGE C;
+COMMENT ON FUNCTION cdc_resume(text) IS
+	'let the pipelines that match run again, whatever stopped them; how many there were';
+
 CREATE FUNCTION cdc_sync(name text, max_windows integer DEFAULT NULL,
 						 OUT events bigint, OUT staged bigint, OUT inserted bigint, OUT updated bigint,
 						 OUT deleted bigint, OUT quarantined bigint, OUT latest_refresh_time timestamp)
 AS 'MODULE_PATHNAME', 'cdc_sync' LANGUAGE C;
 COMMENT ON FUNCTION cdc_sync(text, integer) IS
 	'apply what has landed after the watermark to the target, in at most max_windows windows';
+
+/* Monitoring */
+CREATE FUNCTION cdcsync.pipeline_lag(pipeline text, OUT lag_records bigint, OUT oldest timestamp)
+AS 'MODULE_PATHNAME', 'cdc_pipeline_lag' LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION cdcsync.pipeline_lag(text) IS
+	'records of a pipeline''s topic that are not in its target, and when the oldest landed one of them landed';
+
+CREATE VIEW cdc_status WITH (security_invoker = true) AS
+SELECT s.name AS pipeline,
+	   CASE s.state WHEN 'active' THEN 'waiting' ELSE s.state END AS state,
+	   CASE WHEN s.state <> 'active' THEN s.reason
+			WHEN g.oldest IS NULL AND p.target IS NULL THEN 'waiting for the first event'
+			ELSE 'no worker is running: call cdc_refresh() and cdc_sync()' END AS reason,
+	   p.since,
+	   NULL::timestamptz AS next_try,
+	   g.lag_records,
+	   (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC') - g.oldest AS lag_time,
+	   NULL::double precision AS landed_rate,	-- measured by the workers
+	   NULL::double precision AS synced_rate,
+	   (SELECT pg_catalog.count(*) FROM cdcsync.quarantine q WHERE q.pipeline = s.name) AS quarantined,
+	   true AS exact,			-- nothing that would make it false is tolerated
+	   p.last_error,
+	   p.last_sqlstate AS sqlstate,
+	   s.hint
+FROM cdcsync.pipeline_state s
+	 JOIN cdcsync.pipeline p USING (name),
+	 LATERAL cdcsync.pipeline_lag(s.name) AS g;
+COMMENT ON VIEW cdc_status IS
+	'your pipelines: what they do, how far behind they are, and what is wrong with them';
+GRANT SELECT ON cdc_status TO PUBLIC;
+
+CREATE VIEW debezium_last_extract WITH (security_invoker = true) AS
+SELECT s.name AS process_name, pg_catalog.max(w.refresh_time) AS latest_refresh_time
+FROM cdcsync.pipeline_state s
+	 LEFT JOIN cdcsync.watermark w ON w.pipeline = s.name
+GROUP BY s.name;
+COMMENT ON VIEW debezium_last_extract IS
+	'the pattern''s control table: the refresh_time that is in the target of each of your pipelines';
+GRANT SELECT ON debezium_last_extract TO PUBLIC;
+
+/*
+ * Dropping the relations of a pipeline by hand, or with CASCADE from its target,
+ * ends the pipeline.  In PL/pgSQL, so that a DROP works even where the library
+ * cannot be loaded.
+ */
+CREATE FUNCTION cdcsync.forget_dropped() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	behaviour text;
+	landings integer[];
+	relations oid[];
+	relation record;
+BEGIN
+	-- a plain DROP of the relation itself must not cascade any further
+	SELECT CASE WHEN bool_or(d.original) THEN 'RESTRICT' ELSE 'CASCADE' END INTO behaviour
+	FROM pg_event_trigger_dropped_objects() d
+	WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0 AND NOT d.is_temporary
+	  AND (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.staging = d.objid)
+		   OR EXISTS (SELECT FROM cdcsync.landing l WHERE d.objid IN (l.view, l.chunk)))
+	HAVING count(*) > 0;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+
+	-- the rows go first: the DROPs below fire this trigger again
+	WITH gone AS (
+		DELETE FROM cdcsync.pipeline p
+		WHERE p.staging IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = p.staging)
+		   OR EXISTS (SELECT FROM cdcsync.landing l
+					  WHERE l.landing_id = p.landing_id
+						AND (SELECT count(*) FROM pg_class c WHERE c.oid IN (l.view, l.chunk)) < 2)
+		RETURNING p.landing_id, p.staging)
+	SELECT array_agg(landing_id), array_agg(staging::oid) INTO landings, relations FROM gone;
+	WITH gone AS (
+		DELETE FROM cdcsync.landing l
+		WHERE (l.landing_id = ANY (landings)
+			   OR (SELECT count(*) FROM pg_class c WHERE c.oid IN (l.view, l.chunk)) < 2)
+		  AND NOT EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.landing_id = l.landing_id)
+		RETURNING l.view::oid AS view, l.chunk::oid AS chunk)
+	SELECT relations || array_agg(view) || array_agg(chunk) INTO relations FROM gone;
+
+	-- staging depends on the view, the view on the chunk table
+	FOR relation IN
+		SELECT c.oid::regclass AS name, c.relkind, r.ord
+		FROM unnest(relations) WITH ORDINALITY AS r (oid, ord) JOIN pg_class c USING (oid)
+		ORDER BY r.ord
+	LOOP
+		EXECUTE format('DROP %s %s %s', CASE relation.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END,
+					   relation.name, behaviour);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION cdcsync.forget_dropped() IS
+	'event trigger: ends the pipelines whose relations were dropped';
+REVOKE EXECUTE ON FUNCTION cdcsync.forget_dropped() FROM PUBLIC;
+CREATE EVENT TRIGGER cdcsync_forget_dropped ON sql_drop
+	EXECUTE FUNCTION cdcsync.forget_dropped();
+ALTER EVENT TRIGGER cdcsync_forget_dropped ENABLE ALWAYS;	-- in replica mode too
+COMMENT ON EVENT TRIGGER cdcsync_forget_dropped IS
+	'ends the pipelines whose relations were dropped';

@@ -9,11 +9,13 @@ SET DateStyle = 'SQL, DMY';
 SET IntervalStyle = 'iso_8601';
 SET bytea_output = 'escape';
 SET extra_float_digits = -3;
+
 CREATE SCHEMA types;
 SET search_path = types, public;
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE DOMAIN positive AS int CHECK (value > 0);
 CREATE DOMAIN short AS varchar(3) NOT NULL;
+
 -- An envelope around one value; schema: Kafka Connect's description of it.
 CREATE FUNCTION envelope(id bigint, val text, connector text, schema text) RETURNS bytea
 LANGUAGE sql AS $$
@@ -23,6 +25,7 @@ LANGUAGE sql AS $$
 	FROM format('{"before":null,"after":{"id":%s,"v":%s},"source":{"connector":"%s","ts_ms":%s},"op":"c","ts_ms":%s}',
 		id, val, connector, id, id) AS payload
 $$;
+
 CREATE FUNCTION show(vals text[]) RETURNS TABLE (source text, target text)
 LANGUAGE plpgsql SET TimeZone = 'UTC' SET DateStyle = 'ISO' SET IntervalStyle = 'postgres'
 SET bytea_output = 'hex' SET extra_float_digits = 1 SET lc_monetary = 'C' AS $$
@@ -36,6 +39,7 @@ BEGIN
 		ORDER BY v.no;
 END
 $$;
+
 -- What comes of values in a column of a type.
 CREATE FUNCTION try(type text, vals text[], connector text DEFAULT 'mysql', schema text DEFAULT NULL,
 	reading jsonb DEFAULT '{}', strict boolean DEFAULT false)

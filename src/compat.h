@@ -11,11 +11,94 @@
 #ifndef CDC_COMPAT_H
 #define CDC_COMPAT_H
 
+#include "catalog/pg_class.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_namespace.h"
+#include "fmgr.h"
+#include "utils/acl.h"
+#include "utils/regproc.h"
+
 #if PG_VERSION_NUM < 150000
 #error "cdcsync needs PostgreSQL 15 or later"
 #endif
 
-#include "fmgr.h"
+/*
+ * 16 has one function in place of pg_namespace_aclcheck() and its kind, and
+ * soft errors.
+ */
+#if PG_VERSION_NUM >= 160000
+#define object_aclcheck_compat(classid, objectid, roleid, mode) \
+	object_aclcheck(classid, objectid, roleid, mode)
+#define object_ownercheck_compat(classid, objectid, roleid) \
+	object_ownercheck(classid, objectid, roleid)
+#define stringToQualifiedNameList_compat(string, escontext) \
+	stringToQualifiedNameList(string, escontext)
+#else
+static inline AclResult
+object_aclcheck_compat(Oid classid, Oid objectid, Oid roleid, AclMode mode)
+{
+	if (classid == NamespaceRelationId)
+		return pg_namespace_aclcheck(objectid, roleid, mode);
+	Assert(classid == ForeignServerRelationId);
+	return pg_foreign_server_aclcheck(objectid, roleid, mode);
+}
+
+static inline bool
+object_ownercheck_compat(Oid classid, Oid objectid, Oid roleid)
+{
+	Assert(classid == RelationRelationId);
+	return pg_class_ownercheck(objectid, roleid);
+}
+
+#define stringToQualifiedNameList_compat(string, escontext) \
+	stringToQualifiedNameList(string)
+#endif
+
+/* 18 split what an FDW needs for EXPLAIN off explain.h (c65bc2e1d14). */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#else
+#include "commands/explain.h"
+#endif
+
+/*
+ * 16 moved the role that a relation is read as from the range table into the
+ * plan of a foreign scan (a61b1f74823).  Needs executor/executor.h.
+ */
+#if PG_VERSION_NUM >= 160000
+#define foreign_scan_check_as_user_compat(plan, estate) \
+	((plan)->checkAsUser)
+#else
+#define foreign_scan_check_as_user_compat(plan, estate) \
+	(exec_rt_fetch((plan)->scan.scanrelid, (estate))->checkAsUser)
+#endif
+
+/*
+ * 17 added fdw_restrictinfo (9e9931d2bf4), 18 disabled_nodes (e22253467942).
+ * Needs optimizer/pathnode.h.
+ */
+#if PG_VERSION_NUM >= 180000
+#define create_foreignscan_path_compat create_foreignscan_path
+#elif PG_VERSION_NUM >= 170000
+#define create_foreignscan_path_compat(root, rel, target, rows, \
+									   disabled_nodes, startup_cost, \
+									   total_cost, pathkeys, required_outer, \
+									   fdw_outerpath, fdw_restrictinfo, \
+									   fdw_private) \
+	create_foreignscan_path(root, rel, target, rows, startup_cost, \
+							total_cost, pathkeys, required_outer, \
+							fdw_outerpath, fdw_restrictinfo, fdw_private)
+#else
+#define create_foreignscan_path_compat(root, rel, target, rows, \
+									   disabled_nodes, startup_cost, \
+									   total_cost, pathkeys, required_outer, \
+									   fdw_outerpath, fdw_restrictinfo, \
+									   fdw_private) \
+	create_foreignscan_path(root, rel, target, rows, startup_cost, \
+							total_cost, pathkeys, required_outer, \
+							fdw_outerpath, fdw_private)
+#endif
 
 /*
  * Call an input function that reports a bad value instead of raising it, where
@@ -53,6 +136,24 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 	*result = InputFunctionCall(flinfo, str, typioparam, typmod);
 	return true;
 }
+#endif
+
+/*
+ * 18 gave BuildTupleHashTableExt() the short name and the input slot's
+ * operations, and put the caller's data behind the entry.
+ * TupleHashEntryPointer_compat is the place of one pointer there; it may move
+ * at the next insertion.
+ */
+#if PG_VERSION_NUM >= 180000
+#define BuildTupleHashTable_compat BuildTupleHashTable
+#define TupleHashEntryPointer_compat(table, entry) \
+	((void **) TupleHashEntryGetAdditional(table, entry))
+#else
+#define BuildTupleHashTable_compat(parent, desc, ops, ncols, cols, eq, hash, \
+								   colls, nbuckets, extra, meta, table, temp, iv) \
+	BuildTupleHashTableExt(parent, desc, ncols, cols, eq, hash, colls, \
+						   nbuckets, extra, meta, table, temp, iv)
+#define TupleHashEntryPointer_compat(table, entry) (&(entry)->additional)
 #endif
 
 #endif							/* CDC_COMPAT_H */

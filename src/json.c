@@ -641,12 +641,13 @@ bool
 cdc_json_int64(const CdcToken *token, int64_t *value)
 {
 	const char *p = token->text;
-	const char *end = p + token->len;
+	const char *end;
 	bool		negative;
 	uint64_t	n = 0;
 
 	if (token->kind != CDC_JSON_NUMBER || !(token->flags & CDC_JSON_INTEGER))
 		return false;
+	end = p + token->len;
 	negative = *p == '-';
 	for (p += negative; p < end; p++)
 	{

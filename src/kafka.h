@@ -65,6 +65,11 @@ extern int	cdc_kafka_partitions(CdcKafka *kafka, const char *topic);
 extern void cdc_kafka_watermarks(CdcKafka *kafka, const char *topic,
 								 int32 partition, int64 *low, int64 *high);
 
+/* The same for partitions 0 .. npartitions - 1, in one round trip a broker. */
+extern void cdc_kafka_topic_watermarks(CdcKafka *kafka, const char *topic,
+									   int npartitions, int64 *low,
+									   int64 *high);
+
 /*
  * First offset whose timestamp is >= timestamp (ms since the Unix epoch);
  * the high watermark if there is none; -1 if the broker cannot tell.

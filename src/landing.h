@@ -61,6 +61,12 @@ extern CdcLanding *cdc_landing_get_by_view(Oid view);
 extern void cdc_landing_drop(const CdcLanding *landing);
 
 /*
+ * Record that neither the extension nor the topic's foreign table can be
+ * dropped before the chunk table; again after a restore, which forgets it.
+ */
+extern void cdc_landing_depend(const CdcLanding *landing);
+
+/*
  * Lock the landing for appending (its catalog row, FOR NO KEY UPDATE, then its
  * position rows in partition order) and return the positions, palloc'ed.
  * nowait: return -1 instead of waiting.
@@ -94,7 +100,24 @@ extern CdcLandingAppend *cdc_landing_append_begin(const CdcLanding *landing,
 extern void cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record);
 extern void cdc_landing_move(CdcLandingAppend *append, int64 partition,
 							 int64 next_offset);
+
+/* The end of the partition's log as it is now seen, for the lag. */
+extern void cdc_landing_seen(CdcLandingAppend *append, int64 partition,
+							 int64 high_offset);
 extern void cdc_landing_append_end(CdcLandingAppend *append);
+
+/*
+ * For rows that do not come from Kafka: timestamp (DT_NOBEGIN: none), headers
+ * (NULL: none) and refresh_time are given, and record's are not looked at.
+ */
+extern void cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
+								   const CdcRecord *record,
+								   Timestamp timestamp, const Jsonb *headers,
+								   Timestamp refresh_time);
+
+/* The partition's next offset with what was appended; 0: it is new. */
+extern int64 cdc_landing_next_offset(CdcLandingAppend *append,
+									 int64 partition);
 
 /*
  * Reading: the chunks of one partition and epoch that hold records with offset

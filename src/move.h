@@ -30,6 +30,9 @@ typedef struct CdcMove
 								 * unavailable: not known (see target_row) */
 	bool		target_row;		/* departed: what is not known is in the target's
 								 * row of the old key, until the merge */
+	CdcToken   *old_key_tokens; /* [ncolumns] departed in this window: its key */
+	CdcRowSchema *schema;		/* .. and how its tokens are to be read */
+	CdcConnector connector;
 	bool	   *wanted;			/* [ncolumns] arrived: values that are to come */
 } CdcMove;
 
@@ -43,25 +46,26 @@ extern CdcMove *cdc_move_find(CdcMoves *moves, const CdcBytes *new_key);
 extern CdcMove *cdc_move_add(CdcMoves *moves, const CdcBytes *new_key,
 							 const CdcBytes *old_key, bool departed);
 
-/* Give a move a copy of these tokens (departed). */
-extern void cdc_move_set_tokens(CdcMoves *moves, CdcMove *move,
-								const CdcToken *tokens);
-
-/* Iterate: the number of moves, and the i-th. */
-extern int	cdc_moves_count(const CdcMoves *moves);
-extern CdcMove *cdc_moves_get(const CdcMoves *moves, int i);
+/* A copy of tokens that lives as long as the moves; all MISSING for NULL. */
+extern CdcToken *cdc_move_copy_tokens(CdcMoves *moves, const CdcToken *tokens);
 
 /* Forget all (a truncate). */
 extern void cdc_moves_clear(CdcMoves *moves);
 
 /*
  * Values of the target's row with this key as PGTEXT tokens, [ncolumns], in the
- * current context; NULL if there is no such row.  key: Datums of the key
- * columns.  As the current user, in the open SPI connection.
+ * current context; NULL if there is no such row.  As the current user, in the
+ * open SPI connection.
  */
-extern CdcToken *cdc_move_target_row(const CdcTarget *target, const Datum *key);
+extern CdcToken *cdc_move_target_row(const CdcTarget *target,
+									 const CdcToken *key_tokens,
+									 const CdcRowSchema *schema,
+									 CdcConnector connector);
 
-/* Write what is left of the moves to the catalog, and forget what is done. */
+/*
+ * At the end of a window, before its merge: write what is left of the moves to
+ * the catalog, and forget what is done.
+ */
 extern void cdc_moves_store(CdcMoves *moves);
 
 #endif							/* CDC_MOVE_H */

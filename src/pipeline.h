@@ -10,6 +10,7 @@
 #define CDC_PIPELINE_H
 
 #include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
 #include "utils/jsonb.h"
 
 #include "landing.h"
@@ -49,17 +50,20 @@ typedef struct CdcPipeline
 	Oid			target;			/* InvalidOid: to be made at the first event */
 	bool		target_made;	/* we made the target */
 	List	   *key;			/* names (char *) of target columns, in the order of
-								 * the key; NIL while the target is not made */
+								 * the key; while the target is not made: the
+								 * argument "key", or NIL */
 	List	   *readings;		/* CdcReading *, as given by "columns" */
 	Jsonb	   *columns;		/* the same as stored; NULL if none was given */
 	CdcPipelineState state;
-	char	   *reason;			/* why paused or stopped */
+	char	   *reason;			/* why paused or stopped; may be NULL */
+	char	   *hint;			/* what to do about it; may be NULL */
+	bool		refresh_paused; /* paused for cdc_refresh() too */
 
 	/* options */
 	bool		strict;
 	double		max_quarantine_share;
-	char	   *target_schema;	/* or NULL */
-	char	   *helper_schema;	/* or NULL */
+	char	   *target_schema;	/* of a target that we make */
+	char	   *helper_schema;	/* of landing and staging, when they are made */
 	char	   *placeholder;	/* unavailable value's placeholder, NULL: default */
 } CdcPipeline;
 
@@ -73,6 +77,9 @@ extern CdcPipeline *cdc_pipeline_get(const char *name);
 /* 55000 with reason and hint unless the pipeline may sync. */
 extern void cdc_pipeline_check_active(const CdcPipeline *pipeline);
 
+/* 55000 with reason and hint unless its landing may be refreshed. */
+extern void cdc_pipeline_check_refresh(const CdcPipeline *pipeline);
+
 /*
  * Stop a pipeline with a reason for cdc_status, in this transaction.
  * sqlstate: five characters, or NULL.
@@ -80,11 +87,29 @@ extern void cdc_pipeline_check_active(const CdcPipeline *pipeline);
 extern void cdc_pipeline_stop(const CdcPipeline *pipeline, const char *reason,
 							  const char *sqlstate, const char *hint);
 
-/* Remember the target and its key, when they were made after cdc_create(). */
+/*
+ * Remember the target and its key, when they were made after cdc_create(), and
+ * make the staging table, owned by the pipeline's owner.
+ */
 extern void cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target,
 									List *key);
 
 /* The schema that staging and landing of the pipeline stand in. */
 extern Oid	cdc_pipeline_schema(const CdcPipeline *pipeline);
+
+/*
+ * cdc_pipeline_get(), and the row locked against everybody else; before the
+ * row the staging table in staging_lock, unless that is NoLock.
+ */
+extern CdcPipeline *cdc_pipeline_lock(const char *name, LOCKMODE staging_lock);
+
+/*
+ * Record what must not be dropped from under the staging table; again after a
+ * restore, which loses it.
+ */
+extern void cdc_staging_depend(const CdcPipeline *pipeline);
+
+/* What a copy of the database elsewhere is told apart by. */
+extern void cdc_pipeline_stamp(int64 *system, int64 *database);
 
 #endif							/* CDC_PIPELINE_H */

@@ -14,8 +14,6 @@
 #ifndef CDC_RANK_H
 #define CDC_RANK_H
 
-#include "utils/tuplestore.h"
-
 #include "landing.h"
 #include "target.h"
 
@@ -50,7 +48,7 @@ typedef struct CdcWinner
 	CdcToken   *tokens;			/* [ncolumns]; MISSING: left out */
 	char	   *blob;			/* memory of tokens and what they point to */
 	Size		blob_size;
-	CdcBytes	kafka_key;		/* kept only if asked for */
+	CdcBytes	kafka_key;		/* of the last change; in blob */
 	struct CdcMove *pending;	/* unavailable values are to come from the old
 								 * key's row */
 
@@ -87,6 +85,8 @@ typedef struct CdcProgress
 	int64		source_ts_ms;
 	int64		events;			/* in this window */
 	int64		resent;			/* in this window */
+	bool		skipped_delete; /* the last record was a re-sent delete: its
+								 * tombstone is one too */
 	bool		known;			/* has a watermark row */
 	bool		moved;			/* changed in this window */
 } CdcProgress;
@@ -95,7 +95,6 @@ typedef struct CdcRank
 {
 	const CdcTarget *target;
 	bool		multi_partition;
-	bool		keep_kafka_key;
 	MemoryContext context;		/* all of the window */
 	CdcWinner **winners;
 	int64		nwinners;
@@ -113,18 +112,14 @@ struct CdcMoves;
 
 /*
  * Start a window in the current memory context, which the caller resets after
- * it.  decoder: for the target's field lists.
+ * it (that frees everything).  decoder: for the target's field lists.
  */
 extern CdcRank *cdc_rank_begin(const CdcTarget *target, CdcDecoder *decoder,
-							   struct CdcMoves *moves, bool multi_partition,
-							   bool keep_kafka_key);
+							   struct CdcMoves *moves, bool multi_partition);
 
 /* Add record i of a chunk.  The chunk's memory need not outlive the call. */
 extern void cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i,
 						 CdcProgress *progress);
-
-/* Free what is not in the window's memory context. */
-extern void cdc_rank_end(CdcRank *rank);
 
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);
@@ -135,7 +130,7 @@ extern CdcBadRecord *cdc_rank_bad(CdcRank *rank, int64 partition, int32 epoch,
 								  const char *column, int sqlerrcode,
 								  const char *message);
 
-/* The winner of a key given as tokens of the key columns, or NULL. */
+/* The winner of a key in its canonical bytes, or NULL. */
 extern CdcWinner *cdc_rank_find(CdcRank *rank, const CdcBytes *key);
 
 #endif							/* CDC_RANK_H */

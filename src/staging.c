@@ -33,9 +33,6 @@
 #include "catalog.h"
 #include "staging.h"
 
-/* Rows handed to the table at a time. */
-#define STAGING_BATCH	1000
-
 /* Below this many pages a DELETE is cheaper than a TRUNCATE's new file. */
 #define TRUNCATE_PAGES	64
 
@@ -61,13 +58,9 @@ struct CdcStagingWriter
 	const CdcTarget *target;
 	Relation	rel;
 	BulkInsertState bistate;
-	TupleTableSlot *slots[STAGING_BATCH];
+	TupleTableSlot *slots[CDC_STAGING_BATCH];
 	int			nslots;
-	Datum	   *values;
-	bool	   *nulls;
 	AttrNumber *attnums;		/* of target columns and service columns */
-	MemoryContext batch;		/* reset at each flush */
-	MemoryContext tids_context;
 	ItemPointerData *tids;
 	int64		ntids;
 	int64		maxtids;
@@ -144,7 +137,7 @@ column_definitions(const CdcTarget *target, const char *prefix)
 	}
 	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
 		if (!shared_column(target, i))
-			appendStringInfo(&buf, ", %s%s pg_catalog.%s", prefix,
+			appendStringInfo(&buf, ", %s%s %s", prefix,
 							 quote_identifier(cdc_staging_column(target, i)),
 							 service_columns[i].type);
 	return buf.data;
@@ -275,39 +268,19 @@ cdc_staging_begin(Oid staging, const CdcTarget *target)
 	w->target = target;
 	w->rel = table_open(staging, RowExclusiveLock);
 	w->bistate = GetBulkInsertState();
-	w->values = palloc(sizeof(Datum) * n);
-	w->nulls = palloc(sizeof(bool) * n);
 	w->attnums = palloc(sizeof(AttrNumber) * n);
 	for (int i = 0; i < target->ncolumns; i++)
 		w->attnums[i] = get_attnum(staging, target->columns[i].name);
 	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
 		w->attnums[target->ncolumns + i] = shared_column(target, i) ? InvalidAttrNumber :
 			get_attnum(staging, cdc_staging_column(target, i));
-	w->batch = AllocSetContextCreate(CurrentMemoryContext, "cdcsync staging batch",
-									 ALLOCSET_DEFAULT_SIZES);
-	w->tids_context = CurrentMemoryContext;
-	w->maxtids = STAGING_BATCH;
+	w->maxtids = CDC_STAGING_BATCH;
 	w->tids = palloc(sizeof(ItemPointerData) * w->maxtids);
 	return w;
 }
 
-MemoryContext
-cdc_staging_context(CdcStagingWriter *writer)
-{
-	return writer->batch;
-}
-
 void
-cdc_staging_row(CdcStagingWriter *writer, Datum **values, bool **nulls)
-{
-	memset(writer->nulls, true,
-		   writer->target->ncolumns + CDC_STAGING_NCOLUMNS);
-	*values = writer->values;
-	*nulls = writer->nulls;
-}
-
-static void
-flush(CdcStagingWriter *w)
+cdc_staging_flush(CdcStagingWriter *w)
 {
 	CHECK_FOR_INTERRUPTS();
 	if (w->nslots == 0)
@@ -325,11 +298,11 @@ flush(CdcStagingWriter *w)
 		ExecClearTuple(w->slots[i]);
 	}
 	w->nslots = 0;
-	MemoryContextReset(w->batch);
 }
 
 void
-cdc_staging_put(CdcStagingWriter *writer)
+cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
+				const bool *nulls)
 {
 	TupleTableSlot *slot = writer->slots[writer->nslots];
 	int			n = writer->target->ncolumns + CDC_STAGING_NCOLUMNS;
@@ -344,24 +317,23 @@ cdc_staging_put(CdcStagingWriter *writer)
 
 		if (attnum == InvalidAttrNumber)
 			continue;
-		slot->tts_values[attnum - 1] = writer->values[i];
-		slot->tts_isnull[attnum - 1] = writer->nulls[i];
+		slot->tts_values[attnum - 1] = values[i];
+		slot->tts_isnull[attnum - 1] = nulls[i];
 	}
 	ExecStoreVirtualTuple(slot);
-	if (++writer->nslots == STAGING_BATCH)
-		flush(writer);
+	if (++writer->nslots == CDC_STAGING_BATCH)
+		cdc_staging_flush(writer);
 }
 
 ItemPointerData *
 cdc_staging_end(CdcStagingWriter *writer)
 {
-	flush(writer);
-	for (int i = 0; i < STAGING_BATCH && writer->slots[i]; i++)
+	cdc_staging_flush(writer);
+	for (int i = 0; i < CDC_STAGING_BATCH && writer->slots[i]; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
 	FreeBulkInsertState(writer->bistate);
 	table_finish_bulk_insert(writer->rel, TABLE_INSERT_SKIP_FSM);
 	table_close(writer->rel, NoLock);
-	MemoryContextDelete(writer->batch);
 	CommandCounterIncrement();
 	return writer->tids;
 }

@@ -60,22 +60,22 @@ extern void cdc_staging_adapt(Oid staging, const CdcTarget *target);
 /* Empty it: by TRUNCATE where nobody looks, else by DELETE. */
 extern void cdc_staging_clear(Oid staging);
 
-/* Writing; at most one writer at a time. */
+/*
+ * Writing.  values and nulls have an entry for each column of the target, then
+ * one for each service column (ncolumns + CDC_STAGING_..).  The Datums of a row
+ * must stay valid until flush, which is called at least every
+ * CDC_STAGING_BATCH rows.
+ */
+#define CDC_STAGING_BATCH	1000
+
 typedef struct CdcStagingWriter CdcStagingWriter;
 
 extern CdcStagingWriter *cdc_staging_begin(Oid staging, const CdcTarget *target);
+extern void cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
+							const bool *nulls);
+extern void cdc_staging_flush(CdcStagingWriter *writer);
 
-/*
- * The slots of the next row: values[i], nulls[i] for column i of the target,
- * values[ncolumns + CDC_STAGING_..] for a service column.  Fill, then put.
- * Datums must stay valid until the writer's next flush, so they are made in
- * the context that cdc_staging_context() returns.
- */
-extern void cdc_staging_row(CdcStagingWriter *writer, Datum **values, bool **nulls);
-extern MemoryContext cdc_staging_context(CdcStagingWriter *writer);
-extern void cdc_staging_put(CdcStagingWriter *writer);
-
-/* Flush; returns the TIDs of the rows in the order of the puts. */
+/* Returns the TIDs of the rows in the order of the puts: they rise. */
 extern ItemPointerData *cdc_staging_end(CdcStagingWriter *writer);
 
 #endif							/* CDC_STAGING_H */

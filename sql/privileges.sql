@@ -1,0 +1,102 @@
+-- Who may do what.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS cdcsync;
+DROP ROLE IF EXISTS regress_cdc_alice, regress_cdc_bob, regress_cdc_team, regress_cdc_heir;
+RESET client_min_messages;
+CREATE ROLE regress_cdc_alice;
+CREATE ROLE regress_cdc_bob;
+CREATE ROLE regress_cdc_team;
+CREATE ROLE regress_cdc_heir;
+CREATE SCHEMA privileges_test;
+GRANT USAGE ON SCHEMA privileges_test TO PUBLIC;
+CREATE SERVER privileges_msk FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers '127.0.0.1:1');
+CREATE FOREIGN TABLE privileges_test.topic (kafka_key bytea, kafka_value bytea) SERVER privileges_msk OPTIONS (topic 'a.topic');
+CREATE TABLE privileges_test.given (id bigint PRIMARY KEY);
+SET search_path = privileges_test, public;
+
+-- what a role needs, one by one
+SET ROLE regress_cdc_alice;
+SELECT cdc_create('a', topic => 'topic');
+RESET ROLE;
+GRANT SELECT ON topic TO regress_cdc_alice;
+SET ROLE regress_cdc_alice;
+SELECT cdc_create('a', topic => 'topic');
+SELECT cdc_create('a', target => 'given');
+RESET ROLE;
+GRANT SELECT, INSERT, UPDATE, DELETE ON given TO regress_cdc_alice;
+SET ROLE regress_cdc_alice;
+SELECT cdc_create('a', target => 'given', options => '{"helper_schema": "privileges_test"}');
+RESET ROLE;
+GRANT CREATE ON SCHEMA privileges_test TO regress_cdc_alice, regress_cdc_bob, regress_cdc_heir;
+SET ROLE regress_cdc_alice;
+SELECT cdc_create('a', target => 'given');
+CREATE TABLE own (id bigint PRIMARY KEY);
+SELECT cdc_create('own', target => 'own');
+SELECT pipeline, state FROM cdc_status ORDER BY 1;
+SELECT relname, pg_get_userbyid(relowner) AS owner, relacl FROM pg_class
+WHERE relnamespace = 'privileges_test'::regnamespace AND relname ~ '^(a|own)_' AND relkind IN ('r', 'v')
+ORDER BY relname;
+
+-- nobody writes the catalog
+UPDATE cdcsync.pipeline SET state = 'stopped';
+INSERT INTO cdcsync.landing (view, chunk, owner) VALUES ('own', 'own', 'regress_cdc_alice');
+DELETE FROM cdcsync.position;
+
+-- another role sees nothing and can do nothing
+SET ROLE regress_cdc_bob;
+SELECT pipeline FROM cdc_status;
+SELECT * FROM debezium_last_extract;
+SELECT (SELECT count(*) FROM cdcsync.pipeline) AS pipelines, (SELECT count(*) FROM cdcsync.landing) AS landings,
+	   (SELECT count(*) FROM cdcsync.pipeline_state) AS states;
+SELECT * FROM cdcsync.pipeline_lag('own');
+SELECT cdc_pause('own');
+SELECT cdc_pause('*');
+SELECT cdc_resume('own');
+SELECT cdc_alter('own', options => '{"strict": true}');
+SELECT cdc_drop('own');
+SELECT cdc_drop('*');
+SELECT cdc_sync('own');
+SELECT cdc_refresh('own');
+SELECT count(*) FROM own_stg;
+SELECT count(*) FROM own_debezium;
+SELECT cdc_create('own');
+SELECT cdc_create('b', options => '{"landing": "own_debezium"}');
+SELECT cdc_create('b', target => 'own');
+
+-- a member does all of it
+RESET ROLE;
+GRANT regress_cdc_alice TO regress_cdc_team;
+SET ROLE regress_cdc_team;
+SELECT pipeline, state FROM cdc_status ORDER BY 1;
+SELECT cdc_pause('own', 'by a member');
+SELECT cdc_resume('own');
+SELECT cdc_alter('own', options => '{"strict": true}');
+SELECT cdc_drop('own', drop_target => true);
+
+-- what a role owned goes to another with REASSIGN OWNED, pipelines too
+RESET ROLE;
+REASSIGN OWNED BY regress_cdc_alice TO regress_cdc_heir;
+SET ROLE regress_cdc_alice;
+SELECT pipeline FROM cdc_status;
+SET ROLE regress_cdc_heir;
+SELECT pipeline, state FROM cdc_status;
+SELECT cdc_alter('a', columns => '{"id": "ID"}');
+RESET ROLE;
+GRANT SELECT, INSERT, UPDATE, DELETE ON given TO regress_cdc_heir;
+SET ROLE regress_cdc_heir;
+SELECT cdc_alter('a', columns => '{"id": "ID"}');
+SELECT cdc_create('z');
+RESET ROLE;
+
+-- and is dropped with DROP OWNED
+DROP OWNED BY regress_cdc_heir;
+SELECT count(*) FROM cdcsync.pipeline;
+SELECT count(*) FROM cdcsync.landing;
+SELECT relname FROM pg_class WHERE relnamespace = 'privileges_test'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1;
+DROP OWNED BY regress_cdc_alice, regress_cdc_bob;
+DROP ROLE regress_cdc_heir, regress_cdc_alice, regress_cdc_bob, regress_cdc_team;
+SELECT * FROM cdc_status;
+
+SET client_min_messages = warning;
+DROP SERVER privileges_msk CASCADE;
+DROP SCHEMA privileges_test CASCADE;

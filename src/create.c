@@ -1,0 +1,853 @@
+/*-------------------------------------------------------------------------
+ *
+ * create.c
+ *	  cdc_create() and cdc_alter(): check what was asked for, then make it.
+ *
+ * All that can be found wrong is looked for before the first thing is made,
+ * and everything is one transaction, so a failure leaves nothing.  Objects are
+ * made by the caller with the caller's privileges, and belong to the caller.
+ *
+ * The target is locked against being dropped until the end of the transaction
+ * (ACCESS SHARE), which the dependency recorded on it takes over.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/catalog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "catalog.h"
+#include "cdcsync.h"
+#include "compat.h"
+#include "infer.h"
+#include "options.h"
+#include "pipeline.h"
+#include "staging.h"
+#include "target.h"
+
+PG_FUNCTION_INFO_V1(cdc_create);
+PG_FUNCTION_INFO_V1(cdc_alter);
+
+#define FDW_NAME "cdcsync_kafka"
+
+/* Fields of the events that an error message lists at most. */
+#define MAX_LISTED_FIELDS 30
+
+/* What cdc_create() was asked for, and what it has found out so far. */
+typedef struct NewPipeline
+{
+	CdcPipeline p;
+	CdcOptions *options;
+	Oid			topic;
+	List	   *key;			/* the argument */
+	Oid			helper_nsp;
+	Oid			target_nsp;
+	CdcInferred *inferred;		/* NULL: there was nothing to look at */
+	CdcTarget  *target;			/* NULL while there is none */
+} NewPipeline;
+
+/* For comparing names without regard to case. */
+static char *
+fold(const char *name)
+{
+	return str_tolower(name, strlen(name), DEFAULT_COLLATION_OID);
+}
+
+static bool
+same_folded(const char *a, const char *b)
+{
+	return strcmp(fold(a), fold(b)) == 0;
+}
+
+/*
+ * Names
+ */
+
+static void
+check_name(const char *name)
+{
+	const char *hint = "A name has 1 to 48 bytes, and no *, which stands for any characters in cdc_drop() and its kind.";
+
+	if (name[0] == '\0' || strlen(name) > CDC_NAME_MAX || strchr(name, '*'))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid pipeline name \"%s\"", name),
+				 errhint("%s", hint)));
+}
+
+static void
+name_in_use(const char *name, bool foreign)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("pipeline \"%s\" already exists", name),
+			 foreign ? errdetail("It belongs to another role. Names are unique in the database.") : 0,
+			 foreign ? errhint("Choose another name.") :
+			 errhint("Choose another name, or drop it first with SELECT cdc_drop(%s).",
+					 quote_literal_cstr(name))));
+}
+
+/*
+ * Is the name free?  A row whose relations are gone (dropped while event
+ * triggers did not fire) is removed on the way.
+ */
+static void
+check_name_free(const char *name)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(name)};
+	Oid			userid = GetUserId();
+	CdcSpi		spi;
+	bool		found;
+	bool		foreign = false;
+
+	cdc_spi_begin_catalog(&spi);
+	found = cdc_spi_run("SELECT owner::oid FROM cdcsync.pipeline_state WHERE name = $1",
+						1, types, values, NULL, 1) > 0;
+	if (found)
+	{
+		bool		isnull;
+		Oid			owner = DatumGetObjectId(cdc_spi_value(0, 1, &isnull));
+
+		foreign = !has_privs_of_role(userid, owner);
+	}
+	else
+		(void) cdc_spi_run("DELETE FROM cdcsync.pipeline WHERE name = $1",
+						   1, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+	if (found)
+		name_in_use(name, foreign);
+}
+
+/* The schema for new relations: as named in the option, else the current one. */
+static Oid
+creation_schema(char **name)
+{
+	Oid			nspid;
+	AclResult	aclresult;
+
+	if (*name)
+		nspid = get_namespace_oid(*name, true);
+	else if (fetch_search_path(true) != NIL)
+		nspid = RangeVarGetCreationNamespace(makeRangeVar(NULL, "x", -1));
+	else
+		nspid = InvalidOid;
+	if (!OidIsValid(nspid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_SCHEMA),
+				 *name ? errmsg("schema \"%s\" does not exist", *name) :
+				 errmsg("no schema has been selected to create in"),
+				 errhint("Set search_path, or name an existing schema with the options helper_schema and target_schema.")));
+	*name = get_namespace_name(nspid);
+	if (isTempNamespace(nspid) || IsCatalogNamespace(nspid) || IsToastNamespace(nspid))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a pipeline cannot stand in a temporary or system schema"),
+				 errhint("Set search_path, or name an existing schema with the options helper_schema and target_schema.")));
+	aclresult = object_aclcheck_compat(NamespaceRelationId, nspid, GetUserId(),
+									   ACL_CREATE);
+	if (aclresult != ACLCHECK_OK)
+		aclcheck_error(aclresult, OBJECT_SCHEMA, *name);
+	return nspid;
+}
+
+static void
+check_relation_free(const char *name, const char *suffix, Oid nspid,
+					const char *hint)
+{
+	char	   *relname = psprintf("%s%s", name, suffix);
+
+	if (OidIsValid(get_relname_relid(relname, nspid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s\" already exists in schema \"%s\"",
+						relname, get_namespace_name(nspid)),
+				 errhint("%s", hint)));
+}
+
+static void
+check_relations_free(const NewPipeline *new)
+{
+	const char *name = new->p.name;
+	const char *hint = "The pipeline makes a relation of this name. Rename yours, choose another name for the pipeline, or another schema with the option helper_schema.";
+
+	check_relation_free(name, "_stg", new->helper_nsp, hint);
+	if (new->p.landing == NULL)
+	{
+		check_relation_free(name, "_debezium", new->helper_nsp, hint);
+		check_relation_free(name, "_debezium_chunk", new->helper_nsp, hint);
+	}
+	if (!OidIsValid(new->p.target))
+		check_relation_free(name, "_target", new->target_nsp,
+							psprintf("If it is to be the target, pass target => %s.",
+									 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(new->target_nsp),
+																				   psprintf("%s_target", name)))));
+}
+
+/*
+ * Topic and landing
+ */
+
+/* The topic must be a foreign table of ours that the caller may read. */
+static void
+check_topic(Oid topic)
+{
+	char	   *name = get_rel_name(topic);
+	ForeignTable *table;
+	ForeignServer *server;
+	AclResult	aclresult;
+	bool		ours = false;
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", topic)));
+	if (get_rel_relkind(topic) == RELKIND_FOREIGN_TABLE)
+	{
+		table = GetForeignTable(topic);
+		server = GetForeignServer(table->serverid);
+		ours = strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, FDW_NAME) == 0;
+	}
+	if (!ours)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a topic", name),
+				 errdetail("A topic is a foreign table of a server with the foreign-data wrapper \"%s\".",
+						   FDW_NAME),
+				 errhint("Make the foreign tables with IMPORT FOREIGN SCHEMA kafka FROM SERVER ... INTO ....")));
+
+	aclresult = pg_class_aclcheck(topic, GetUserId(), ACL_SELECT);
+	if (aclresult != ACLCHECK_OK)
+		aclcheck_error(aclresult, OBJECT_FOREIGN_TABLE, name);
+	aclresult = object_aclcheck_compat(ForeignServerRelationId, server->serverid,
+									   GetUserId(), ACL_USAGE);
+	if (aclresult != ACLCHECK_OK)
+		aclcheck_error(aclresult, OBJECT_FOREIGN_SERVER, server->servername);
+}
+
+/* The landing named by the option, found by the caller's search_path. */
+static CdcLanding *
+named_landing(const char *name, Oid topic)
+{
+	RangeVar   *range = makeRangeVarFromNameList(stringToQualifiedNameList_compat(name, NULL));
+	Oid			relid = RangeVarGetRelid(range, NoLock, true);
+	CdcLanding *landing;
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("landing \"%s\" does not exist", name),
+				 errhint("The option \"landing\" takes the name of an existing landing view, such as \"customer_debezium\".")));
+	landing = cdc_landing_get_by_view(relid);
+	if (landing == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a landing", name),
+				 errhint("The option \"landing\" takes the name of an existing landing view, such as \"customer_debezium\".")));
+	if (!has_privs_of_role(GetUserId(), landing->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for landing \"%s\"", name),
+				 errhint("Only members of the role that owns a landing may build on it.")));
+	if (OidIsValid(topic) && topic != landing->topic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("landing \"%s\" does not hold the records of topic \"%s\"",
+						name, get_rel_name(topic)),
+				 errhint("Leave out either the topic or the option \"landing\".")));
+	return landing;
+}
+
+/*
+ * Target
+ */
+
+/* Does the relation belong to a pipeline's own machinery? */
+static bool
+is_helper(Oid relid)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(relid)};
+	bool		found;
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	found = cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE staging = $1"
+						" UNION ALL SELECT FROM cdcsync.landing WHERE chunk = $1",
+						1, types, values, NULL, 1) > 0;
+	cdc_spi_end(&spi);
+	return found;
+}
+
+/*
+ * The target must be a table that can be one, and that the pipeline's owner,
+ * as whom it is synced, may change.  Stays locked against being dropped.
+ */
+static void
+check_target(Oid target, Oid owner)
+{
+	Relation	rel = try_relation_open(target, AccessShareLock);
+	const AclMode needed = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
+	char	   *name;
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", target)));
+	name = pstrdup(RelationGetRelationName(rel));
+	if (rel->rd_rel->relkind != RELKIND_RELATION &&
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table", name),
+				 errhint("The target must be a table or a partitioned table.")));
+	if (IsCatalogRelation(rel) || rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP ||
+		is_helper(target) ||
+		RelationGetNamespace(rel) == get_namespace_oid(CDC_SCHEMA, false))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" cannot be a target", name),
+				 errdetail("System catalogs, temporary tables, and the tables of pipelines cannot be targets."),
+				 errhint("Give a table of your own, or none to have it made.")));
+	if (!object_ownercheck_compat(RelationRelationId, target, owner) &&
+		pg_class_aclmask(target, owner, needed, ACLMASK_ALL) != needed)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for table %s", name),
+				 errhint("A pipeline needs SELECT, INSERT, UPDATE and DELETE on its target.")));
+	relation_close(rel, NoLock);
+}
+
+static const CdcReading *
+reading_of_field(List *readings, const char *field)
+{
+	ListCell   *lc;
+
+	foreach(lc, readings)
+	{
+		const CdcReading *reading = lfirst(lc);
+
+		if (strcmp(reading->field, field) == 0)
+			return reading;
+	}
+	return NULL;
+}
+
+/* Column of the target that takes a field because it has its name, or NULL. */
+static char *
+column_of_field(Oid target, List *readings, const char *field)
+{
+	Relation	rel;
+	TupleDesc	desc;
+	const CdcReading *reading = reading_of_field(readings, field);
+	char	   *column = NULL;
+
+	if (reading)
+		return reading->column;
+	rel = relation_open(target, AccessShareLock);
+	desc = RelationGetDescr(rel);
+	for (int i = 0; i < desc->natts && column == NULL; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped &&
+			same_folded(NameStr(att->attname), field))
+			column = pstrdup(NameStr(att->attname));
+	}
+	relation_close(rel, NoLock);
+	return column;
+}
+
+/* The key of the events, as columns of the target; NIL if not all are there. */
+static List *
+event_key(const NewPipeline *new)
+{
+	List	   *key = NIL;
+	ListCell   *lc;
+
+	if (new->inferred == NULL)
+		return NIL;
+	foreach(lc, new->inferred->key)
+	{
+		char	   *column = column_of_field(new->p.target, new->p.readings,
+											 lfirst(lc));
+
+		if (column == NULL)
+			return NIL;
+		key = lappend(key, column);
+	}
+	return key;
+}
+
+/*
+ * A key without a unique index is allowed: the merge joins by it all the same.
+ * But every window then reads the whole table, and rows that were duplicates
+ * before we came stay duplicates, so it is worth a warning.
+ */
+static void
+warn_without_index(const CdcTarget *target, List *key)
+{
+	StringInfoData columns;
+	ListCell   *lc;
+
+	if (target->key_is_unique)
+		return;
+	initStringInfo(&columns);
+	foreach(lc, key)
+		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "",
+						 quote_identifier(lfirst(lc)));
+	ereport(WARNING,
+			(errmsg("target \"%s\" has no unique index on its key",
+					get_rel_name(target->relid)),
+			 errdetail("Each sync has to read the whole table, and rows of one key that are there already are not made one."),
+			 errhint("CREATE UNIQUE INDEX ON %s (%s).",
+					 cdc_qualified_name(target->relid), columns.data)));
+}
+
+/* The key of a given target: the argument, its primary key, or the events'. */
+static List *
+choose_key(const NewPipeline *new)
+{
+	List	   *key = new->key;
+
+	if (key == NIL)
+		key = cdc_target_primary_key(new->p.target);
+	if (key == NIL)
+		key = event_key(new);
+	if (key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no usable key for target \"%s\"",
+						get_rel_name(new->p.target)),
+				 errdetail("The target has no primary key, and the events have no key that its columns take."),
+				 errhint("Add a primary key to the target, or name its key columns with key => ARRAY['...'].")));
+	return key;
+}
+
+/*
+ * Fields
+ */
+
+/* The fields of the events, those that differ only in case from name first. */
+static char *
+list_fields(const CdcInferred *inferred, const char *name)
+{
+	StringInfoData buf;
+	int			listed = 0;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	for (int pass = 0; pass < 2; pass++)
+	{
+		foreach(lc, inferred->fields)
+		{
+			const CdcInferredField *field = lfirst(lc);
+
+			if (same_folded(field->name, name) != (pass == 0))
+				continue;
+			if (listed++ == MAX_LISTED_FIELDS)
+			{
+				appendStringInfoString(&buf, ", ...");
+				return buf.data;
+			}
+			appendStringInfo(&buf, "%s\"%s\"", listed > 1 ? ", " : "", field->name);
+		}
+	}
+	return buf.data;
+}
+
+/* Does the mapping name only fields that the events have? */
+static void
+check_fields(List *readings, const CdcInferred *inferred)
+{
+	ListCell   *lc;
+
+	if (inferred == NULL || inferred->fields == NIL)
+		return;
+	foreach(lc, readings)
+	{
+		const CdcReading *reading = lfirst(lc);
+		ListCell   *lf;
+		bool		found = reading->field[0] == '$';
+
+		foreach(lf, inferred->fields)
+		{
+			const CdcInferredField *field = lfirst(lf);
+
+			found = found || strcmp(field->name, reading->field) == 0;
+		}
+		if (!found)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("field \"%s\" for column \"%s\" does not exist in the events",
+							reading->field, reading->column),
+					 errhint("The events have the fields: %s.",
+							 list_fields(inferred, reading->field))));
+	}
+}
+
+/* What the events look like; NULL if there are none to look at. */
+static CdcInferred *
+infer(Oid topic, const CdcLanding *landing)
+{
+	CdcInferred *inferred;
+
+	if (landing)
+		topic = OidIsValid(landing->topic) ? landing->topic : landing->view;
+	if (!OidIsValid(topic))
+		return NULL;
+	inferred = cdc_infer(topic);
+	return inferred->nrecords > 0 ? inferred : NULL;
+}
+
+/*
+ * Making it
+ */
+
+static CdcLanding *
+make_landing(const NewPipeline *new)
+{
+	Jsonb	   *options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+															 CStringGetDatum("{}")));
+
+	options = cdc_options_set(options, "start", new->options->start);
+	return cdc_landing_get(cdc_landing_create(new->p.name, new->helper_nsp,
+											  new->topic, options));
+}
+
+static Datum
+name_array(List *names)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * list_length(names));
+	ListCell   *lc;
+
+	foreach(lc, names)
+		elems[foreach_current_index(lc)] = CStringGetTextDatum(lfirst(lc));
+	return PointerGetDatum(construct_array(elems, list_length(names), TEXTOID,
+										   -1, false, TYPALIGN_INT));
+}
+
+/* Schemas go into the stored options: what is made later goes there too. */
+static Jsonb *
+stored_options(const NewPipeline *new)
+{
+	Jsonb	   *options = cdc_options_set(new->options->stored, "helper_schema",
+										  new->p.helper_schema);
+
+	return cdc_options_set(options, "target_schema", new->p.target_schema);
+}
+
+/*
+ * Keep others from dropping the landing until we commit.  In the open SPI
+ * connection.
+ */
+static void
+lock_landing(const CdcLanding *landing)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(landing->id)};
+
+	if (cdc_spi_run("SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR KEY SHARE",
+					1, types, values, NULL, 0) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the landing was dropped by another session")));
+}
+
+static void
+insert_pipeline(const NewPipeline *new)
+{
+	const CdcPipeline *p = &new->p;
+	Oid			types[] = {TEXTOID, INT4OID, OIDOID, OIDOID, OIDOID, BOOLOID,
+	TEXTARRAYOID, JSONBOID, JSONBOID, INT8OID, INT8OID};
+	Datum		values[11];
+	char		nulls[] = "           ";
+	int64		system;
+	int64		database;
+	uint64		inserted;
+	CdcSpi		spi;
+
+	cdc_pipeline_stamp(&system, &database);
+	values[0] = CStringGetTextDatum(p->name);
+	values[1] = Int32GetDatum(p->landing->id);
+	values[2] = ObjectIdGetDatum(p->owner);
+	values[3] = ObjectIdGetDatum(p->staging);
+	nulls[3] = OidIsValid(p->staging) ? ' ' : 'n';
+	values[4] = ObjectIdGetDatum(p->target);
+	nulls[4] = OidIsValid(p->target) ? ' ' : 'n';
+	values[5] = BoolGetDatum(p->target_made);
+	values[6] = p->key ? name_array(p->key) : (Datum) 0;
+	nulls[6] = p->key ? ' ' : 'n';
+	values[7] = p->columns ? JsonbPGetDatum(p->columns) : (Datum) 0;
+	nulls[7] = p->columns ? ' ' : 'n';
+	values[8] = JsonbPGetDatum(stored_options(new));
+	values[9] = Int64GetDatum(system);
+	values[10] = Int64GetDatum(database);
+
+	cdc_spi_begin_catalog(&spi);
+	lock_landing(p->landing);
+	inserted = cdc_spi_run("INSERT INTO cdcsync.pipeline (name, landing_id, owner,"
+						   " staging, target, target_made, key, columns, options,"
+						   " stamp_system, stamp_database)"
+						   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+						   " ON CONFLICT (name) DO NOTHING",
+						   11, types, values, nulls, 0);
+	cdc_spi_end(&spi);
+
+	/* another session was faster with the same name */
+	if (inserted == 0)
+		name_in_use(p->name, true);
+}
+
+static void
+make_pipeline(NewPipeline *new)
+{
+	CdcPipeline *p = &new->p;
+
+	if (p->landing == NULL)
+		p->landing = make_landing(new);
+	if (!OidIsValid(p->target) && new->inferred)
+	{
+		p->target = cdc_infer_make_target(p, new->inferred, new->key, &p->key);
+		p->target_made = true;
+		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
+	}
+	if (new->target)
+		p->staging = cdc_staging_create(p->name, new->helper_nsp, new->target);
+	insert_pipeline(new);
+	if (new->target)
+		cdc_staging_depend(p);
+}
+
+/* All checks; fills in what they find out. */
+static void
+check_pipeline(NewPipeline *new)
+{
+	CdcPipeline *p = &new->p;
+
+	check_name_free(p->name);
+	if (OidIsValid(new->topic))
+		check_topic(new->topic);
+	if (new->options->landing)
+	{
+		if (strcmp(new->options->start, "earliest") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("options \"start\" and \"landing\" exclude each other"),
+					 errhint("An existing landing has its own position. Leave out \"start\".")));
+		p->landing = named_landing(new->options->landing, new->topic);
+	}
+	if (OidIsValid(p->target))
+		check_target(p->target, p->owner);
+	p->helper_schema = new->options->helper_schema;
+	p->target_schema = new->options->target_schema;
+	new->helper_nsp = creation_schema(&p->helper_schema);
+	if (OidIsValid(p->target) && p->target_schema == NULL)
+		p->target_schema = p->helper_schema;
+	else
+		new->target_nsp = creation_schema(&p->target_schema);
+	check_relations_free(new);
+
+	new->inferred = infer(new->topic, p->landing);
+	check_fields(p->readings, new->inferred);
+	if (OidIsValid(p->target))
+	{
+		p->key = choose_key(new);
+		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
+		warn_without_index(new->target, p->key);
+	}
+	else
+		p->key = new->key;
+}
+
+static List *
+key_argument(ArrayType *array)
+{
+	List	   *key = NIL;
+	Datum	   *elems;
+	bool	   *nulls;
+	int			nelems;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT,
+					  &elems, &nulls, &nelems);
+	for (int i = 0; i < nelems; i++)
+	{
+		char	   *column = nulls[i] ? NULL : TextDatumGetCString(elems[i]);
+		ListCell   *lc;
+
+		if (column == NULL || column[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("\"key\" must not contain nulls or empty names"),
+					 errhint("Name columns of the target, as in key => ARRAY['customer_id'].")));
+		foreach(lc, key)
+		{
+			if (strcmp(lfirst(lc), column) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_COLUMN),
+						 errmsg("column \"%s\" appears twice in \"key\"", column),
+						 errhint("Name each key column once.")));
+		}
+		key = lappend(key, column);
+	}
+	if (key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"key\" must not be empty"),
+				 errhint("Leave it out to use the target's primary key or the key of the events.")));
+	return key;
+}
+
+/*
+ * cdc_create(name text, topic regclass, target regclass, key text[],
+ *			  columns jsonb, options jsonb)
+ */
+Datum
+cdc_create(PG_FUNCTION_ARGS)
+{
+	NewPipeline *new = palloc0(sizeof(NewPipeline));
+	CdcPipeline *p = &new->p;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("pipeline name must not be null"),
+				 errhint("A name has 1 to 48 bytes.")));
+	p->name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	check_name(p->name);
+	p->owner = GetUserId();
+	new->topic = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
+	p->target = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	new->key = PG_ARGISNULL(3) ? NIL : key_argument(PG_GETARG_ARRAYTYPE_P(3));
+	p->columns = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
+	p->readings = cdc_readings_parse(p->columns);
+	new->options = cdc_options_parse(PG_ARGISNULL(5) ?
+									 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
+									 PG_GETARG_JSONB_P(5));
+	p->strict = new->options->strict;
+	p->max_quarantine_share = new->options->max_quarantine_share;
+	p->placeholder = new->options->placeholder;
+
+	check_pipeline(new);
+	make_pipeline(new);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Altering it
+ */
+
+/*
+ * The columns that a sync feeds may have changed: staging follows.  It was
+ * locked with the pipeline.
+ */
+static void
+adapt_staging(const CdcPipeline *pipeline, const CdcTarget *target)
+{
+	CdcSpi		spi;
+
+	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
+	cdc_staging_adapt(pipeline->staging, target);
+	cdc_spi_end(&spi);
+}
+
+static void
+update_pipeline(const CdcPipeline *pipeline, Jsonb *options)
+{
+	Oid			types[] = {TEXTOID, JSONBOID, JSONBOID};
+	Datum		values[3];
+	char		nulls[] = "   ";
+	CdcSpi		spi;
+
+	values[0] = CStringGetTextDatum(pipeline->name);
+	values[1] = pipeline->columns ? JsonbPGetDatum(pipeline->columns) : (Datum) 0;
+	nulls[1] = pipeline->columns ? ' ' : 'n';
+	values[2] = JsonbPGetDatum(options);
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET columns = $2, options = $3 WHERE name = $1",
+					   3, types, values, nulls, 0);
+	cdc_spi_end(&spi);
+}
+
+/* The options as stored. */
+static Jsonb *
+read_options(const char *name)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(name)};
+	Jsonb	   *options = NULL;
+	bool		isnull;
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	if (cdc_spi_run("SELECT options FROM cdcsync.pipeline WHERE name = $1",
+					1, types, values, NULL, 1) == 1)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		options = DatumGetJsonbPCopy(cdc_spi_value(0, 1, &isnull));
+		MemoryContextSwitchTo(old);
+	}
+	cdc_spi_end(&spi);
+	if (options == NULL)
+		elog(ERROR, "pipeline \"%s\" vanished", name);
+	return options;
+}
+
+/*
+ * cdc_alter(name text, columns jsonb, options jsonb)
+ */
+Datum
+cdc_alter(PG_FUNCTION_ARGS)
+{
+	CdcPipeline *pipeline;
+	Jsonb	   *stored;
+	CdcOptions *options;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("pipeline name must not be null"),
+				 errhint("The view cdc_status lists your pipelines.")));
+	pipeline = cdc_pipeline_lock(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+								 ShareUpdateExclusiveLock);
+	stored = read_options(pipeline->name);
+	if (!PG_ARGISNULL(2))
+		stored = cdc_options_merge(stored, PG_GETARG_JSONB_P(2));
+	options = cdc_options_parse(stored);
+	pipeline->strict = options->strict;
+	if (!PG_ARGISNULL(1))
+	{
+		pipeline->columns = PG_GETARG_JSONB_P(1);
+		pipeline->readings = cdc_readings_parse(pipeline->columns);
+		check_fields(pipeline->readings,
+					 infer(pipeline->landing->topic, pipeline->landing));
+	}
+	if (OidIsValid(pipeline->target))
+	{
+		CdcTarget  *target;
+
+		check_target(pipeline->target, pipeline->owner);
+		target = cdc_target_describe(pipeline->target, pipeline->key,
+									 pipeline->readings, pipeline->strict);
+		adapt_staging(pipeline, target);
+	}
+	update_pipeline(pipeline, options->stored);
+	PG_RETURN_VOID();
+}

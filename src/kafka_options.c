@@ -1,0 +1,559 @@
+/*-------------------------------------------------------------------------
+ *
+ * kafka_options.c
+ *	  The options of a Kafka server, of a user mapping for it and of a topic.
+ *
+ * The list below is all there is: an option that is not on it is refused,
+ * and a value is checked when it is set, not when somebody first connects.
+ * Options have names of our own, so that they stay when librdkafka renames a
+ * property, and so that no property can be set that loads code or breaks the
+ * order of records.
+ *
+ * Reads the system catalogs in the caller's transaction; takes no locks and
+ * makes no connection.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/reloptions.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_foreign_table.h"
+#include "catalog/pg_user_mapping.h"
+#include "commands/defrem.h"
+#include "foreign/foreign.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/formatting.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "kafka_options.h"
+
+#define WRAPPER_HANDLER		"cdcsync_kafka_handler"
+#define TOPIC_NAME_MAX		249 /* bytes, Kafka's own limit */
+
+#define DEFAULT_CONNECT_TIMEOUT	10	/* seconds */
+#define DEFAULT_STALL_TIMEOUT	30	/* seconds */
+#define TIMEOUT_MAX				3600
+
+typedef void (*check_function) (const char *name, const char *value);
+
+typedef struct KafkaOption
+{
+	const char *name;
+	Oid			catalog;		/* where it may be set */
+	check_function check;
+	const char *property;		/* of librdkafka; NULL: ours alone */
+} KafkaOption;
+
+static void check_bootstrap_servers(const char *name, const char *value);
+static void check_protocol(const char *name, const char *value);
+static void check_mechanism(const char *name, const char *value);
+static void check_bool(const char *name, const char *value);
+static void check_timeout(const char *name, const char *value);
+static void check_workers(const char *name, const char *value);
+static void check_not_empty(const char *name, const char *value);
+static void check_pem(const char *name, const char *value);
+static void check_topic(const char *name, const char *value);
+
+static const KafkaOption kafka_options[] = {
+	{"bootstrap_servers", ForeignServerRelationId, check_bootstrap_servers, "bootstrap.servers"},
+	{"security_protocol", ForeignServerRelationId, check_protocol, "security.protocol"},
+	{"sasl_mechanism", ForeignServerRelationId, check_mechanism, NULL},
+	{"ssl_ca", ForeignServerRelationId, check_pem, "ssl.ca.pem"},
+	{"ssl_verify", ForeignServerRelationId, check_bool, NULL},
+	{"connect_timeout", ForeignServerRelationId, check_timeout, NULL},
+	{"stall_timeout", ForeignServerRelationId, check_timeout, NULL},
+	{"workers", ForeignServerRelationId, check_workers, NULL},
+	{"client_id", ForeignServerRelationId, check_not_empty, "client.id"},
+	{"user", UserMappingRelationId, check_not_empty, "sasl.username"},
+	{"password", UserMappingRelationId, check_not_empty, "sasl.password"},
+	{"ssl_certificate", UserMappingRelationId, check_pem, "ssl.certificate.pem"},
+	{"ssl_key", UserMappingRelationId, check_pem, "ssl.key.pem"},
+	{"ssl_key_password", UserMappingRelationId, check_not_empty, "ssl.key.password"},
+	{"topic", ForeignTableRelationId, check_topic, NULL},
+	{NULL}
+};
+
+PG_FUNCTION_INFO_V1(cdcsync_kafka_validator);
+
+static void
+invalid_value(const char *name, const char *value, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"", name, value),
+			 errhint("%s", hint)));
+}
+
+static void
+check_one_of(const char *name, const char *value, const char *const *list)
+{
+	StringInfoData hint;
+
+	for (int i = 0; list[i]; i++)
+		if (pg_strcasecmp(value, list[i]) == 0)
+			return;
+	initStringInfo(&hint);
+	for (int i = 0; list[i]; i++)
+		appendStringInfo(&hint, "%s%s", i ? ", " : "Valid values are: ",
+						 list[i]);
+	appendStringInfoChar(&hint, '.');
+	invalid_value(name, value, hint.data);
+}
+
+static void
+check_protocol(const char *name, const char *value)
+{
+	static const char *const list[] =
+	{"plaintext", "ssl", "sasl_plaintext", "sasl_ssl", NULL};
+
+	check_one_of(name, value, list);
+}
+
+static void
+check_mechanism(const char *name, const char *value)
+{
+	static const char *const list[] =
+	{"plain", "scram-sha-256", "scram-sha-512", NULL};
+
+	check_one_of(name, value, list);
+}
+
+static void
+check_bool(const char *name, const char *value)
+{
+	bool		result;
+
+	if (!parse_bool(value, &result))
+		invalid_value(name, value, "Valid values are: true, false.");
+}
+
+/* The value as a number, if that is what it is and it is in the range. */
+static bool
+parse_number(const char *value, int min, int max, int *result)
+{
+	char	   *end;
+	long		number;
+
+	if (value[0] < '0' || value[0] > '9')
+		return false;
+	errno = 0;
+	number = strtol(value, &end, 10);
+	if (errno != 0 || *end != '\0' || number < min || number > max)
+		return false;
+	*result = (int) number;
+	return true;
+}
+
+static void
+check_timeout(const char *name, const char *value)
+{
+	int			result;
+
+	if (!parse_number(value, 1, TIMEOUT_MAX, &result))
+		invalid_value(name, value, "It is a whole number of seconds from 1 to 3600.");
+}
+
+static void
+check_workers(const char *name, const char *value)
+{
+	int			result;
+
+	if (!parse_number(value, 1, 64, &result))
+		invalid_value(name, value, "It is a whole number from 1 to 64.");
+}
+
+static void
+check_not_empty(const char *name, const char *value)
+{
+	if (value[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must not be empty", name)));
+}
+
+/* The value is not shown: it may be a private key. */
+static void
+check_pem(const char *name, const char *value)
+{
+	if (strstr(value, "-----BEGIN ") == NULL ||
+		strstr(value, "-----END ") == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\"", name),
+				 errhint("It is the text of a PEM file, from \"-----BEGIN\" on, not a file name.")));
+}
+
+/* host or host:port, [IPv6 address] or [IPv6 address]:port */
+static bool
+is_broker_address(const char *address, size_t len)
+{
+	const char *end = address + len;
+	const char *p = address;
+	int			port = 0;
+
+	if (p < end && *p == '[')
+	{
+		for (p++; p < end && *p != ']'; p++)
+			if (!isxdigit((unsigned char) *p) && *p != ':' && *p != '.')
+				return false;
+		if (p == end || p == address + 1)
+			return false;
+		p++;
+	}
+	else
+	{
+		for (; p < end && *p != ':'; p++)
+			if (!isalnum((unsigned char) *p) && strchr(".-_", *p) == NULL)
+				return false;
+		if (p == address)
+			return false;
+	}
+	if (p == end)
+		return true;
+	if (*p++ != ':' || p == end || end - p > 5)
+		return false;
+	for (; p < end; p++)
+	{
+		if (*p < '0' || *p > '9')
+			return false;
+		port = port * 10 + (*p - '0');
+	}
+	return port >= 1 && port <= 65535;
+}
+
+static void
+check_bootstrap_servers(const char *name, const char *value)
+{
+	const char *p = value;
+
+	for (;;)
+	{
+		size_t		len = strcspn(p, ",");
+		const char *start = p;
+		size_t		n = len;
+
+		while (n > 0 && *start == ' ')
+			start++, n--;
+		while (n > 0 && start[n - 1] == ' ')
+			n--;
+		if (!is_broker_address(start, n))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid broker address in option \"%s\": \"%s\"",
+							name, pnstrdup(start, n)),
+					 errhint("It is a list of host or host:port, separated by commas, with ports from 1 to 65535.")));
+		if (p[len] == '\0')
+			break;
+		p += len + 1;
+	}
+}
+
+static void
+check_topic(const char *name, const char *value)
+{
+	size_t		len = strlen(value);
+	bool		valid = len >= 1 && len <= TOPIC_NAME_MAX &&
+		strcmp(value, ".") != 0 && strcmp(value, "..") != 0;
+
+	for (size_t i = 0; valid && i < len; i++)
+		valid = (isalnum((unsigned char) value[i]) && !IS_HIGHBIT_SET(value[i])) ||
+			strchr("._-", value[i]) != NULL;
+	if (!valid)
+		invalid_value(name, value,
+					  "A topic's name has 1 to 249 of the characters a-z, A-Z, 0-9, \".\", \"_\" and \"-\".");
+}
+
+static const KafkaOption *
+find_option(const char *name, Oid catalog)
+{
+	for (const KafkaOption *option = kafka_options; option->name; option++)
+		if (option->catalog == catalog && strcmp(option->name, name) == 0)
+			return option;
+	return NULL;
+}
+
+static void
+unknown_option(const char *name, Oid catalog)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (const KafkaOption *option = kafka_options; option->name; option++)
+		if (option->catalog == catalog)
+			appendStringInfo(&list, "%s%s", list.len ? ", " : "",
+							 option->name);
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+			 errmsg("invalid option \"%s\"", name),
+			 list.len ? errhint("Valid options in this context are: %s.",
+								list.data)
+			 : errhint("There are no valid options in this context.")));
+}
+
+/* The value of an option in a list of DefElem, NULL if it is not set. */
+static char *
+option_value(List *options, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+
+		if (strcmp(def->defname, name) == 0)
+			return defGetString(def);
+	}
+	return NULL;
+}
+
+static bool
+uses_sasl(const char *protocol)
+{
+	return protocol && pg_strncasecmp(protocol, "sasl_", 5) == 0;
+}
+
+static bool
+uses_tls(const char *protocol)
+{
+	return protocol && (pg_strcasecmp(protocol, "ssl") == 0 ||
+						pg_strcasecmp(protocol, "sasl_ssl") == 0);
+}
+
+/* An option that would be silently without effect is a mistake. */
+static void
+check_server_options(List *options)
+{
+	char	   *protocol = option_value(options, "security_protocol");
+
+	if (option_value(options, "sasl_mechanism") && !uses_sasl(protocol))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" has no effect without SASL",
+						"sasl_mechanism"),
+				 errhint("Set \"security_protocol\" to sasl_ssl or sasl_plaintext.")));
+	if ((option_value(options, "ssl_ca") ||
+		 option_value(options, "ssl_verify")) && !uses_tls(protocol))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" has no effect without TLS",
+						option_value(options, "ssl_ca") ? "ssl_ca" : "ssl_verify"),
+				 errhint("Set \"security_protocol\" to ssl or sasl_ssl.")));
+}
+
+Datum
+cdcsync_kafka_validator(PG_FUNCTION_ARGS)
+{
+	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid			catalog = PG_GETARG_OID(1);
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+		const KafkaOption *option = find_option(def->defname, catalog);
+
+		if (option == NULL)
+			unknown_option(def->defname, catalog);
+		option->check(option->name, defGetString(def));
+	}
+	if (catalog == ForeignServerRelationId)
+		check_server_options(options);
+	if (catalog == ForeignTableRelationId &&
+		option_value(options, "topic") == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("option \"%s\" is required for a foreign table", "topic"),
+				 errhint("Use IMPORT FOREIGN SCHEMA to make the foreign tables.")));
+	PG_RETURN_VOID();
+}
+
+/*
+ * The options of the user's mapping, or else of PUBLIC's.  Unlike
+ * GetUserMapping() it does not mind if there is none: a cluster without
+ * authentication needs no secrets.
+ */
+static List *
+user_mapping_options(Oid serverid, Oid userid)
+{
+	HeapTuple	tup = SearchSysCache2(USERMAPPINGUSERSERVER,
+									  ObjectIdGetDatum(userid),
+									  ObjectIdGetDatum(serverid));
+	Datum		datum;
+	bool		isnull;
+	List	   *options;
+
+	if (!HeapTupleIsValid(tup))
+		tup = SearchSysCache2(USERMAPPINGUSERSERVER,
+							  ObjectIdGetDatum(InvalidOid),
+							  ObjectIdGetDatum(serverid));
+	if (!HeapTupleIsValid(tup))
+		return NIL;
+	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tup,
+							Anum_pg_user_mapping_umoptions, &isnull);
+	options = isnull ? NIL : untransformRelOptions(datum);
+	ReleaseSysCache(tup);
+	return options;
+}
+
+static void
+add_property(CdcKafkaOptions *result, const char *name, const char *value)
+{
+	CdcKafkaProperty *property = palloc(sizeof(CdcKafkaProperty));
+
+	property->name = name;
+	property->value = value;
+	result->properties = lappend(result->properties, property);
+}
+
+static void
+add_option_properties(CdcKafkaOptions *result, List *options, Oid catalog,
+					  bool sasl)
+{
+	ListCell   *lc;
+
+	foreach(lc, options)
+	{
+		DefElem    *def = lfirst_node(DefElem, lc);
+		const KafkaOption *option = find_option(def->defname, catalog);
+
+		if (option == NULL || option->property == NULL)
+			continue;
+		if (strncmp(option->property, "sasl.", 5) == 0 && !sasl)
+			continue;
+		if (strncmp(option->property, "ssl.", 4) == 0 && !result->uses_tls)
+			continue;
+		add_property(result, option->property, defGetString(def));
+	}
+}
+
+/* Seconds in the option, ms in the result. */
+static int
+timeout_ms(List *options, const char *name, int default_seconds)
+{
+	char	   *value = option_value(options, name);
+	int			seconds = default_seconds;
+
+	if (value && !parse_number(value, 1, TIMEOUT_MAX, &seconds))
+		check_timeout(name, value);
+	return seconds * 1000;
+}
+
+static void
+add_sasl(CdcKafkaOptions *result, ForeignServer *server, List *mapping,
+		 Oid userid)
+{
+	char	   *mechanism = option_value(server->options, "sasl_mechanism");
+
+	if (!option_value(mapping, "user") || !option_value(mapping, "password"))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+				 errmsg("no user and password for Kafka server \"%s\"",
+						server->servername),
+				 errdetail("The server's \"security_protocol\" asks for both."),
+				 errhint("Set the options \"user\" and \"password\" of the user mapping of role \"%s\".",
+						 GetUserNameFromId(userid, false))));
+	add_property(result, "sasl.mechanism",
+				 asc_toupper(mechanism ? mechanism : "scram-sha-512",
+							 strlen(mechanism ? mechanism : "scram-sha-512")));
+}
+
+CdcKafkaOptions *
+cdc_kafka_options_get(Oid serverid, Oid userid)
+{
+	ForeignServer *server = GetForeignServer(serverid);
+	List	   *mapping = user_mapping_options(serverid, userid);
+	CdcKafkaOptions *result = palloc0(sizeof(CdcKafkaOptions));
+	char	   *protocol = option_value(server->options, "security_protocol");
+	char	   *verify = option_value(server->options, "ssl_verify");
+	bool		verify_peer = true;
+
+	result->server = server->servername;
+	result->bootstrap_servers = option_value(server->options,
+											 "bootstrap_servers");
+	if (result->bootstrap_servers == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("option \"%s\" of server \"%s\" is not set",
+						"bootstrap_servers", server->servername),
+				 errhint("Use ALTER SERVER %s OPTIONS (ADD bootstrap_servers 'host:port').",
+						 quote_identifier(server->servername))));
+	result->uses_tls = uses_tls(protocol);
+	result->connect_timeout = timeout_ms(server->options, "connect_timeout",
+										 DEFAULT_CONNECT_TIMEOUT);
+	result->stall_timeout = timeout_ms(server->options, "stall_timeout",
+									   DEFAULT_STALL_TIMEOUT);
+	add_option_properties(result, server->options, ForeignServerRelationId,
+						  uses_sasl(protocol));
+	add_option_properties(result, mapping, UserMappingRelationId,
+						  uses_sasl(protocol));
+	if (option_value(server->options, "client_id") == NULL)
+		add_property(result, "client.id", "cdcsync");
+	if (uses_sasl(protocol))
+		add_sasl(result, server, mapping, userid);
+	if (verify && parse_bool(verify, &verify_peer) && !verify_peer)
+	{
+		add_property(result, "enable.ssl.certificate.verification", "false");
+		add_property(result, "ssl.endpoint.identification.algorithm", "none");
+	}
+	return result;
+}
+
+int
+cdc_kafka_workers(Oid serverid)
+{
+	char	   *value = option_value(GetForeignServer(serverid)->options,
+									 "workers");
+	int			workers = 1;
+
+	if (value && !parse_number(value, 1, 64, &workers))
+		check_workers("workers", value);
+	return workers;
+}
+
+/* Is this one of our servers?  Told by the handler, not by a name. */
+static bool
+is_kafka_server(Oid serverid)
+{
+	ForeignDataWrapper *wrapper;
+	char	   *handler;
+
+	wrapper = GetForeignDataWrapper(GetForeignServer(serverid)->fdwid);
+	if (!OidIsValid(wrapper->fdwhandler))
+		return false;
+	handler = get_func_name(wrapper->fdwhandler);
+	return handler && strcmp(handler, WRAPPER_HANDLER) == 0;
+}
+
+char *
+cdc_kafka_topic(Oid relid, Oid *serverid)
+{
+	char	   *topic = NULL;
+
+	if (get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE)
+	{
+		ForeignTable *table = GetForeignTable(relid);
+
+		if (is_kafka_server(table->serverid))
+		{
+			topic = option_value(table->options, "topic");
+			*serverid = table->serverid;
+		}
+	}
+	if (topic == NULL)
+	{
+		char	   *name = get_rel_name(relid);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a Kafka topic",
+						name ? name : psprintf("%u", relid)),
+				 errhint("Use a foreign table that IMPORT FOREIGN SCHEMA made from a server of the foreign-data wrapper cdcsync_kafka.")));
+	}
+	return topic;
+}

@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * kafka_options.h
+ *	  The options of a Kafka server, of a user mapping for it and of a topic.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_KAFKA_OPTIONS_H
+#define CDC_KAFKA_OPTIONS_H
+
+#include "nodes/pg_list.h"
+
+/* One property of librdkafka. */
+typedef struct CdcKafkaProperty
+{
+	const char *name;
+	const char *value;
+} CdcKafkaProperty;
+
+/*
+ * What a connection needs.  Properties hold secrets: never print a value.
+ */
+typedef struct CdcKafkaOptions
+{
+	char	   *server;			/* name of the foreign server */
+	char	   *bootstrap_servers;
+	bool		uses_tls;
+	int			connect_timeout;	/* ms */
+	int			stall_timeout;	/* ms */
+	List	   *properties;		/* of CdcKafkaProperty * */
+} CdcKafkaOptions;
+
+/*
+ * The options of a server and of the user's mapping for it (or PUBLIC's, or
+ * none), in the current memory context.  Errors if they do not suffice.
+ */
+extern CdcKafkaOptions *cdc_kafka_options_get(Oid serverid, Oid userid);
+
+/* The option "workers" of a server, 1 if it is not set. */
+extern int	cdc_kafka_workers(Oid serverid);
+
+/* The topic of a foreign table; an error if the table is not one of ours. */
+extern char *cdc_kafka_topic(Oid relid, Oid *serverid);
+
+#endif							/* CDC_KAFKA_OPTIONS_H */

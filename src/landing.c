@@ -1,0 +1,405 @@
+/*-------------------------------------------------------------------------
+ *
+ * landing.c
+ *	  The landing as an object: chunk table, view, triggers, catalog row,
+ *	  positions and their lock.
+ *
+ * The objects are made and dropped as the current user, who owns them; the
+ * catalog is read and written as the extension's owner.  Callers have checked
+ * what the user may do.  Runs in the caller's transaction.
+ *
+ * Appending, reading and the view's triggers have files of their own:
+ * landing_append.c, landing_scan.c, landing_write.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "landing.h"
+
+#define UNIX_EPOCH_USECS \
+	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
+/* ----------
+ * Making
+ * ----------
+ */
+
+static void
+run(const char *sql)
+{
+	(void) cdc_spi_run(sql, 0, NULL, NULL, NULL, 0);
+}
+
+static void
+check_free(const char *relname, Oid nspid, const char *name)
+{
+	if (!OidIsValid(get_relname_relid(relname, nspid)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_TABLE),
+			 errmsg("relation \"%s\" already exists in schema \"%s\"",
+					relname, get_namespace_name(nspid)),
+			 errdetail("The landing of pipeline \"%s\" needs this name.", name),
+			 errhint("Rename the relation, choose another name for the pipeline, "
+					 "or name another schema in the option \"helper_schema\".")));
+}
+
+/* " COMPRESSION lz4" where the server has it, else "". */
+static const char *
+lz4_clause(void)
+{
+	bool		isnull;
+	uint64		found;
+
+	found = cdc_spi_run("SELECT 'lz4' = ANY (enumvals) FROM pg_catalog.pg_settings"
+						" WHERE name = 'default_toast_compression'",
+						0, NULL, NULL, NULL, 1);
+	return found == 1 && DatumGetBool(cdc_spi_value(0, 1, &isnull)) ?
+		" COMPRESSION lz4" : "";
+}
+
+static void
+make_chunk_table(const char *chunk, const char *view)
+{
+	const char *lz4 = lz4_clause();
+
+	run(psprintf("CREATE TABLE %s ("
+				 "kafka_partition bigint NOT NULL,"
+				 "epoch integer NOT NULL,"
+				 "first_offset bigint NOT NULL,"
+				 "last_offset bigint NOT NULL,"
+				 "refresh_time timestamp NOT NULL,"
+				 "kafka_timestamp_type \"char\" NOT NULL,"
+				 "kafka_offset bigint[]%s,"
+				 "kafka_timestamp timestamp[]%s NOT NULL,"
+				 "kafka_key bytea[]%s NOT NULL,"
+				 "kafka_value bytea[]%s NOT NULL,"
+				 "headers jsonb[]%s,"
+				 "header_no smallint[]%s,"
+				 "PRIMARY KEY (kafka_partition, epoch, first_offset))",
+				 chunk, lz4, lz4, lz4, lz4, lz4, lz4));
+	run(psprintf("COMMENT ON TABLE %s IS %s", chunk,
+				 quote_literal_cstr(psprintf("cdcsync: records of the landing %s, a run of consecutive "
+											 "records of a partition in each row", view))));
+	run(psprintf("COMMENT ON COLUMN %s.kafka_offset IS 'NULL: first_offset and up, without holes'", chunk));
+	run(psprintf("COMMENT ON COLUMN %s.headers IS 'the distinct header lists of the records'", chunk));
+	run(psprintf("COMMENT ON COLUMN %s.header_no IS 'each record''s place in headers, 0: none; "
+				 "NULL: all have the first one'", chunk));
+}
+
+/*
+ * Timestamps, offsets and header numbers are small, so they are what makes the
+ * rows; keys, values and headers are fetched by number, and a chunk of those is
+ * read only if the column is asked for.  Partition and refresh_time are plain
+ * columns of the chunk: conditions on them reach it.
+ */
+static void
+make_view(const char *view, const char *chunk)
+{
+	run(psprintf("CREATE VIEW %s AS SELECT c.kafka_partition,"
+				 " COALESCE(r.kafka_offset, c.first_offset + r.n - 1) AS kafka_offset,"
+				 " c.kafka_timestamp_type,"
+				 " r.kafka_timestamp,"
+				 " cdcsync.chunk_element(c.kafka_key, r.n) AS kafka_key,"
+				 " cdcsync.chunk_element(c.kafka_value, r.n) AS kafka_value,"
+				 " cdcsync.chunk_element(c.headers, COALESCE(r.header_no, 1)::bigint) AS kafka_headers,"
+				 " c.refresh_time,"
+				 " cdcsync.json_parse_or_null(cdcsync.chunk_element(c.kafka_value, r.n)) AS payload"
+				 " FROM %s AS c,"
+				 " LATERAL ROWS FROM (unnest(c.kafka_timestamp), unnest(c.kafka_offset), unnest(c.header_no))"
+				 " WITH ORDINALITY AS r (kafka_timestamp, kafka_offset, header_no, n)",
+				 view, chunk));
+	run(psprintf("COMMENT ON VIEW %s IS 'cdcsync: records of a topic as they have landed'", view));
+}
+
+static void
+make_triggers(const char *view)
+{
+	static const char *const triggers[][2] = {
+		{"cdcsync_insert_begin", "BEFORE INSERT ON %s FOR EACH STATEMENT"},
+		{"cdcsync_insert_row", "INSTEAD OF INSERT ON %s FOR EACH ROW"},
+		{"cdcsync_insert_end", "AFTER INSERT ON %s FOR EACH STATEMENT"},
+		{"cdcsync_change_begin", "BEFORE UPDATE OR DELETE ON %s FOR EACH STATEMENT"},
+		{"cdcsync_change_row", "INSTEAD OF UPDATE OR DELETE ON %s FOR EACH ROW"},
+	};
+
+	for (int i = 0; i < lengthof(triggers); i++)
+	{
+		StringInfoData sql;
+
+		initStringInfo(&sql);
+		appendStringInfo(&sql, "CREATE TRIGGER %s ", triggers[i][0]);
+		appendStringInfo(&sql, triggers[i][1], view);
+		appendStringInfoString(&sql, " EXECUTE FUNCTION cdcsync.landing_write()");
+		run(sql.data);
+	}
+}
+
+static int32
+insert_row(const CdcLanding *landing, Jsonb *options)
+{
+	static const Oid types[] = {REGCLASSOID, REGCLASSOID, REGCLASSOID,
+	REGROLEOID, JSONBOID};
+	Datum		values[5];
+	char		nulls[] = "     ";
+	CdcSpi		spi;
+	bool		isnull;
+	int32		id;
+
+	values[0] = ObjectIdGetDatum(landing->view);
+	values[1] = ObjectIdGetDatum(landing->chunk);
+	values[2] = ObjectIdGetDatum(landing->topic);
+	if (!OidIsValid(landing->topic))
+		nulls[2] = 'n';
+	values[3] = ObjectIdGetDatum(landing->owner);
+	values[4] = JsonbPGetDatum(options);
+	if (options == NULL)
+		nulls[4] = 'n';
+
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("INSERT INTO cdcsync.landing (view, chunk, topic, owner, options)"
+					   " VALUES ($1, $2, $3, $4, COALESCE($5, '{}'))"
+					   " RETURNING landing_id",
+					   lengthof(types), types, values, nulls, 0);
+	id = DatumGetInt32(cdc_spi_value(0, 1, &isnull));
+	cdc_spi_end(&spi);
+	return id;
+}
+
+int32
+cdc_landing_create(const char *name, Oid nspid, Oid topic, Jsonb *options)
+{
+	char	   *viewname = psprintf("%s_debezium", name);
+	char	   *chunkname = psprintf("%s_debezium_chunk", name);
+	char	   *nspname = get_namespace_name(nspid);
+	char	   *view = quote_qualified_identifier(nspname, viewname);
+	char	   *chunk = quote_qualified_identifier(nspname, chunkname);
+	CdcLanding	landing = {.topic = topic,.owner = GetUserId()};
+	CdcSpi		spi;
+
+	check_free(viewname, nspid, name);
+	check_free(chunkname, nspid, name);
+
+	cdc_spi_begin(&spi, NULL);
+	make_chunk_table(chunk, view);
+	make_view(view, chunk);
+	make_triggers(view);
+	cdc_spi_end(&spi);
+
+	landing.view = get_relname_relid(viewname, nspid);
+	landing.chunk = get_relname_relid(chunkname, nspid);
+	cdc_landing_depend(&landing);
+	return insert_row(&landing, options);
+}
+
+/* Record that the chunk table depends on an object, once. */
+static void
+chunk_depends(Oid chunk, Oid ref_class, Oid ref_object)
+{
+	ObjectAddress table;
+	ObjectAddress referenced;
+
+	ObjectAddressSet(table, RelationRelationId, chunk);
+	ObjectAddressSet(referenced, ref_class, ref_object);
+	(void) deleteDependencyRecordsForSpecific(table.classId, table.objectId,
+											  DEPENDENCY_NORMAL,
+											  ref_class, ref_object);
+	recordDependencyOn(&table, &referenced, DEPENDENCY_NORMAL);
+}
+
+void
+cdc_landing_depend(const CdcLanding *landing)
+{
+	chunk_depends(landing->chunk, ExtensionRelationId,
+				  get_extension_oid("cdcsync", false));
+	if (OidIsValid(landing->topic))
+		chunk_depends(landing->chunk, RelationRelationId, landing->topic);
+}
+
+void
+cdc_landing_drop(const CdcLanding *landing)
+{
+	static const Oid types[] = {INT4OID};
+	Datum		values[1] = {Int32GetDatum(landing->id)};
+	CdcSpi		spi;
+
+	/* The row first, so that what watches for dropped landings finds none. */
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("DELETE FROM cdcsync.landing WHERE landing_id = $1",
+					   1, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+
+	cdc_spi_begin(&spi, NULL);
+	if (get_rel_name(landing->view))
+		run(psprintf("DROP VIEW %s", cdc_qualified_name(landing->view)));
+	if (get_rel_name(landing->chunk))
+		run(psprintf("DROP TABLE %s", cdc_qualified_name(landing->chunk)));
+	cdc_spi_end(&spi);
+}
+
+/* ----------
+ * Reading the catalog
+ * ----------
+ */
+
+/* The option "start", which was checked when it was stored. */
+static void
+parse_start(CdcLanding *landing, const char *start)
+{
+	if (start == NULL || strcmp(start, "earliest") == 0)
+		landing->start = CDC_START_EARLIEST;
+	else if (strcmp(start, "latest") == 0)
+		landing->start = CDC_START_LATEST;
+	else
+	{
+		int			level = cdc_pin_settings(NULL);
+		TimestampTz time;
+
+		time = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													   CStringGetDatum(start),
+													   ObjectIdGetDatum(InvalidOid),
+													   Int32GetDatum(-1)));
+		cdc_unpin_settings(level);
+		landing->start = CDC_START_TIMESTAMP;
+		landing->start_time = (time + UNIX_EPOCH_USECS) / 1000;
+	}
+}
+
+/* The landing whose column (named by us) is the value; NULL if none. */
+static CdcLanding *
+get_by(const char *column, Oid type, Datum value)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	CdcLanding *landing = NULL;
+	CdcSpi		spi;
+	bool		isnull;
+
+	cdc_spi_begin_catalog(&spi);
+	if (cdc_spi_run(psprintf("SELECT l.landing_id, l.view, l.chunk, l.topic,"
+							 " COALESCE(c.relowner, l.owner), l.options ->> 'start'"
+							 " FROM cdcsync.landing l LEFT JOIN pg_class c ON c.oid = l.chunk"
+							 " WHERE l.%s = $1", column),
+					1, &type, &value, NULL, 1) == 1)
+	{
+		Datum		start;
+
+		landing = MemoryContextAllocZero(caller, sizeof(CdcLanding));
+		landing->id = DatumGetInt32(cdc_spi_value(0, 1, &isnull));
+		landing->view = DatumGetObjectId(cdc_spi_value(0, 2, &isnull));
+		landing->chunk = DatumGetObjectId(cdc_spi_value(0, 3, &isnull));
+		landing->topic = DatumGetObjectId(cdc_spi_value(0, 4, &isnull));
+		if (isnull)
+			landing->topic = InvalidOid;
+		landing->owner = DatumGetObjectId(cdc_spi_value(0, 5, &isnull));
+		start = cdc_spi_value(0, 6, &isnull);
+		parse_start(landing, isnull ? NULL : TextDatumGetCString(start));
+	}
+	cdc_spi_end(&spi);
+	return landing;
+}
+
+CdcLanding *
+cdc_landing_get(int32 id)
+{
+	CdcLanding *landing = get_by("landing_id", INT4OID, Int32GetDatum(id));
+
+	if (landing == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("landing %d does not exist", id)));
+	return landing;
+}
+
+CdcLanding *
+cdc_landing_get_by_view(Oid view)
+{
+	return get_by("view", REGCLASSOID, ObjectIdGetDatum(view));
+}
+
+/* ----------
+ * Positions
+ * ----------
+ */
+
+/* Run a query of positions, in the SPI connection that is open. */
+static int
+fetch_positions(const CdcLanding *landing, const char *sql,
+				MemoryContext caller, CdcLandingPosition **positions)
+{
+	static const Oid types[] = {INT4OID};
+	Datum		values[1] = {Int32GetDatum(landing->id)};
+	uint64		n = cdc_spi_run(sql, 1, types, values, NULL, 0);
+	bool		isnull;
+
+	*positions = MemoryContextAlloc(caller, Max(n, 1) * sizeof(CdcLandingPosition));
+	for (uint64 i = 0; i < n; i++)
+	{
+		(*positions)[i].partition = DatumGetInt64(cdc_spi_value(i, 1, &isnull));
+		(*positions)[i].epoch = DatumGetInt32(cdc_spi_value(i, 2, &isnull));
+		(*positions)[i].next_offset = DatumGetInt64(cdc_spi_value(i, 3, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return (int) n;
+}
+
+int
+cdc_landing_lock(const CdcLanding *landing, bool nowait,
+				 CdcLandingPosition **positions)
+{
+	static const Oid types[] = {INT4OID};
+	Datum		values[1] = {Int32GetDatum(landing->id)};
+	MemoryContext caller = CurrentMemoryContext;
+	CdcSpi		spi;
+	int			n = -1;
+
+	cdc_spi_begin_catalog(&spi);
+	if (cdc_spi_run(nowait ?
+					"SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR NO KEY UPDATE SKIP LOCKED" :
+					"SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR NO KEY UPDATE",
+					1, types, values, NULL, 0) == 1)
+		n = fetch_positions(landing,
+							"SELECT kafka_partition, epoch, next_offset"
+							" FROM cdcsync.position WHERE landing_id = $1"
+							" ORDER BY kafka_partition FOR NO KEY UPDATE",
+							caller, positions);
+	else if (!nowait)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("landing %d was dropped by another session",
+						landing->id)));
+	cdc_spi_end(&spi);
+	return n;
+}
+
+int
+cdc_landing_positions(const CdcLanding *landing,
+					  CdcLandingPosition **positions)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	CdcSpi		spi;
+	int			n;
+
+	cdc_spi_begin_catalog(&spi);
+	n = fetch_positions(landing,
+						"SELECT kafka_partition, epoch, next_offset"
+						" FROM cdcsync.position WHERE landing_id = $1"
+						" ORDER BY kafka_partition",
+						caller, positions);
+	cdc_spi_end(&spi);
+	return n;
+}

@@ -1,0 +1,672 @@
+/*-------------------------------------------------------------------------
+ *
+ * merge.c
+ *	  Staging -> target: delete, update, insert, as sets.
+ *
+ * In that order, so that a unique value can be taken over from a row that goes
+ * or changes, whatever the order of rows in staging.  Rows that swap unique
+ * values are parked on a spare value first.  A set that the target refuses is
+ * halved until the rows are found that it refuses; what it refuses alone is
+ * tried again with the others, as one may have waited for the next.
+ *
+ * Plans are made for each window: it is the size of the window that decides
+ * them.  Each statement runs in a subtransaction of the caller's transaction,
+ * as the current user; staging is locked by the caller.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "catalog.h"
+#include "merge.h"
+#include "value.h"
+
+typedef enum Step
+{
+	STEP_DELETE,
+	STEP_UPDATE,
+	STEP_INSERT,
+	STEP_ALL					/* the three of them, parking included */
+} Step;
+
+/* One statement, or all of them, over some rows. */
+typedef struct Run
+{
+	CdcMerge   *merge;
+	Step		step;
+	bool		park;			/* park swapped unique values before the update */
+	const int64 *rows;			/* NULL: all */
+	int64		nrows;
+	int64		inserted;
+	int64		updated;
+	int64		deleted;
+} Run;
+
+/* Equality of a type as "OPERATOR(schema.=)". */
+static char *
+equality(Oid typid)
+{
+	TypeCacheEntry *type = lookup_type_cache(typid, TYPECACHE_EQ_OPR);
+	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(type->eq_opr));
+	Form_pg_operator form;
+	char	   *text;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for equality of type %u", typid);
+	form = (Form_pg_operator) GETSTRUCT(tup);
+	text = psprintf("OPERATOR(%s.%s)",
+					quote_identifier(get_namespace_name(form->oprnamespace)),
+					NameStr(form->oprname));
+	ReleaseSysCache(tup);
+	return text;
+}
+
+static char *
+column_ref(const char *alias, const CdcColumn *column)
+{
+	return psprintf("%s.%s", alias, quote_identifier(column->name));
+}
+
+char *
+cdc_merge_columns(const CdcTarget *target, const char *alias)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < target->ncolumns; i++)
+		appendStringInfo(&buf, "%s%s", i ? ", " : "",
+						 column_ref(alias, &target->columns[i]));
+	return buf.data;
+}
+
+char *
+cdc_merge_key_params(const CdcTarget *target, const char *alias)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		const CdcColumn *c = &target->columns[target->keys[k]];
+
+		appendStringInfo(&buf, "%s%s %s $%d", k ? " AND " : "",
+						 column_ref(alias, c), equality(c->typid), k + 1);
+	}
+	return buf.data;
+}
+
+/* t.k = s.k AND .. */
+static char *
+key_join(const CdcTarget *target)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		const CdcColumn *c = &target->columns[target->keys[k]];
+
+		appendStringInfo(&buf, "%s%s %s %s", k ? " AND " : "",
+						 column_ref("t", c), equality(c->typid), column_ref("s", c));
+	}
+	return buf.data;
+}
+
+/* Condition that the staged row leaves a column out. */
+static char *
+is_unset(const CdcMerge *merge, const CdcColumn *column)
+{
+	return psprintf("s.%s OPERATOR(pg_catalog.&&) '{%d,-%d}'::pg_catalog.int2[]",
+					quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_UNSET)),
+					column->attnum, column->attnum);
+}
+
+static char *
+action_in(const CdcMerge *merge, const char *alias, const char *list)
+{
+	return psprintf("%s.%s IN (%s)", alias,
+					quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_ACTION)),
+					list);
+}
+
+/*
+ * Can equal keys be spelled differently?  Then an update may have to change
+ * the key's text too.
+ */
+static bool
+key_is_coarse(const CdcColumn *column)
+{
+	CdcToken	number = {.text = "1",.len = 1,.kind = CDC_JSON_NUMBER,.flags = CDC_JSON_INTEGER};
+	CdcToken	string = {.text = "a",.len = 1,.kind = CDC_JSON_STRING};
+
+	return !cdc_converter_bytes_decide(column->typid, column->collation, &number) &&
+		!cdc_converter_bytes_decide(column->typid, column->collation, &string);
+}
+
+/* Run a statement over the rows of the run: $1 is their TIDs, if not all. */
+static int64
+run_sql(const Run *run, StringInfo sql)
+{
+	Oid			types[] = {TIDOID};
+	Datum		values[1];
+	Datum	   *tids;
+
+	CHECK_FOR_INTERRUPTS();
+	if (run->rows == NULL)
+		return cdc_spi_run(sql->data, 0, NULL, NULL, NULL, 0);
+	tids = palloc(sizeof(Datum) * run->nrows);
+	for (int64 i = 0; i < run->nrows; i++)
+		tids[i] = PointerGetDatum(&run->merge->tids[run->rows[i]]);
+	types[0] = get_array_type(TIDOID);
+	values[0] = PointerGetDatum(construct_array(tids, run->nrows, TIDOID,
+												sizeof(ItemPointerData), false,
+												TYPALIGN_SHORT));
+	return cdc_spi_run(sql->data, 1, types, values, NULL, 0);
+}
+
+/* Restrict a statement to the run's rows. */
+static void
+append_rows(const Run *run, StringInfo sql)
+{
+	if (run->rows)
+		appendStringInfoString(sql, " AND s.ctid = ANY ($1)");
+}
+
+static void
+delete_rows(Run *run)
+{
+	CdcMerge   *m = run->merge;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "DELETE FROM %s t USING %s s WHERE %s AND %s",
+					 cdc_qualified_name(m->target->relid),
+					 cdc_qualified_name(m->staging),
+					 action_in(m, "s", "'d', 'r'"), key_join(m->target));
+	append_rows(run, &sql);
+	run->deleted += run_sql(run, &sql);
+}
+
+static void
+update_rows(Run *run)
+{
+	CdcMerge   *m = run->merge;
+	const CdcTarget *target = m->target;
+	StringInfoData sql;
+	StringInfoData set;
+	StringInfoData now;
+	StringInfoData then;
+
+	initStringInfo(&set);
+	initStringInfo(&now);
+	initStringInfo(&then);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+		char	   *value = column_ref("s", c);
+
+		if (m->never_set[i] || (c->key_no >= 0 && !key_is_coarse(c)))
+			continue;
+		if (m->partly_set[i])
+			value = psprintf("CASE WHEN %s THEN %s ELSE %s END", is_unset(m, c),
+							 column_ref("t", c), value);
+		appendStringInfo(&set, "%s%s = %s", set.len ? ", " : "",
+						 quote_identifier(c->name), value);
+		appendStringInfo(&now, "%s%s", now.len ? ", " : "", value);
+		appendStringInfo(&then, "%s%s", then.len ? ", " : "", column_ref("t", c));
+	}
+	if (set.len == 0)
+		return;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s t SET %s FROM %s s WHERE %s AND %s "
+					 "AND ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record",
+					 cdc_qualified_name(target->relid), set.data,
+					 cdc_qualified_name(m->staging), action_in(m, "s", "'u'"),
+					 key_join(target), then.data, now.data);
+	append_rows(run, &sql);
+	run->updated += run_sql(run, &sql);
+}
+
+/*
+ * Insert the rows that leave out just these columns (bits of unset as in
+ * staging, NULL: none), so that the defaults of those columns apply.
+ */
+static void
+insert_pattern(Run *run, Datum unset, bool unset_isnull, bool by_pattern)
+{
+	CdcMerge   *m = run->merge;
+	const CdcTarget *target = m->target;
+	const char *unset_name = quote_identifier(cdc_staging_column(target, CDC_STAGING_UNSET));
+	StringInfoData sql;
+	StringInfoData into;
+	StringInfoData from;
+	StringInfoData order;
+	int16	   *left_out = NULL;
+	int			nleft_out = 0;
+
+	if (by_pattern && !unset_isnull)
+	{
+		ArrayType  *a = DatumGetArrayTypeP(unset);
+
+		left_out = (int16 *) ARR_DATA_PTR(a);
+		nleft_out = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+	}
+	initStringInfo(&into);
+	initStringInfo(&from);
+	initStringInfo(&order);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+		bool		skip = m->never_set[i];
+
+		for (int j = 0; j < nleft_out; j++)
+			skip |= left_out[j] == c->attnum || left_out[j] == -c->attnum;
+		if (skip)
+			continue;
+		appendStringInfo(&into, "%s%s", into.len ? ", " : "", quote_identifier(c->name));
+		appendStringInfo(&from, "%s%s", from.len ? ", " : "", column_ref("s", c));
+	}
+	for (int k = 0; k < target->nkeys; k++)
+		appendStringInfo(&order, "%s%s", k ? ", " : "",
+						 column_ref("s", &target->columns[target->keys[k]]));
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO %s (%s)%s SELECT %s FROM %s s WHERE %s "
+					 "AND NOT EXISTS (SELECT FROM %s t WHERE %s)",
+					 cdc_qualified_name(target->relid), into.data,
+					 target->identity_always ? " OVERRIDING SYSTEM VALUE" : "",
+					 from.data, cdc_qualified_name(m->staging),
+					 action_in(m, "s", "'u', 'r'"),
+					 cdc_qualified_name(target->relid), key_join(target));
+	append_rows(run, &sql);
+	if (by_pattern && unset_isnull)
+		appendStringInfo(&sql, " AND s.%s IS NULL", unset_name);
+	else if (by_pattern)
+		appendStringInfo(&sql, " AND s.%s OPERATOR(pg_catalog.=) '%s'::pg_catalog.int2[]",
+						 unset_name,
+						 OidOutputFunctionCall(F_ARRAY_OUT, unset));
+	appendStringInfo(&sql, " ORDER BY %s", order.data);
+	run->inserted += run_sql(run, &sql);
+}
+
+static void
+insert_rows(Run *run)
+{
+	CdcMerge   *m = run->merge;
+	bool		patterns = false;
+	StringInfoData sql;
+	Datum	   *unset;
+	bool	   *isnull;
+	int64		n;
+
+	for (int i = 0; i < m->target->ncolumns; i++)
+		patterns |= m->partly_set[i];
+	if (!patterns)
+	{
+		insert_pattern(run, (Datum) 0, true, false);
+		return;
+	}
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT DISTINCT s.%s FROM %s s WHERE %s",
+					 quote_identifier(cdc_staging_column(m->target, CDC_STAGING_UNSET)),
+					 cdc_qualified_name(m->staging), action_in(m, "s", "'u', 'r'"));
+	append_rows(run, &sql);
+	n = run_sql(run, &sql);
+	unset = palloc(sizeof(Datum) * n);
+	isnull = palloc(sizeof(bool) * n);
+	for (int64 i = 0; i < n; i++)
+	{
+		unset[i] = cdc_spi_value(i, 1, &isnull[i]);
+		if (!isnull[i])
+			unset[i] = PointerGetDatum(DatumGetArrayTypePCopy(unset[i]));
+	}
+	for (int64 i = 0; i < n; i++)
+		insert_pattern(run, unset[i], isnull[i], true);
+}
+
+/*
+ * SQL of a value that no row has, for parking; NULL if the type has none.
+ * "b.base" is the smallest value of the column, "r.n" a number from 1.
+ */
+static char *
+spare_value(const CdcColumn *column, bool nullable)
+{
+	char	   *type = format_type_extended(column->typid, column->typmod,
+											FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+
+	if (nullable)
+		return "NULL";
+	switch (getBaseType(column->typid))
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case NUMERICOID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+			return psprintf("CAST(b.base - r.n AS %s)", type);
+		case DATEOID:
+			return "b.base - r.n::pg_catalog.int4";
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return "b.base - r.n * '1 day'::pg_catalog.interval";
+		case UUIDOID:
+			return "pg_catalog.gen_random_uuid()";
+		case TEXTOID:
+		case VARCHAROID:
+			{
+				int			len = column->typmod > 0 ? column->typmod - VARHDRSZ : 32;
+
+				return psprintf("pg_catalog.left(pg_catalog.md5(pg_catalog.random()::pg_catalog.text || r.n), %d)",
+								len);
+			}
+		default:
+			return NULL;
+	}
+}
+
+/* Park the rows that hold a value of this unique index which another wants. */
+static void
+park_index(Run *run, Relation rel, Relation index)
+{
+	CdcMerge   *m = run->merge;
+	Form_pg_index form = index->rd_index;
+	StringInfoData same;
+	StringInfoData changed;
+	StringInfoData sql;
+	const CdcColumn *park = NULL;
+	char	   *spare = NULL;
+	const char *staging = cdc_qualified_name(m->staging);
+	const char *target = cdc_qualified_name(m->target->relid);
+
+	initStringInfo(&same);
+	initStringInfo(&changed);
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		const CdcColumn *c = NULL;
+		Form_pg_attribute att;
+
+		for (int j = 0; j < m->target->ncolumns; j++)
+			if (m->target->columns[j].attnum == form->indkey.values[i] &&
+				!m->never_set[j])
+				c = &m->target->columns[j];
+		if (c == NULL)
+			return;				/* an expression, or a column that does not
+								 * change */
+		att = TupleDescAttr(RelationGetDescr(rel), c->attnum - 1);
+		appendStringInfo(&same, " AND o.%s %s t.%s", quote_identifier(c->name),
+						 equality(c->typid), quote_identifier(c->name));
+		appendStringInfo(&changed, "%st.%s %s s.%s", i ? " AND " : "",
+						 quote_identifier(c->name), equality(c->typid),
+						 quote_identifier(c->name));
+		if (m->partly_set[c - m->target->columns])
+			appendStringInfo(&same, " AND (%s) IS NOT TRUE", is_unset(m, c));
+		if (c->key_no < 0 && (park == NULL || !att->attnotnull))
+		{
+			char	   *value = spare_value(c, !att->attnotnull);
+
+			if (value)
+			{
+				park = c;
+				spare = value;
+			}
+		}
+	}
+	if (park == NULL)
+		return;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s t SET %s = %s FROM %s s, "
+					 "(SELECT x.ctid AS tid, pg_catalog.row_number() OVER () AS n FROM %s x) r, "
+					 "(SELECT %s AS base FROM %s y) b "
+					 "WHERE r.tid = s.ctid AND %s AND %s AND (%s) IS NOT TRUE "
+					 "AND EXISTS (SELECT FROM %s o WHERE o.ctid <> s.ctid AND %s%s)",
+					 target, quote_identifier(park->name), spare, staging, staging,
+					 strstr(spare, "b.base") ? psprintf("pg_catalog.min(y.%s)", quote_identifier(park->name)) : "pg_catalog.count(*)",
+					 target, action_in(m, "s", "'u'"), key_join(m->target),
+					 changed.data, staging, action_in(m, "o", "'u', 'r'"), same.data);
+	append_rows(run, &sql);
+	(void) run_sql(run, &sql);
+}
+
+static void
+park_rows(Run *run)
+{
+	Relation	rel = table_open(run->merge->target->relid, AccessShareLock);
+	List	   *indexes = RelationGetIndexList(rel);
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indisunique && index->rd_index->indimmediate &&
+			!index->rd_index->indisprimary)
+			park_index(run, rel, index);
+		index_close(index, AccessShareLock);
+	}
+	table_close(rel, AccessShareLock);
+}
+
+static void
+run_step(void *arg)
+{
+	Run		   *run = arg;
+
+	if (run->step == STEP_DELETE || run->step == STEP_ALL)
+		delete_rows(run);
+	if (run->step == STEP_UPDATE || run->step == STEP_ALL)
+	{
+		if (run->park)
+			park_rows(run);
+		update_rows(run);
+	}
+	if (run->step == STEP_INSERT || run->step == STEP_ALL)
+		insert_rows(run);
+}
+
+/* Try a step over some rows (NULL: all); counts only if it succeeds. */
+static bool
+try_step(CdcMerge *merge, Step step, bool park, const int64 *rows, int64 nrows,
+		 CdcConvertError *error)
+{
+	Run			run = {.merge = merge,.step = step,.park = park,.rows = rows,.nrows = nrows};
+
+	if (!cdc_try(run_step, &run, error))
+		return false;
+	merge->deleted += run.deleted;
+	merge->updated += run.updated;
+	merge->inserted += run.inserted;
+	return true;
+}
+
+/* Rows that the target refused so far. */
+typedef struct Failed
+{
+	int64	   *rows;
+	int64		n;
+	bool	   *is_failed;		/* [merge->nrows] */
+} Failed;
+
+/* Apply what can be applied of the rows; append the others to failed. */
+static void
+halve(CdcMerge *merge, Step step, const int64 *rows, int64 nrows, Failed *failed)
+{
+	CdcConvertError error;
+
+	CHECK_FOR_INTERRUPTS();
+	if (nrows == 0 || try_step(merge, step, false, rows, nrows, &error))
+		return;
+	if (nrows == 1)
+	{
+		failed->rows[failed->n++] = rows[0];
+		failed->is_failed[rows[0]] = true;
+		return;
+	}
+	halve(merge, step, rows, nrows / 2, failed);
+	halve(merge, step, rows + nrows / 2, nrows - nrows / 2, failed);
+}
+
+/* One step over all rows of the window that it concerns. */
+static void
+apply_step(CdcMerge *merge, Step step, Failed *failed)
+{
+	CdcConvertError error;
+	const char *actions = step == STEP_DELETE ? "dr" : step == STEP_UPDATE ? "u" : "ur";
+	int64	   *rows = NULL;
+	int64		n = 0;
+
+	for (int64 i = 0; i < merge->nrows; i++)
+		n += strchr(actions, merge->actions[i]) != NULL;
+	if (n == 0)
+		return;
+	if (failed->n == 0)
+	{
+		if (try_step(merge, step, false, NULL, 0, &error))
+			return;
+		if (step == STEP_UPDATE && error.sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+			merge->target->other_unique &&
+			try_step(merge, step, true, NULL, 0, &error))
+			return;
+	}
+	rows = palloc(sizeof(int64) * n);
+	n = 0;
+	for (int64 i = 0; i < merge->nrows; i++)
+		if (strchr(actions, merge->actions[i]) != NULL && !failed->is_failed[i])
+			rows[n++] = i;
+	halve(merge, step, rows, n, failed);
+	pfree(rows);
+}
+
+/*
+ * What failed alone may go together (a swap), or now that the others are in.
+ * Report what does not.
+ */
+static void
+retry_failed(CdcMerge *merge, Failed *failed)
+{
+	CdcConvertError error;
+	bool		progress = true;
+
+	if (failed->n > 1 && merge->target->other_unique &&
+		try_step(merge, STEP_ALL, true, failed->rows, failed->n, &error))
+		return;
+	while (progress)
+	{
+		int64		left = 0;
+
+		progress = false;
+		for (int64 i = 0; i < failed->n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (try_step(merge, STEP_ALL, false, &failed->rows[i], 1, &error))
+				progress = true;
+			else
+				failed->rows[left++] = failed->rows[i];
+		}
+		failed->n = left;
+		progress &= left > 0;
+	}
+	for (int64 i = 0; i < failed->n; i++)
+	{
+		(void) try_step(merge, STEP_ALL, false, &failed->rows[i], 1, &error);
+		merge->refused(merge->arg, failed->rows[i], &error);
+	}
+}
+
+static int
+compare_tids(const void *a, const void *b)
+{
+	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
+}
+
+/* Row number of each TID that the last SELECT returned; TIDs rise with them. */
+static void
+collect_rows(CdcMerge *merge, uint64 n, int64 *rows)
+{
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+		void	   *tid = DatumGetPointer(cdc_spi_value(i, 1, &isnull));
+		const ItemPointerData *found = bsearch(tid, merge->tids, merge->nrows,
+											   sizeof(ItemPointerData), compare_tids);
+
+		if (found == NULL)
+			elog(ERROR, "staged row is not where it was put");
+		rows[i] = found - merge->tids;
+	}
+}
+
+/*
+ * Rows with unavailable values of which the target has no row cannot be made:
+ * the values are not known.  They are reported and taken out of staging.
+ */
+static void
+refuse_homeless(CdcMerge *merge)
+{
+	StringInfoData sql;
+	Run			run = {.merge = merge};
+	CdcConvertError error = {
+		.sqlerrcode = ERRCODE_NOT_NULL_VIOLATION,
+		.message = "the event leaves out a value that is unchanged, and the target has no row to keep it from"
+	};
+	int64	   *rows;
+	uint64		n;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT s.ctid FROM %s s WHERE %s AND 0 > ANY (s.%s) "
+					 "AND (%s OR NOT EXISTS (SELECT FROM %s t WHERE %s))",
+					 cdc_qualified_name(merge->staging), action_in(merge, "s", "'u', 'r'"),
+					 quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_UNSET)),
+					 action_in(merge, "s", "'r'"),
+					 cdc_qualified_name(merge->target->relid), key_join(merge->target));
+	n = run_sql(&run, &sql);
+	if (n == 0)
+		return;
+	rows = palloc(sizeof(int64) * n);
+	collect_rows(merge, n, rows);
+	for (uint64 i = 0; i < n; i++)
+		merge->refused(merge->arg, rows[i], &error);
+	run.rows = rows;
+	run.nrows = n;
+	resetStringInfo(&sql);
+	appendStringInfo(&sql, "DELETE FROM %s s WHERE true", cdc_qualified_name(merge->staging));
+	append_rows(&run, &sql);
+	(void) run_sql(&run, &sql);
+}
+
+void
+cdc_merge(CdcMerge *merge)
+{
+	Failed		failed = {
+		palloc(sizeof(int64) * (merge->nrows + 1)), 0,
+		palloc0(merge->nrows + 1)
+	};
+
+	if (merge->truncate)
+		merge->deleted += cdc_spi_run(psprintf("DELETE FROM %s",
+											   cdc_qualified_name(merge->target->relid)),
+									  0, NULL, NULL, NULL, 0);
+	if (merge->nrows == 0)
+		return;
+	if (merge->needs_rows)
+		refuse_homeless(merge);
+	apply_step(merge, STEP_DELETE, &failed);
+	apply_step(merge, STEP_UPDATE, &failed);
+	apply_step(merge, STEP_INSERT, &failed);
+	if (failed.n > 0)
+		retry_failed(merge, &failed);
+}

@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ *
+ * merge.h
+ *	  Staging -> target: delete, update, insert, as sets.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_MERGE_H
+#define CDC_MERGE_H
+
+#include "staging.h"
+
+/* A staged row that the target refuses. */
+typedef void (*CdcMergeRefused) (void *arg, int64 row, const CdcConvertError *error);
+
+typedef struct CdcMerge
+{
+	/* in */
+	const CdcTarget *target;
+	Oid			staging;
+	bool		truncate;		/* empty the target first */
+	int64		nrows;
+	const ItemPointerData *tids;	/* [nrows] in staging */
+	const char *actions;		/* [nrows] cdc_action */
+	const bool *never_set;		/* [ncolumns] no row sets the column */
+	const bool *partly_set;		/* [ncolumns] some rows do, some do not */
+	bool		needs_rows;		/* some row has unavailable values */
+	CdcMergeRefused refused;
+	void	   *arg;
+
+	/* out */
+	int64		inserted;
+	int64		updated;
+	int64		deleted;
+} CdcMerge;
+
+/*
+ * Apply the staged rows, as the current user in the open SPI connection.  Rows
+ * that the target refuses for what they hold (class 22 and 23) are reported
+ * and left out, each alone; other errors are passed on.
+ */
+extern void cdc_merge(CdcMerge *merge);
+
+/* "t.a, t.b, .." of all columns, and "t.k = $1 AND .." of the key. */
+extern char *cdc_merge_columns(const CdcTarget *target, const char *alias);
+extern char *cdc_merge_key_params(const CdcTarget *target, const char *alias);
+
+#endif							/* CDC_MERGE_H */

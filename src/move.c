@@ -1,0 +1,439 @@
+/*-------------------------------------------------------------------------
+ *
+ * move.c
+ *	  Key changes: the row that leaves one key and arrives under another.
+ *
+ * Nearly always both halves are in one window and nothing is stored.  What is
+ * stored in cdcsync.moved is text as the types' own output gives it, so that it
+ * outlives a change of the target's definition.
+ *
+ * Runs in the caller's transaction; reads the target as the current user,
+ * writes the catalog as its owner.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+#include "catalog.h"
+#include "merge.h"
+#include "move.h"
+#include "value.h"
+
+typedef struct MoveEntry
+{
+	CdcBytes	key;			/* of the row that arrives */
+	CdcMove    *move;
+	uint32		hash;
+	char		status;
+} MoveEntry;
+
+#define SH_PREFIX movetable
+#define SH_ELEMENT_TYPE MoveEntry
+#define SH_KEY_TYPE CdcBytes
+#define SH_KEY key
+#define SH_HASH_KEY(tb, k) hash_bytes((const unsigned char *) (k).data, (k).len)
+#define SH_EQUAL(tb, a, b) ((a).len == (b).len && memcmp((a).data, (b).data, (a).len) == 0)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) (a)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+struct CdcMoves
+{
+	const char *pipeline;
+	const CdcTarget *target;
+	MemoryContext context;
+	List	   *moves;			/* CdcMove *, in the order they were added */
+	movetable_hash *by_key;		/* the last one of each key */
+};
+
+static CdcBytes
+copy_key(CdcMoves *moves, const CdcBytes *key)
+{
+	CdcBytes	copy = {MemoryContextAlloc(moves->context, Max(key->len, 1)), key->len};
+
+	memcpy((char *) copy.data, key->data, key->len);
+	return copy;
+}
+
+static int
+column_number(const CdcTarget *target, const char *name)
+{
+	for (int i = 0; i < target->ncolumns; i++)
+		if (strcmp(target->columns[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+/* One row of cdcsync.moved, which is row of the SPI result. */
+static void
+load_move(CdcMoves *moves, uint64 row)
+{
+	const CdcTarget *target = moves->target;
+	bool		isnull;
+	bytea	   *new_key = DatumGetByteaPP(cdc_spi_value(row, 1, &isnull));
+	bytea	   *old_key = DatumGetByteaPP(cdc_spi_value(row, 2, &isnull));
+	bool		departed = DatumGetBool(cdc_spi_value(row, 3, &isnull));
+	CdcBytes	nk = {VARDATA_ANY(new_key), VARSIZE_ANY_EXHDR(new_key)};
+	CdcBytes	ok = {VARDATA_ANY(old_key), VARSIZE_ANY_EXHDR(old_key)};
+	CdcMove    *move = cdc_move_add(moves, &nk, &ok, departed);
+	Datum	   *names;
+	Datum	   *values = NULL;
+	bool	   *nulls = NULL;
+	int			n;
+	int			nvalues = 0;
+	Datum		d = cdc_spi_value(row, 5, &isnull);
+
+	if (!isnull)
+		deconstruct_array(DatumGetArrayTypeP(d), TEXTOID, -1, false, TYPALIGN_INT,
+						  &values, &nulls, &nvalues);
+	deconstruct_array(DatumGetArrayTypeP(cdc_spi_value(row, 4, &isnull)), TEXTOID,
+					  -1, false, TYPALIGN_INT, &names, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		int			at = column_number(target, TextDatumGetCString(names[i]));
+		MemoryContext old;
+
+		if (at < 0)
+			continue;
+		if (!departed)
+		{
+			move->wanted[at] = true;
+			continue;
+		}
+		old = MemoryContextSwitchTo(moves->context);
+		if (i >= nvalues || nulls[i])
+			move->tokens[at].kind = CDC_JSON_NULL;
+		else
+		{
+			move->tokens[at].kind = CDC_TOKEN_PGTEXT;
+			move->tokens[at].text = TextDatumGetCString(values[i]);
+			move->tokens[at].len = strlen(move->tokens[at].text);
+		}
+		MemoryContextSwitchTo(old);
+	}
+	move->stored = true;
+}
+
+CdcMoves *
+cdc_moves_load(const char *pipeline, const CdcTarget *target)
+{
+	CdcMoves   *moves = palloc0(sizeof(CdcMoves));
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline)};
+	CdcSpi		spi;
+	uint64		n;
+
+	moves->pipeline = pipeline;
+	moves->target = target;
+	moves->context = CurrentMemoryContext;
+	moves->by_key = movetable_create(moves->context, 64, NULL);
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run("SELECT new_key, old_key, departed, columns, \"values\" "
+					"FROM cdcsync.moved WHERE pipeline = $1 ORDER BY moved_at",
+					1, types, values, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+		load_move(moves, i);
+	cdc_spi_end(&spi);
+	return moves;
+}
+
+bool
+cdc_moves_any(const CdcMoves *moves)
+{
+	return moves->moves != NIL;
+}
+
+CdcMove *
+cdc_move_find(CdcMoves *moves, const CdcBytes *new_key)
+{
+	MoveEntry  *entry = movetable_lookup(moves->by_key, *new_key);
+
+	return entry && !entry->move->done ? entry->move : NULL;
+}
+
+CdcMove *
+cdc_move_add(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key,
+			 bool departed)
+{
+	MemoryContext old = MemoryContextSwitchTo(moves->context);
+	CdcMove    *move = cdc_move_find(moves, new_key);
+	MoveEntry  *entry;
+	bool		found;
+
+	if (move)
+		move->done = move->changed = true;	/* the new one takes its place */
+	move = palloc0(sizeof(CdcMove));
+	move->new_key = copy_key(moves, new_key);
+	move->old_key = copy_key(moves, old_key);
+	move->departed = departed;
+	move->tokens = palloc0(sizeof(CdcToken) * moves->target->ncolumns);
+	move->wanted = palloc0(sizeof(bool) * moves->target->ncolumns);
+	moves->moves = lappend(moves->moves, move);
+	entry = movetable_insert(moves->by_key, move->new_key, &found);
+	entry->key = move->new_key;
+	entry->move = move;
+	MemoryContextSwitchTo(old);
+	return move;
+}
+
+CdcToken *
+cdc_move_copy_tokens(CdcMoves *moves, const CdcToken *tokens)
+{
+	int			n = moves->target->ncolumns;
+	CdcToken   *copy = MemoryContextAllocZero(moves->context, sizeof(CdcToken) * n);
+
+	for (int i = 0; tokens && i < n; i++)
+	{
+		CdcBytes	text = {tokens[i].text, tokens[i].len};
+
+		copy[i] = tokens[i];
+		if (text.len)
+			copy[i].text = copy_key(moves, &text).data;
+	}
+	return copy;
+}
+
+void
+cdc_moves_clear(CdcMoves *moves)
+{
+	ListCell   *lc;
+
+	foreach(lc, moves->moves)
+	{
+		CdcMove    *move = lfirst(lc);
+
+		move->done = move->changed = true;
+	}
+}
+
+CdcToken *
+cdc_move_target_row(const CdcTarget *target, const CdcToken *key_tokens,
+					const CdcRowSchema *schema, CdcConnector connector)
+{
+	MemoryContext context = CurrentMemoryContext;
+	CdcToken   *tokens = NULL;
+	Oid		   *types = palloc(sizeof(Oid) * target->nkeys);
+	Datum	   *key = palloc(sizeof(Datum) * target->nkeys);
+	CdcConvertError error;
+	bool		isnull;
+	StringInfoData sql;
+
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		const CdcColumn *c = &target->columns[target->keys[k]];
+
+		types[k] = c->typid;
+		if (!cdc_value_convert(c, &key_tokens[target->keys[k]], schema,
+							   target->keys[k], connector, &key[k], &isnull, &error) ||
+			isnull)
+			return NULL;
+	}
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT %s FROM %s t WHERE %s",
+					 cdc_merge_columns(target, "t"),
+					 cdc_qualified_name(target->relid),
+					 cdc_merge_key_params(target, "t"));
+	if (cdc_spi_run(sql.data, target->nkeys, types, key, NULL, 1) > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		tokens = palloc0(sizeof(CdcToken) * target->ncolumns);
+		for (int i = 0; i < target->ncolumns; i++)
+		{
+			char	   *text = SPI_getvalue(SPI_tuptable->vals[0],
+											SPI_tuptable->tupdesc, i + 1);
+
+			tokens[i].kind = text ? CDC_TOKEN_PGTEXT : CDC_JSON_NULL;
+			tokens[i].text = text;
+			tokens[i].len = text ? strlen(text) : 0;
+		}
+		MemoryContextSwitchTo(old);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	return tokens;
+}
+
+/* A token as text of its column's type; MISSING if it cannot be converted. */
+static void
+settle_token(const CdcMove *move, const CdcColumn *column, int at, CdcToken *token)
+{
+	CdcConvertError error;
+	Datum		value;
+	bool		isnull;
+	Oid			output;
+	bool		varlena;
+
+	if (token->kind == CDC_JSON_NULL || token->kind == CDC_TOKEN_PGTEXT)
+		return;
+	if (token->kind != CDC_JSON_MISSING && !(token->flags & CDC_JSON_UNAVAILABLE) &&
+		column->converter &&
+		cdc_value_convert(column, token, move->schema, at, move->connector,
+						  &value, &isnull, &error))
+	{
+		getTypeOutputInfo(column->typid, &output, &varlena);
+		token->kind = isnull ? CDC_JSON_NULL : CDC_TOKEN_PGTEXT;
+		token->text = isnull ? NULL : OidOutputFunctionCall(output, value);
+		token->len = isnull ? 0 : strlen(token->text);
+	}
+	else
+		memset(token, 0, sizeof(CdcToken));
+}
+
+/*
+ * Make a departed row independent of the window: all that is known of it as
+ * text, including what only the target's row has.
+ */
+static void
+settle(CdcMoves *moves, CdcMove *move)
+{
+	CdcToken   *row = NULL;
+	bool		complete = true;
+
+	for (int i = 0; i < moves->target->ncolumns; i++)
+	{
+		settle_token(move, &moves->target->columns[i], i, &move->tokens[i]);
+		complete &= move->tokens[i].kind != CDC_JSON_MISSING;
+	}
+	if (move->target_row && !complete)
+		row = cdc_move_target_row(moves->target, move->old_key_tokens,
+								  move->schema, move->connector);
+	for (int i = 0; row && i < moves->target->ncolumns; i++)
+		if (move->tokens[i].kind == CDC_JSON_MISSING)
+			move->tokens[i] = row[i];
+	move->target_row = false;
+	move->schema = NULL;
+}
+
+static Datum
+key_datum(const CdcBytes *key)
+{
+	bytea	   *b = palloc(VARHDRSZ + key->len);
+
+	SET_VARSIZE(b, VARHDRSZ + key->len);
+	memcpy(VARDATA(b), key->data, key->len);
+	return PointerGetDatum(b);
+}
+
+static void
+delete_stored(CdcMoves *moves, const CdcMove *move)
+{
+	Oid			types[] = {TEXTOID, BYTEAOID};
+	Datum		values[] = {CStringGetTextDatum(moves->pipeline), key_datum(&move->new_key)};
+
+	cdc_spi_run("DELETE FROM cdcsync.moved WHERE pipeline = $1 "
+				"AND pg_catalog.md5(new_key) = pg_catalog.md5($2) AND new_key = $2",
+				2, types, values, NULL, 0);
+}
+
+static void
+insert_stored(CdcMoves *moves, const CdcMove *move)
+{
+	const CdcTarget *target = moves->target;
+	Datum	   *names = palloc(sizeof(Datum) * target->ncolumns);
+	Datum	   *texts = palloc(sizeof(Datum) * target->ncolumns);
+	bool	   *nulls = palloc(sizeof(bool) * target->ncolumns);
+	int			n = 0;
+	int			lbound = 1;
+	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		values[6];
+
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcToken *t = &move->tokens[i];
+
+		if (move->departed ? (t->kind != CDC_TOKEN_PGTEXT && t->kind != CDC_JSON_NULL) :
+			!move->wanted[i])
+			continue;
+		names[n] = CStringGetTextDatum(target->columns[i].name);
+		nulls[n] = t->kind != CDC_TOKEN_PGTEXT;
+		texts[n] = nulls[n] ? (Datum) 0 :
+			PointerGetDatum(cstring_to_text_with_len(t->text, t->len));
+		n++;
+	}
+	values[0] = CStringGetTextDatum(moves->pipeline);
+	values[1] = key_datum(&move->new_key);
+	values[2] = key_datum(&move->old_key);
+	values[3] = BoolGetDatum(move->departed);
+	values[4] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+	values[5] = PointerGetDatum(construct_md_array(texts, nulls, 1, &n, &lbound, TEXTOID,
+												   -1, false, TYPALIGN_INT));
+	cdc_spi_run("INSERT INTO cdcsync.moved (pipeline, new_key, old_key, departed, columns, \"values\") "
+				"VALUES ($1, $2, $3, $4, $5, $6)", 6, types, values, NULL, 0);
+}
+
+static void
+forget_done(CdcMoves *moves)
+{
+	List	   *left = NIL;
+	ListCell   *lc;
+
+	foreach(lc, moves->moves)
+		if (!((CdcMove *) lfirst(lc))->done)
+			left = lappend(left, lfirst(lc));
+	list_free(moves->moves);
+	moves->moves = left;
+	movetable_reset(moves->by_key);
+	foreach(lc, left)
+	{
+		CdcMove    *move = lfirst(lc);
+		bool		found;
+		MoveEntry  *entry = movetable_insert(moves->by_key, move->new_key, &found);
+
+		entry->key = move->new_key;
+		entry->move = move;
+	}
+}
+
+void
+cdc_moves_store(CdcMoves *moves)
+{
+	MemoryContext old = MemoryContextSwitchTo(moves->context);
+	CdcSpi		spi;
+	ListCell   *lc;
+	bool		changed = false;
+
+	foreach(lc, moves->moves)
+	{
+		CdcMove    *move = lfirst(lc);
+
+		/* MySQL's binlog leaves nothing out that would have to be carried over */
+		if (move->departed && move->connector == CDC_CONNECTOR_MYSQL)
+			move->done = true;
+		if (move->departed && !move->done && move->changed)
+			settle(moves, move);
+		changed |= move->stored ? move->changed : !move->done;
+	}
+	if (changed)
+	{
+		cdc_spi_begin_catalog(&spi);
+		foreach(lc, moves->moves)
+		{
+			CdcMove    *move = lfirst(lc);
+
+			if (!move->changed)
+				continue;
+			if (move->stored)
+				delete_stored(moves, move);
+			move->stored = !move->done;
+			move->changed = false;
+			if (move->stored)
+				insert_stored(moves, move);
+		}
+		cdc_spi_end(&spi);
+	}
+	forget_done(moves);
+	MemoryContextSwitchTo(old);
+}

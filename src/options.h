@@ -1,0 +1,51 @@
+/*-------------------------------------------------------------------------
+ *
+ * options.h
+ *	  The "options" and "columns" arguments of cdc_create() and cdc_alter().
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_OPTIONS_H
+#define CDC_OPTIONS_H
+
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+typedef struct CdcOptions
+{
+	Jsonb	   *stored;			/* as it goes into the catalog: checked, without
+								 * nulls, start as a time in UTC */
+	char	   *landing;		/* name of a landing view, or NULL */
+	char	   *helper_schema;	/* or NULL */
+	char	   *target_schema;	/* or NULL */
+	char	   *start;			/* "earliest", "latest" or a time in UTC */
+	char	   *placeholder;	/* unavailable value's placeholder, or NULL */
+	double		max_quarantine_share;
+	bool		strict;
+} CdcOptions;
+
+/*
+ * Check options and fill in the defaults, in the current memory context.
+ * Errors: 22023 for an unknown option or a bad value, 0A000 for a value whose
+ * feature does not exist, each with a hint.
+ */
+extern CdcOptions *cdc_options_parse(Jsonb *options);
+
+/*
+ * Stored options with changes applied: a null takes an option back to its
+ * default.  22023 for an option that is fixed once the pipeline is made.  The
+ * result is to be checked by cdc_options_parse().
+ */
+extern Jsonb *cdc_options_merge(Jsonb *stored, Jsonb *changes);
+
+/* Stored options with one text option set. */
+extern Jsonb *cdc_options_set(Jsonb *stored, const char *name,
+							  const char *value);
+
+/*
+ * The "columns" argument as a list of CdcReading; NIL for NULL.  Errors: 22023
+ * with a hint.
+ */
+extern List *cdc_readings_parse(Jsonb *columns);
+
+#endif							/* CDC_OPTIONS_H */

@@ -1,0 +1,1189 @@
+/*-------------------------------------------------------------------------
+ *
+ * rank.c
+ *	  The latest change of each key in a window.
+ *
+ * A hash of the raw bytes of the key finds the winner.  Equal bytes mean equal
+ * keys, but not the other way round (1 and 1.0, citext): a key whose bytes do
+ * not decide is converted once, and looked up by the key types' own equality;
+ * its bytes are then another way to the same winner.
+ *
+ * A record replaces its key's winner, keeping the values that it left out;
+ * only the values that the target wants are copied.  All memory is in the
+ * window's context.
+ *
+ * Runs in the caller's transaction under cdc_pin_settings(); key types without
+ * a converter of ours run their input function in a subtransaction.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "move.h"
+#include "rank.h"
+#include "value.h"
+
+typedef struct KeyEntry
+{
+	CdcBytes	key;
+	CdcWinner  *winner;
+	uint32		hash;
+	char		status;
+} KeyEntry;
+
+#define bytes_equal(a, b) \
+	((a).len == (b).len && memcmp((a).data, (b).data, (a).len) == 0)
+
+#define SH_PREFIX keytable
+#define SH_ELEMENT_TYPE KeyEntry
+#define SH_KEY_TYPE CdcBytes
+#define SH_KEY key
+#define SH_HASH_KEY(tb, k) hash_bytes((const unsigned char *) (k).data, (k).len)
+#define SH_EQUAL(tb, a, b) bytes_equal(a, b)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) (a)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* What the headers of a record say of a key change. */
+typedef struct RenameHeader
+{
+	const Jsonb *headers;		/* of which header list; valid for one chunk */
+	bool		has_new;		/* __debezium.newkey */
+	bool		has_old;		/* __debezium.oldkey */
+	CdcBytes	key;			/* canonical, in the window's context */
+	CdcToken   *tokens;			/* [ncolumns], key columns only */
+} RenameHeader;
+
+typedef struct CdcRankState
+{
+	CdcDecoder *decoder;
+	CdcMoves   *moves;
+	keytable_hash *keys;
+	TupleHashTable typed;		/* NULL until a key needs it */
+	TupleTableSlot *typed_slot;
+	MemoryContext key_context;	/* reset per typed look-up */
+	MemoryContext rows;			/* winners, their tokens and keys */
+	StringInfoData key_buf;
+	CdcToken   *key_fields;		/* [nfields] from the record's key */
+	CdcToken   *tokens;			/* [ncolumns] of the record at hand */
+	CdcToken   *old_tokens;		/* [ncolumns] of its before image */
+	CdcToken   *merged;			/* [ncolumns] scratch of overlay() */
+	CdcRowSchema *schema;		/* the last one seen */
+	List	   *schemas;
+	CdcToken	connector_name;
+	char		connector_buf[32];
+	CdcConnector connector;
+	const Jsonb *last_headers;	/* of which rename was made */
+	RenameHeader rename;
+	int			scalar_field;	/* field of a bare scalar key, or -1 */
+} CdcRankState;
+
+/* The record that is being added. */
+typedef struct Record
+{
+	const CdcChunk *chunk;
+	int			i;
+	int64		offset;
+	CdcProgress *progress;
+	CdcChange	change;
+	RenameHeader *rename;		/* NULL: none */
+	CdcBytes	key;			/* canonical, in key_buf */
+} Record;
+
+#define kafka_key_of(rec) (&(rec)->chunk->keys[(rec)->i])
+
+static bool
+token_is_set(const CdcToken *t)
+{
+	return t->kind != CDC_JSON_MISSING && !(t->flags & CDC_JSON_UNAVAILABLE);
+}
+
+static CdcBytes
+copy_bytes(const CdcBytes *b)
+{
+	CdcBytes	copy = *b;
+
+	if (b->data)
+	{
+		char	   *p = palloc(Max(b->len, 1));
+
+		memcpy(p, b->data, b->len);
+		copy.data = p;
+	}
+	return copy;
+}
+
+static TupleDesc
+key_tupdesc(const CdcTarget *target)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(target->nkeys);
+
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		const CdcColumn *c = &target->columns[target->keys[k]];
+
+		TupleDescInitEntry(desc, k + 1, c->name, c->typid, c->typmod, 0);
+		TupleDescInitEntryCollation(desc, k + 1, c->collation);
+	}
+	return desc;
+}
+
+/* The parsed schemas are malloc'ed. */
+static void
+free_schemas(void *arg)
+{
+	ListCell   *lc;
+
+	foreach(lc, ((CdcRankState *) arg)->schemas)
+		cdc_schema_free(((CdcRowSchema *) lfirst(lc))->schema);
+}
+
+CdcRank *
+cdc_rank_begin(const CdcTarget *target, CdcDecoder *decoder, CdcMoves *moves,
+			   bool multi_partition)
+{
+	CdcRank    *rank = palloc0(sizeof(CdcRank));
+	CdcRankState *st = palloc0(sizeof(CdcRankState));
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+
+	callback->func = free_schemas;
+	callback->arg = st;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	rank->target = target;
+	rank->multi_partition = multi_partition;
+	rank->context = CurrentMemoryContext;
+	rank->maxwinners = 1024;
+	rank->winners = palloc(sizeof(CdcWinner *) * rank->maxwinners);
+	rank->state = st;
+
+	st->decoder = decoder;
+	st->moves = moves;
+	st->rows = AllocSetContextCreate(rank->context, "cdcsync winners",
+									 ALLOCSET_DEFAULT_SIZES);
+	st->key_context = AllocSetContextCreate(rank->context, "cdcsync key",
+											ALLOCSET_SMALL_SIZES);
+	st->keys = keytable_create(rank->context, 1024, NULL);
+	initStringInfo(&st->key_buf);
+	st->key_fields = palloc0(sizeof(CdcToken) * Max(target->nfields, 1));
+	st->tokens = palloc0(sizeof(CdcToken) * target->ncolumns);
+	st->old_tokens = palloc0(sizeof(CdcToken) * target->ncolumns);
+	st->merged = palloc0(sizeof(CdcToken) * target->ncolumns);
+	st->scalar_field = -1;
+	if (target->nkeys == 1 &&
+		target->columns[target->keys[0]].source == CDC_COLUMN_FIELD)
+		st->scalar_field = target->columns[target->keys[0]].index;
+	return rank;
+}
+
+Size
+cdc_rank_memory(const CdcRank *rank)
+{
+	return MemoryContextMemAllocated(rank->context, true);
+}
+
+CdcBadRecord *
+cdc_rank_bad(CdcRank *rank, int64 partition, int32 epoch, int64 offset,
+			 int64 ordinal, const char *column, int sqlerrcode,
+			 const char *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	CdcBadRecord *bad;
+
+	if (rank->nbad == rank->maxbad)
+	{
+		rank->maxbad = Max(64, rank->maxbad * 2);
+		rank->bad = rank->bad ?
+			repalloc_huge(rank->bad, sizeof(CdcBadRecord) * rank->maxbad) :
+			palloc(sizeof(CdcBadRecord) * rank->maxbad);
+	}
+	bad = &rank->bad[rank->nbad++];
+	memset(bad, 0, sizeof(CdcBadRecord));
+	bad->partition = partition;
+	bad->epoch = epoch;
+	bad->offset = offset;
+	bad->ordinal = ordinal;
+	bad->column = column;
+	bad->sqlerrcode = sqlerrcode;
+	bad->message = pstrdup(message);
+	bad->blocked_by = -1;
+	MemoryContextSwitchTo(old);
+	return bad;
+}
+
+/* The record at hand is bad: keep its bytes, they are here. */
+static void
+bad_record(CdcRank *rank, Record *rec, const char *column, int sqlerrcode,
+		   const char *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	CdcBadRecord *bad = cdc_rank_bad(rank, rec->chunk->partition, rec->chunk->epoch,
+									 rec->offset, rank->ordinal, column,
+									 sqlerrcode, message);
+
+	bad->has_bytes = true;
+	bad->key = copy_bytes(&rec->chunk->keys[rec->i]);
+	bad->value = copy_bytes(&rec->chunk->values[rec->i]);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Append the canonical bytes of one key column: kind, length, text with the
+ * escapes undone.  False if the text holds what no PostgreSQL text can.
+ */
+static bool
+append_key_token(StringInfo buf, const CdcToken *t)
+{
+	uint32		len = t->len;
+	int			at;
+
+	appendStringInfoCharMacro(buf, (char) t->kind);
+	at = buf->len;
+	enlargeStringInfo(buf, sizeof(len) + t->len + 1);
+	buf->len += sizeof(len);
+	if (t->kind == CDC_JSON_STRING && (t->flags & CDC_JSON_ESCAPED))
+	{
+		int			n = cdc_json_unescape(t, buf->data + buf->len);
+
+		if (n < 0)
+			return false;
+		len = n;
+	}
+	else
+		memcpy(buf->data + buf->len, t->text, t->len);
+	buf->len += len;
+	memcpy(buf->data + at, &len, sizeof(len));
+	return true;
+}
+
+/*
+ * The canonical key of a row whose tokens are given by column, in key_buf.
+ * Returns the name of the column that is missing or cannot be one, or NULL.
+ */
+static const char *
+make_key(CdcRank *rank, const CdcToken *tokens, CdcBytes *key)
+{
+	StringInfo	buf = &rank->state->key_buf;
+
+	resetStringInfo(buf);
+	for (int k = 0; k < rank->target->nkeys; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+		const CdcToken *t = &tokens[rank->target->keys[k]];
+
+		if (!token_is_set(t) || t->kind == CDC_JSON_NULL ||
+			!append_key_token(buf, t))
+			return c->name;
+	}
+	key->data = buf->data;
+	key->len = buf->len;
+	return NULL;
+}
+
+/* Spread an image's tokens, which are by field, over the columns. */
+static void
+spread(const CdcRank *rank, const CdcToken *image, const CdcToken *source,
+	   CdcToken *tokens)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		const CdcColumn *c = &rank->target->columns[i];
+
+		if (c->source == CDC_COLUMN_FIELD && image)
+			tokens[i] = image[c->index];
+		else if (c->source == CDC_COLUMN_SOURCE_FIELD && source)
+			tokens[i] = source[c->index];
+		else
+			memset(&tokens[i], 0, sizeof(CdcToken));
+	}
+}
+
+/* Do the bytes of this key decide what it is equal to? */
+static bool
+key_bytes_decide(const CdcRank *rank, const CdcToken *tokens)
+{
+	for (int k = 0; k < rank->target->nkeys; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+
+		if (!cdc_converter_bytes_decide(c->typid, c->collation,
+										&tokens[rank->target->keys[k]]))
+			return false;
+	}
+	return true;
+}
+
+static void
+begin_typed(CdcRank *rank)
+{
+	CdcRankState *st = rank->state;
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	int			n = rank->target->nkeys;
+	TupleDesc	desc = key_tupdesc(rank->target);
+	AttrNumber *columns = palloc(sizeof(AttrNumber) * n);
+	Oid		   *equal = palloc(sizeof(Oid) * n);
+	Oid		   *collations = palloc(sizeof(Oid) * n);
+	FmgrInfo   *hash = palloc(sizeof(FmgrInfo) * n);
+
+	for (int k = 0; k < n; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+		TypeCacheEntry *type = lookup_type_cache(c->typid,
+												 TYPECACHE_EQ_OPR | TYPECACHE_HASH_PROC);
+
+		columns[k] = k + 1;
+		equal[k] = get_opcode(type->eq_opr);
+		collations[k] = c->collation;
+		fmgr_info(type->hash_proc, &hash[k]);
+	}
+	st->typed_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	st->typed = BuildTupleHashTable_compat(NULL, desc, &TTSOpsVirtual, n, columns,
+										   equal, hash, collations, 1024,
+										   sizeof(void *), rank->context,
+										   rank->context, st->key_context, false);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The place of a key in the table of typed keys, made if it is new; NULL and
+ * *error filled if the key cannot be converted.
+ */
+static CdcWinner **
+typed_entry(CdcRank *rank, CdcWinner *like, const CdcToken *tokens,
+			const char **column, CdcConvertError *error)
+{
+	CdcRankState *st = rank->state;
+	MemoryContext old = MemoryContextSwitchTo(st->key_context);
+	TupleHashEntry entry;
+	bool		isnew;
+	bool		ok = true;
+
+	ExecClearTuple(st->typed_slot);
+	for (int k = 0; ok && k < rank->target->nkeys; k++)
+	{
+		int			at = rank->target->keys[k];
+
+		ok = cdc_value_convert(&rank->target->columns[at], &tokens[at],
+							   like->schema, at, like->connector,
+							   &st->typed_slot->tts_values[k],
+							   &st->typed_slot->tts_isnull[k], error);
+		*column = rank->target->columns[at].name;
+	}
+	MemoryContextSwitchTo(old);
+	if (!ok)
+		return NULL;
+	ExecStoreVirtualTuple(st->typed_slot);
+	entry = LookupTupleHashEntry(st->typed, st->typed_slot, &isnew, NULL);
+	if (isnew)
+		*TupleHashEntryPointer_compat(st->typed, entry) = NULL;
+	MemoryContextReset(st->key_context);
+	return (CdcWinner **) TupleHashEntryPointer_compat(st->typed, entry);
+}
+
+/* Put all winners that were found by their bytes into the typed table too. */
+static void
+type_all_winners(CdcRank *rank)
+{
+	const char *column;
+	CdcConvertError error;
+
+	begin_typed(rank);
+	for (int64 i = 0; i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+		CdcWinner **place = typed_entry(rank, w, w->tokens, &column, &error);
+
+		if (place)
+			*place = w;
+	}
+}
+
+CdcWinner *
+cdc_rank_find(CdcRank *rank, const CdcBytes *key)
+{
+	KeyEntry   *entry = keytable_lookup(rank->state->keys, *key);
+
+	return entry ? entry->winner : NULL;
+}
+
+static CdcWinner *
+new_winner(CdcRank *rank, const CdcBytes *key)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->state->rows);
+	CdcWinner  *w = palloc0(sizeof(CdcWinner));
+
+	w->key = copy_bytes(key);
+	MemoryContextSwitchTo(old);
+	if (rank->nwinners == rank->maxwinners)
+	{
+		rank->maxwinners *= 2;
+		rank->winners = repalloc_huge(rank->winners,
+									  sizeof(CdcWinner *) * rank->maxwinners);
+	}
+	rank->winners[rank->nwinners++] = w;
+	return w;
+}
+
+/*
+ * The winner of the record's key; *isnew if the window has none yet.  NULL:
+ * the key cannot be converted, and the record was noted as bad.
+ */
+static CdcWinner *
+find_or_make(CdcRank *rank, Record *rec, const CdcBytes *key,
+			 const CdcToken *tokens, bool *isnew)
+{
+	CdcRankState *st = rank->state;
+	KeyEntry   *entry = keytable_lookup(st->keys, *key);
+	CdcWinner **place = NULL;
+	CdcWinner  *w;
+	bool		found;
+
+	*isnew = false;
+	if (entry)
+		return entry->winner;
+	if (st->typed == NULL && !key_bytes_decide(rank, tokens))
+		type_all_winners(rank);
+	if (st->typed)
+	{
+		CdcWinner	like = {.schema = st->schema,.connector = st->connector};
+		CdcConvertError error;
+		const char *column = NULL;
+		MemoryContext old = MemoryContextSwitchTo(rank->context);
+
+		place = typed_entry(rank, &like, tokens, &column, &error);
+		MemoryContextSwitchTo(old);
+		if (place == NULL)
+		{
+			bad_record(rank, rec, column, error.sqlerrcode, error.message);
+			return NULL;
+		}
+	}
+	if (place && *place)
+		w = *place;
+	else
+	{
+		w = new_winner(rank, key);
+		*isnew = true;
+		if (place)
+			*place = w;
+	}
+	entry = keytable_insert(st->keys, *key, &found);
+	if (*isnew)
+		entry->key = w->key;
+	else
+	{
+		MemoryContext old = MemoryContextSwitchTo(st->rows);
+
+		entry->key = copy_bytes(key);	/* another spelling of the key */
+		MemoryContextSwitchTo(old);
+	}
+	entry->winner = w;
+	return w;
+}
+
+/*
+ * Give the winner these tokens and this Kafka key, copying what they point to.
+ * Tokens may point into the winner's present memory.
+ */
+static void
+set_tokens(CdcRank *rank, CdcWinner *w, const CdcToken *tokens,
+		   const CdcBytes *kafka_key)
+{
+	int			n = rank->target->ncolumns;
+	Size		size = MAXALIGN(sizeof(CdcToken) * n) + kafka_key->len;
+	char	   *blob = w->blob;
+	bool		own = false;
+	CdcToken   *to;
+	char	   *p;
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *t = tokens[i].text;
+
+		size += tokens[i].len;
+		own |= w->blob && t >= w->blob && t < w->blob + w->blob_size;
+	}
+	if (own || size > w->blob_size)
+		blob = MemoryContextAllocHuge(rank->state->rows, size);
+	to = (CdcToken *) blob;
+	p = blob + MAXALIGN(sizeof(CdcToken) * n);
+	for (int i = 0; i < n; i++)
+	{
+		to[i] = tokens[i];
+		to[i].text = p;
+		if (tokens[i].len)
+			memcpy(p, tokens[i].text, tokens[i].len);
+		p += tokens[i].len;
+	}
+	w->kafka_key = *kafka_key;
+	if (kafka_key->data)
+		w->kafka_key.data = memcpy(p, kafka_key->data, kafka_key->len);
+	if (blob != w->blob)
+	{
+		if (w->blob)
+			pfree(w->blob);
+		w->blob = blob;
+		w->blob_size = size;
+	}
+	w->tokens = to;
+}
+
+/* Is the record older than the winner, which came from another partition? */
+static bool
+record_is_older(const Record *rec, const CdcWinner *w)
+{
+	const CdcChunk *c = rec->chunk;
+	Timestamp	ts = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN;
+	int			cmp;
+
+	if (w->partition == c->partition)
+		return false;
+	if (cdc_position_compare(&rec->change.position, &w->position, &cmp) && cmp != 0)
+		return cmp < 0;
+	if (rec->change.has_source_ts_ms && w->source_ts_ms != 0 &&
+		rec->change.source_ts_ms != w->source_ts_ms)
+		return rec->change.source_ts_ms < w->source_ts_ms;
+	if (ts != w->kafka_timestamp)
+		return ts < w->kafka_timestamp;
+	return c->partition < w->partition;
+}
+
+/* The winner's last change is this record. */
+static void
+set_record(CdcRank *rank, CdcWinner *w, Record *rec, char op)
+{
+	const CdcChunk *c = rec->chunk;
+
+	w->op = op;
+	w->partition = c->partition;
+	w->epoch = c->epoch;
+	w->offset = rec->offset;
+	w->ordinal = rank->ordinal;
+	w->refresh_time = c->refresh_time;
+	w->has_ts_ms = rec->change.has_ts_ms;
+	w->ts_ms = rec->change.ts_ms;
+	w->schema = rank->state->schema;
+	w->connector = rank->state->connector;
+	w->position = rec->change.position;
+	w->source_ts_ms = rec->change.has_source_ts_ms ? rec->change.source_ts_ms : 0;
+	w->kafka_timestamp = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN;
+}
+
+/* Does the row want a value that only the old key's row has? */
+static bool
+wants_values(const CdcRank *rank, const CdcToken *tokens)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (tokens[i].flags & CDC_JSON_UNAVAILABLE)
+			return true;
+	return false;
+}
+
+/*
+ * Fill the unavailable tokens of an arriving row from what is known of the
+ * old key's row: its last state in the window, and the target's row.
+ */
+static void
+fill_from_move(CdcRank *rank, CdcToken *tokens, const CdcToken *old_row,
+			   const CdcToken *target_row)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		if (!(tokens[i].flags & CDC_JSON_UNAVAILABLE))
+			continue;
+		if (old_row && token_is_set(&old_row[i]))
+			tokens[i] = old_row[i];
+		else if (target_row && token_is_set(&target_row[i]))
+			tokens[i] = target_row[i];
+	}
+}
+
+/* The target's row of a key given as tokens, as PGTEXT tokens, or NULL. */
+static CdcToken *
+fetch_target_row(CdcRank *rank, const CdcToken *key_tokens)
+{
+	if (rank->truncated)
+		return NULL;
+	return cdc_move_target_row(rank->target, key_tokens, rank->state->schema,
+							   rank->state->connector);
+}
+
+/*
+ * A row arrives under its key and lacks values of the old key's row: take
+ * them if the old row has departed already, else from where it is now, and
+ * remember what is to be corrected when it departs.
+ */
+static void
+arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
+	   const CdcToken *old_key_tokens, CdcToken *tokens, CdcMove **pending)
+{
+	CdcMoves   *moves = rank->state->moves;
+	CdcMove    *move = cdc_move_find(moves, new_key);
+	CdcWinner  *old_winner;
+	CdcToken   *row = NULL;
+
+	*pending = NULL;
+	if (move && move->departed)
+	{
+		if (wants_values(rank, tokens))
+		{
+			if (move->target_row)
+				row = fetch_target_row(rank, old_key_tokens);
+			fill_from_move(rank, tokens, move->tokens, row);
+		}
+		move->done = move->changed = true;
+		return;
+	}
+	if (!wants_values(rank, tokens))
+		return;
+	old_winner = cdc_rank_find(rank, old_key);
+	if (rank->multi_partition)
+	{
+		if (move == NULL)
+			move = cdc_move_add(moves, new_key, old_key, false);
+		for (int i = 0; i < rank->target->ncolumns; i++)
+			move->wanted[i] = (tokens[i].flags & CDC_JSON_UNAVAILABLE) != 0;
+		move->changed = true;
+		*pending = move;
+	}
+	if (old_winner == NULL || !(old_winner->deleted || old_winner->fresh))
+		row = fetch_target_row(rank, old_key_tokens);
+	fill_from_move(rank, tokens,
+				   old_winner && !old_winner->deleted ? old_winner->tokens : NULL,
+				   row);
+}
+
+/* A later change of a row that has arrived: what it sets is not wanted any more. */
+static void
+settle_wanted(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
+{
+	CdcMove    *move;
+	bool		any = false;
+
+	if (!cdc_moves_any(rank->state->moves))
+		return;
+	move = cdc_move_find(rank->state->moves, key);
+	if (move == NULL || move->departed || move->done)
+		return;
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		if (tokens == NULL || token_is_set(&tokens[i]))
+			move->wanted[i] = false;
+		any |= move->wanted[i];
+	}
+	move->changed = true;
+	if (!any)
+		move->done = true;
+}
+
+/*
+ * Bring the wanted values of the old key's row after the row that has arrived
+ * under the new key; whatever it was given since then stays.
+ */
+static void
+deliver(CdcRank *rank, Record *rec, const CdcMove *move, CdcToken *tokens)
+{
+	bool		isnew;
+	CdcWinner  *w = find_or_make(rank, rec, &rec->rename->key, tokens, &isnew);
+	CdcBytes	no_key = {NULL, 0};
+
+	if (w == NULL || w->deleted)
+		return;
+	if (isnew)
+	{
+		set_tokens(rank, w, tokens, &no_key);
+		set_record(rank, w, rec, 'u');
+		return;
+	}
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		rank->state->merged[i] = move->wanted[i] && token_is_set(&tokens[i]) ?
+			tokens[i] : w->tokens[i];
+	no_key = w->kafka_key;
+	set_tokens(rank, w, rank->state->merged, &no_key);
+}
+
+/*
+ * The row of old_key leaves for new_key.  w: the winner of the old key before
+ * the delete, or NULL if the window has not touched it.
+ */
+static void
+depart(CdcRank *rank, Record *rec, const CdcWinner *w, const CdcBytes *old_key,
+	   const CdcToken *old_key_tokens)
+{
+	CdcMoves   *moves = rank->state->moves;
+	RenameHeader *rename = rec->rename;
+	CdcMove    *move = cdc_move_find(moves, &rename->key);
+	bool		alive = w == NULL || !w->deleted;
+	bool		in_target = w == NULL || !(w->deleted || w->fresh);
+	CdcToken   *row;
+	CdcToken   *tokens;
+
+	if (move && !move->departed && !move->done && bytes_equal(move->old_key, *old_key))
+	{
+		/* the create came first: bring the final values after it */
+		row = in_target ? fetch_target_row(rank, old_key_tokens) : NULL;
+		tokens = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
+		for (int i = 0; i < rank->target->ncolumns; i++)
+		{
+			if (rank->target->columns[i].key_no >= 0)
+				tokens[i] = rename->tokens[i];
+			else if (move->wanted[i])
+				tokens[i].flags = CDC_JSON_UNAVAILABLE;
+		}
+		fill_from_move(rank, tokens, w && alive ? w->tokens : NULL, row);
+		deliver(rank, rec, move, tokens);
+		move->done = move->changed = true;
+		return;
+	}
+	if (!alive)
+		return;
+	move = cdc_move_add(moves, &rename->key, old_key, true);
+	move->tokens = cdc_move_copy_tokens(moves, w ? w->tokens : NULL);
+	move->old_key_tokens = cdc_move_copy_tokens(moves, old_key_tokens);
+	move->schema = w ? w->schema : rank->state->schema;
+	move->connector = rank->state->connector;
+	move->target_row = in_target;
+	move->changed = true;
+}
+
+/* Parse one header list; NULL if it says nothing of a key change. */
+static RenameHeader *
+parse_rename(CdcRank *rank, Jsonb *headers)
+{
+	CdcRankState *st = rank->state;
+	RenameHeader *r = &st->rename;
+	uint32		n = JsonContainerIsArray(&headers->root) ? JsonContainerSize(&headers->root) : 0;
+
+	memset(r, 0, sizeof(RenameHeader));
+	r->headers = headers;
+	for (uint32 i = 0; i < n; i++)
+	{
+		JsonbValue *h = getIthJsonbValueFromContainer(&headers->root, i);
+		JsonbValue	name;
+		JsonbValue	value;
+		bool		is_new;
+		CdcDecodeError error;
+
+		if (h->type != jbvBinary || !JsonContainerIsObject(h->val.binary.data) ||
+			!getKeyJsonValueFromContainer(h->val.binary.data, "key", 3, &name) ||
+			name.type != jbvString || name.val.string.len != 17 ||
+			!getKeyJsonValueFromContainer(h->val.binary.data, "value", 5, &value) ||
+			value.type != jbvString)
+			continue;
+		is_new = memcmp(name.val.string.val, "__debezium.newkey", 17) == 0;
+		if (!is_new && memcmp(name.val.string.val, "__debezium.oldkey", 17) != 0)
+			continue;
+		if (cdc_decode_key(st->decoder, value.val.string.val, value.val.string.len,
+						   st->scalar_field, st->key_fields, &error))
+		{
+			MemoryContext old = MemoryContextSwitchTo(rank->context);
+			CdcBytes	key;
+
+			r->tokens = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
+			spread(rank, st->key_fields, NULL, r->tokens);
+			if (make_key(rank, r->tokens, &key) == NULL)
+			{
+				r->key = copy_bytes(&key);
+				r->has_new = is_new;
+				r->has_old = !is_new;
+				for (int c = 0; c < rank->target->ncolumns; c++)
+				{
+					CdcBytes	text = {r->tokens[c].text, r->tokens[c].len};
+
+					r->tokens[c].text = copy_bytes(&text).data;
+				}
+			}
+			MemoryContextSwitchTo(old);
+		}
+	}
+	return r;
+}
+
+static RenameHeader *
+rename_of(CdcRank *rank, const CdcChunk *chunk, int i)
+{
+	CdcRankState *st = rank->state;
+	Jsonb	   *headers = cdc_chunk_headers(chunk, i);
+
+	if (headers == NULL)
+		return NULL;
+	if (headers != st->last_headers)
+	{
+		st->last_headers = headers;
+		parse_rename(rank, headers);
+	}
+	return st->rename.has_new || st->rename.has_old ? &st->rename : NULL;
+}
+
+/* A row under this key now has these values, as far as they are told. */
+static void
+upsert(CdcRank *rank, Record *rec, const CdcBytes *key, CdcToken *tokens, char op)
+{
+	CdcMove    *pending = NULL;
+	bool		isnew;
+	CdcWinner  *w = find_or_make(rank, rec, key, tokens, &isnew);
+
+	if (w == NULL || (!isnew && record_is_older(rec, w)))
+		return;
+	settle_wanted(rank, &w->key, tokens);
+	if (rec->rename && rec->rename->has_old && (op == 'c' || op == 'r'))
+	{
+		CdcBytes	old_key = rec->rename->key;
+
+		if (!bytes_equal(old_key, w->key))
+			arrive(rank, &w->key, &old_key, rec->rename->tokens, tokens, &pending);
+	}
+	if (!isnew && w->deleted)
+	{
+		w->deleted = false;
+		w->fresh = true;
+		set_tokens(rank, w, tokens, kafka_key_of(rec));
+	}
+	else if (!isnew)
+	{
+		CdcToken   *merged = rank->state->merged;
+
+		for (int i = 0; i < rank->target->ncolumns; i++)
+			merged[i] = !token_is_set(&tokens[i]) && w->tokens[i].kind != CDC_JSON_MISSING ?
+				w->tokens[i] : tokens[i];
+		set_tokens(rank, w, merged, kafka_key_of(rec));
+	}
+	else
+		set_tokens(rank, w, tokens, kafka_key_of(rec));
+	w->pending = pending;
+	set_record(rank, w, rec, op);
+}
+
+/* The row of this key is gone. */
+static void
+delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *tokens,
+		   char op)
+{
+	bool		isnew;
+	CdcWinner  *w = find_or_make(rank, rec, key, tokens, &isnew);
+
+	if (w == NULL || (!isnew && record_is_older(rec, w)))
+		return;
+	settle_wanted(rank, &w->key, NULL);
+	if (rec->rename && rec->rename->has_new && !bytes_equal(rec->rename->key, w->key))
+		depart(rank, rec, isnew ? NULL : w, &w->key, tokens);
+	w->deleted = true;
+	w->fresh = false;
+	w->pending = NULL;
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		rank->state->merged[i] = tokens[i];
+		if (rank->target->columns[i].key_no < 0)
+			memset(&rank->state->merged[i], 0, sizeof(CdcToken));
+	}
+	set_tokens(rank, w, rank->state->merged, kafka_key_of(rec));
+	set_record(rank, w, rec, op);
+}
+
+/* Is the key of the before image, as far as it is there, that of the row? */
+static bool
+before_has_same_key(const CdcRank *rank, const CdcChange *change,
+					const CdcToken *tokens)
+{
+	for (int k = 0; k < rank->target->nkeys; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+		const CdcToken *now = &tokens[rank->target->keys[k]];
+		const CdcToken *then;
+
+		if (c->source != CDC_COLUMN_FIELD)
+			continue;
+		then = &change->before[c->index];
+		if (then->kind != CDC_JSON_MISSING &&
+			(then->kind != now->kind || then->len != now->len ||
+			 memcmp(then->text, now->text, now->len) != 0))
+			return false;
+	}
+	return true;
+}
+
+/* A key change in one event (u): as its two halves. */
+static void
+change_key(CdcRank *rank, Record *rec, const CdcBytes *old_key,
+		   const CdcBytes *new_key)
+{
+	CdcRankState *st = rank->state;
+	RenameHeader leave = {.has_new = true,.key = *new_key,.tokens = st->tokens};
+	RenameHeader come = {.has_old = true,.key = copy_bytes(old_key),.tokens = st->old_tokens};
+
+	/* what the event leaves out stays as it is: it is the same row */
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (st->tokens[i].kind == CDC_JSON_MISSING &&
+			rank->target->columns[i].source == CDC_COLUMN_FIELD)
+			st->tokens[i].flags |= CDC_JSON_UNAVAILABLE;
+	rec->rename = &leave;
+	delete_row(rank, rec, &come.key, st->old_tokens, 'u');
+	rec->rename = &come;
+	upsert(rank, rec, new_key, st->tokens, 'c');
+}
+
+/* c, r, u */
+static void
+add_upsert(CdcRank *rank, Record *rec)
+{
+	CdcRankState *st = rank->state;
+	const char *missing;
+	CdcBytes	key;
+
+	if (!rec->change.has_after)
+	{
+		bad_record(rank, rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
+				   "change event without an after image");
+		return;
+	}
+	spread(rank, rec->change.after, rec->change.source, st->tokens);
+	missing = make_key(rank, st->tokens, &key);
+	if (missing)
+	{
+		bad_record(rank, rec, missing, ERRCODE_NOT_NULL_VIOLATION,
+				   "the event has no value for the key column");
+		return;
+	}
+	if (rec->change.op == 'u' && rec->change.has_before &&
+		!before_has_same_key(rank, &rec->change, st->tokens))
+	{
+		CdcBytes	new_key = copy_bytes(&key);
+		CdcBytes	old_key;
+
+		spread(rank, rec->change.before, rec->change.source, st->old_tokens);
+		if (make_key(rank, st->old_tokens, &old_key) == NULL &&
+			!bytes_equal(old_key, new_key))
+		{
+			change_key(rank, rec, &old_key, &new_key);
+			return;
+		}
+		upsert(rank, rec, &new_key, st->tokens, 'u');
+		return;
+	}
+	upsert(rank, rec, &key, st->tokens, rec->change.op);
+}
+
+/* d, and a tombstone, which is a delete without images */
+static void
+add_delete(CdcRank *rank, Record *rec)
+{
+	CdcRankState *st = rank->state;
+	const CdcBytes *record_key = &rec->chunk->keys[rec->i];
+	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
+	const char *missing = "";
+	CdcDecodeError error;
+	CdcBytes	key;
+
+	if (record_key->data &&
+		cdc_decode_key(st->decoder, record_key->data, record_key->len,
+					   st->scalar_field, st->key_fields, &error))
+	{
+		spread(rank, st->key_fields, tombstone ? NULL : rec->change.source, st->tokens);
+		missing = make_key(rank, st->tokens, &key);
+	}
+	if (missing && !tombstone && rec->change.has_before)
+	{
+		spread(rank, rec->change.before, rec->change.source, st->tokens);
+		missing = make_key(rank, st->tokens, &key);
+	}
+	if (missing)
+	{
+		if (tombstone && record_key->data == NULL)
+			return;				/* says nothing */
+		bad_record(rank, rec, *missing ? missing : NULL,
+				   ERRCODE_NOT_NULL_VIOLATION,
+				   tombstone ? "the tombstone's key cannot be read" :
+				   "the delete has no value for the key column");
+		return;
+	}
+	delete_row(rank, rec, &key, st->tokens, 'd');
+}
+
+/* t: nothing that came before in the topic's only partition lives on. */
+static void
+add_truncate(CdcRank *rank, Record *rec)
+{
+	CdcRankState *st = rank->state;
+
+	if (rank->multi_partition)
+	{
+		bad_record(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
+				   "truncate in a topic with several partitions is not supported");
+		return;
+	}
+	keytable_reset(st->keys);
+	st->typed = NULL;
+	rank->nwinners = 0;
+	MemoryContextReset(st->rows);
+	cdc_moves_clear(st->moves);
+	rank->truncated = true;
+}
+
+/*
+ * Is it a re-send of Kafka Connect: older than what the partition has applied,
+ * at the source's position and at its clock?  Else note the position.
+ */
+static bool
+is_resent(Record *rec)
+{
+	CdcProgress *p = rec->progress;
+	const CdcChange *c = &rec->change;
+	int			cmp;
+
+	if (c->position.kind == CDC_POSITION_NONE || c->snapshot || !c->has_source_ts_ms)
+		return false;
+	if (p->position.kind != CDC_POSITION_NONE &&
+		cdc_position_compare(&c->position, &p->position, &cmp) && cmp < 0 &&
+		c->source_ts_ms <= p->source_ts_ms)
+	{
+		p->resent++;
+		p->skipped_delete = c->op == 'd';
+		return true;
+	}
+	p->position = c->position;
+	p->source_ts_ms = c->source_ts_ms;
+	return false;
+}
+
+/* Note connector and embedded schema of the record for its conversions. */
+static void
+note_context(CdcRank *rank, const CdcChange *change)
+{
+	CdcRankState *st = rank->state;
+	const CdcToken *name = &change->connector;
+	CdcRowSchema *rs;
+	CdcDecodeError error;
+	CdcSchema  *schema;
+	MemoryContext old;
+
+	if (name->len != st->connector_name.len || name->len > sizeof(st->connector_buf) ||
+		memcmp(name->text, st->connector_buf, name->len) != 0)
+	{
+		st->connector = cdc_connector_of(name);
+		st->connector_name.len = name->len;
+		memcpy(st->connector_buf, name->text, Min(name->len, sizeof(st->connector_buf)));
+	}
+
+	if (change->schema == NULL)
+	{
+		st->schema = NULL;
+		return;
+	}
+	for (int i = list_length(st->schemas) - 1; i >= 0; i--)
+	{
+		rs = list_nth(st->schemas, i);
+		if (rs->schema->len == change->schema_len &&
+			memcmp(rs->schema->text, change->schema, change->schema_len) == 0)
+		{
+			st->schema = rs;
+			return;
+		}
+	}
+	schema = cdc_schema_parse(change->schema, change->schema_len, &error);
+	if (schema == NULL)
+	{
+		st->schema = NULL;
+		return;
+	}
+	old = MemoryContextSwitchTo(rank->context);
+	rs = palloc0(sizeof(CdcRowSchema));
+	rs->schema = schema;
+	rs->by_column = palloc0(sizeof(CdcSchemaField *) * rank->target->ncolumns);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (rank->target->columns[i].source == CDC_COLUMN_FIELD)
+			rs->by_column[i] = cdc_value_schema_field(schema,
+													  &rank->target->fields[rank->target->columns[i].index]);
+	st->schemas = lappend(st->schemas, rs);
+	MemoryContextSwitchTo(old);
+	st->schema = rs;
+}
+
+static void
+add_change(CdcRank *rank, Record *rec)
+{
+	if (is_resent(rec))
+		return;
+	rank->ordinal++;
+	note_context(rank, &rec->change);
+	rec->rename = rename_of(rank, rec->chunk, rec->i);
+	switch (rec->change.op)
+	{
+		case 'c':
+		case 'r':
+		case 'u':
+			add_upsert(rank, rec);
+			break;
+		case 'd':
+			add_delete(rank, rec);
+			break;
+		case 't':
+			add_truncate(rank, rec);
+			break;
+		default:
+			rank->ordinal--;	/* m: a message, no row */
+			break;
+	}
+}
+
+void
+cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
+{
+	const CdcBytes *value = &chunk->values[i];
+	CdcDecodeError error;
+	Record		rec = {
+		.chunk = chunk,
+		.i = i,
+		.offset = cdc_chunk_offset(chunk, i),
+		.progress = progress,
+	};
+	bool		after_skipped_delete = progress->skipped_delete;
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+
+	/* Debezium sends a delete's tombstone right after it */
+	progress->skipped_delete = false;
+	if (!cdc_decode_value(rank->state->decoder, value->data, value->len,
+						  &rec.change, &error))
+	{
+		rank->ordinal++;
+		bad_record(rank, &rec, NULL, ERRCODE_INVALID_TEXT_REPRESENTATION,
+				   psprintf("%s (byte %u)", error.message, error.offset));
+	}
+	else
+		switch (rec.change.shape)
+		{
+			case CDC_SHAPE_CHANGE:
+				add_change(rank, &rec);
+				break;
+			case CDC_SHAPE_TOMBSTONE:
+				if (after_skipped_delete)
+				{
+					progress->resent++;
+					break;
+				}
+				rank->ordinal++;
+				rec.rename = rename_of(rank, chunk, i);
+				add_delete(rank, &rec);
+				break;
+			case CDC_SHAPE_OTHER:
+				rank->ordinal++;
+				bad_record(rank, &rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
+						   "the record is no Debezium change event");
+				break;
+			default:
+				break;			/* heartbeat and the like */
+		}
+	MemoryContextSwitchTo(old);
+}

@@ -1,0 +1,32 @@
+/*-------------------------------------------------------------------------
+ *
+ * sync.h
+ *	  Landing -> staging -> target -> watermark.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_SYNC_H
+#define CDC_SYNC_H
+
+#include "pipeline.h"
+
+typedef struct CdcSyncResult
+{
+	int64		events;			/* records read */
+	int64		staged;
+	int64		inserted;
+	int64		updated;
+	int64		deleted;
+	int64		quarantined;
+	Timestamp	latest_refresh_time;	/* DT_NOBEGIN: nothing was ever synced */
+} CdcSyncResult;
+
+/*
+ * Apply what has landed after the watermark, in at most max_windows windows
+ * (0: all), in the caller's transaction.  The caller has checked that the
+ * pipeline is active.
+ */
+extern void cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows,
+							  CdcSyncResult *result);
+
+#endif							/* CDC_SYNC_H */

@@ -1,0 +1,126 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import org.apache.kafka.clients.admin.NewPartitions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * Does to a real broker what a test needs and the embedded one cannot: topics
+ * that grow, transactions, deleted records, records with a chosen time or size.
+ *
+ * <p>Reads one command a line, answers each with "ok .." or "error: ..":
+ *
+ * <pre>
+ * topic NAME PARTITIONS [CONFIG=VALUE ..]
+ * delete-topic NAME
+ * partitions NAME COUNT
+ * delete-records NAME PARTITION OFFSET     everything before the offset
+ * put NAME PARTITION VALUE [TIME_MS]       "ok OFFSET"
+ * big NAME PARTITION BYTES                 a value of that many 'x'
+ * begin | commit | abort                   put and big in between are transactional
+ * </pre>
+ */
+public class Admin {
+    private static String bootstrap;
+    private static org.apache.kafka.clients.admin.Admin admin;
+    private static KafkaProducer<byte[], byte[]> plain;
+    private static KafkaProducer<byte[], byte[]> transactional;
+    private static boolean inTransaction;
+
+    private static KafkaProducer<byte[], byte[]> producer(String transaction) {
+        Properties p = new Properties();
+        p.put("bootstrap.servers", bootstrap);
+        p.put("key.serializer", ByteArraySerializer.class.getName());
+        p.put("value.serializer", ByteArraySerializer.class.getName());
+        p.put("max.request.size", "20000000");
+        p.put("buffer.memory", "40000000");
+        if (transaction != null) {
+            p.put("transactional.id", transaction);
+        }
+        return new KafkaProducer<>(p);
+    }
+
+    private static long put(String topic, int partition, byte[] value, Long time) throws Exception {
+        KafkaProducer<byte[], byte[]> to = inTransaction ? transactional : plain;
+        return to.send(new ProducerRecord<>(topic, partition, time, null, value)).get().offset();
+    }
+
+    private static String run(String[] w) throws Exception {
+        switch (w[0]) {
+            case "topic": {
+                Map<String, String> config = new HashMap<>();
+                for (int i = 3; i < w.length; i++) {
+                    String[] pair = w[i].split("=", 2);
+                    config.put(pair[0], pair[1]);
+                }
+                NewTopic topic = new NewTopic(w[1], Integer.parseInt(w[2]), (short) 1);
+                admin.createTopics(List.of(topic.configs(config))).all().get();
+                return "";
+            }
+            case "delete-topic":
+                admin.deleteTopics(List.of(w[1])).all().get();
+                return "";
+            case "partitions":
+                admin.createPartitions(Map.of(w[1], NewPartitions.increaseTo(Integer.parseInt(w[2])))).all().get();
+                // a producer that knows the old count would refuse the new partition
+                plain.close();
+                plain = producer(null);
+                return "";
+            case "delete-records":
+                admin.deleteRecords(Map.of(
+                        new TopicPartition(w[1], Integer.parseInt(w[2])),
+                        RecordsToDelete.beforeOffset(Long.parseLong(w[3])))).all().get();
+                return "";
+            case "put":
+                return "" + put(w[1], Integer.parseInt(w[2]), w[3].getBytes(StandardCharsets.UTF_8),
+                        w.length > 4 ? Long.valueOf(w[4]) : null);
+            case "big":
+                return "" + put(w[1], Integer.parseInt(w[2]),
+                        "x".repeat(Integer.parseInt(w[3])).getBytes(StandardCharsets.UTF_8), null);
+            case "begin":
+                if (transactional == null) {
+                    transactional = producer("e2e");
+                    transactional.initTransactions();
+                }
+                transactional.beginTransaction();
+                inTransaction = true;
+                return "";
+            case "commit":
+                transactional.commitTransaction();
+                inTransaction = false;
+                return "";
+            case "abort":
+                transactional.abortTransaction();
+                inTransaction = false;
+                return "";
+            default:
+                throw new IllegalArgumentException("unknown command");
+        }
+    }
+
+    public static void main(String[] args) throws Exception {
+        bootstrap = args[0];
+        admin = org.apache.kafka.clients.admin.Admin.create(Map.of("bootstrap.servers", bootstrap));
+        plain = producer(null);
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        String line;
+        while ((line = in.readLine()) != null) {
+            try {
+                System.out.println("ok " + run(line.split(" ")));
+            } catch (Exception e) {
+                System.out.println("error: " + e.toString().replace('\n', ' '));
+            }
+            System.out.flush();
+        }
+        System.exit(0);
+    }
+}

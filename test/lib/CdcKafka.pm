@@ -1,0 +1,215 @@
+
+=pod
+
+=head1 NAME
+
+CdcKafka - a mock broker for tests
+
+=head1 SYNOPSIS
+
+  use CdcKafka;
+  my $broker = CdcKafka->start;
+  $broker->topic('orders', 3);
+  $broker->rec('orders', 0, key => 'k', value => 'v',
+      timestamp => 1755849600000, headers => [ [ 'name', 'value' ] ]);
+  $broker->load("fixtures/customer_events.jsonl", shape => 'with_schema');
+  $broker->sync;
+  my $servers = $broker->bootstrap;
+  $broker->stop;
+
+=head1 DESCRIPTION
+
+Starts build/mock_broker (or what the environment variable MOCK_BROKER names;
+"make -f test/Makefile.mock" builds it) and talks to it.  Every method dies if
+the broker refuses the command.  The broker ends with this process, whatever
+way that ends.
+
+=cut
+
+package CdcKafka;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use IO::Handle;
+use IPC::Open2;
+use JSON::PP;
+
+# Answers that are left in the pipe while commands are written: a pipe holds
+# many more, so that neither side waits for the other.
+use constant COMMANDS_AT_ONCE => 1000;
+
+sub start
+{
+	my ($class) = @_;
+	my $program = $ENV{MOCK_BROKER}
+	  || dirname(abs_path(__FILE__)) . '/../../build/mock_broker';
+
+	die "$program is missing: make -f test/Makefile.mock\n"
+	  unless -x $program;
+	my $self = bless {}, $class;
+	local $SIG{PIPE} = 'IGNORE';
+	$self->{pid} = open2($self->{out}, $self->{in}, $program);
+	$self->{in}->autoflush(1);
+	my $line = readline($self->{out});
+	die "$program did not start\n" unless defined $line;
+	chomp($self->{bootstrap} = $line);
+	return $self;
+}
+
+# Addresses for bootstrap_servers.
+sub bootstrap { return $_[0]->{bootstrap}; }
+
+# Send command lines and check that each is answered by "ok".
+sub command
+{
+	my ($self, @lines) = @_;
+
+	while (my @some = splice(@lines, 0, COMMANDS_AT_ONCE))
+	{
+		print { $self->{in} } map { "$_\n" } @some;
+		foreach my $line (@some)
+		{
+			my $answer = readline($self->{out});
+			die "mock broker has gone\n" unless defined $answer;
+			chomp $answer;
+			die "mock broker: " . substr($line, 0, 60) . ": $answer\n"
+			  unless $answer =~ /^ok\b/;
+		}
+	}
+	return;
+}
+
+sub topic { my ($self, $name, $n) = @_; return $self->command("topic $name $n"); }
+sub sync { return $_[0]->command('sync'); }
+sub down { return $_[0]->command('down'); }
+sub up { return $_[0]->command('up'); }
+
+# One record of that many bytes.
+sub fill
+{
+	my ($self, $topic, $partition, $bytes) = @_;
+	return $self->command("fill $topic $partition $bytes");
+}
+
+# A batch that no producer would make: see mock_broker.c for the kinds.
+sub raw
+{
+	my ($self, $topic, $partition, $kind) = @_;
+	return $self->command('sync', "raw $topic $partition $kind");
+}
+
+# Updates in Debezium's shape.
+sub bulk
+{
+	my ($self, $topic, $partitions, $count, $keys, $seed) = @_;
+	return $self->command("bulk $topic $partitions $count $keys "
+		  . ($seed // 1));
+}
+
+# A field of a command: bytes in hexadecimal.
+sub field
+{
+	my ($bytes) = @_;
+	return '-' unless defined $bytes;
+	return '.' if $bytes eq '';
+	utf8::encode($bytes) if utf8::is_utf8($bytes);
+	return unpack('H*', $bytes);
+}
+
+# The command for a record; headers: [ [ name, value ], .. ].
+sub record_command
+{
+	my ($topic, $partition, %record) = @_;
+
+	return join(
+		' ', 'rec', $topic, $partition,
+		$record{timestamp} // 0,
+		field($record{key}), field($record{value}),
+		map { field($_->[0]) . '=' . field($_->[1]) }
+		  @{ $record{headers} // [] });
+}
+
+sub rec
+{
+	my ($self, $topic, $partition, %record) = @_;
+	return $self->command(record_command($topic, $partition, %record));
+}
+
+# The command for a line of a file of records, in either of two formats: as
+# kcat -J prints it, or with "schemaless" and "with_schema" variants.
+#   shape => 'schemaless' or 'with_schema', for the second format
+#   topic => another topic
+#   partition => another partition, or a sub that gets ($key, $offset)
+sub line_command
+{
+	my ($line, %options) = @_;
+	my $data = JSON::PP->new->utf8->decode($line);
+	my ($topic, $partition) = ($data->{topic}, $data->{partition});
+	my %record;
+
+	if (exists $data->{schemaless})
+	{
+		my $body = $data->{ $options{shape} // 'schemaless' };
+
+		%record = (
+			timestamp => $data->{timestamp},
+			key => $body->{key},
+			value => $body->{value},
+			headers =>
+			  [ map { [ $_->{key}, $_->{value} ] } @{ $data->{headers} } ]);
+	}
+	else
+	{
+		my @flat = @{ $data->{headers} // [] };
+		my @headers;
+
+		push @headers, [ splice(@flat, 0, 2) ] while @flat;
+		%record = (
+			timestamp => $data->{ts},
+			key => $data->{key},
+			value => $data->{payload},
+			headers => \@headers);
+	}
+	$topic = $options{topic} if defined $options{topic};
+	if (defined(my $other = $options{partition}))
+	{
+		$partition =
+		  ref $other ? $other->($record{key}, $data->{offset}) : $other;
+	}
+	return record_command($topic, $partition, %record);
+}
+
+# All records of a file; the topic must be there.  Options as above.
+sub load
+{
+	my ($self, $file, %options) = @_;
+	my @commands;
+
+	open(my $handle, '<', $file) or die "$file: $!\n";
+	while (my $line = readline($handle))
+	{
+		push @commands, line_command($line, %options) if $line =~ /\S/;
+	}
+	close($handle);
+	return $self->command(@commands, 'sync');
+}
+
+sub stop
+{
+	my ($self) = @_;
+
+	return unless defined $self->{pid};
+	close($self->{in});
+	close($self->{out});
+	local $?;
+	waitpid($self->{pid}, 0);
+	delete $self->{pid};
+	return;
+}
+
+sub DESTROY { $_[0]->stop; return; }
+
+1;

@@ -1,0 +1,436 @@
+#!/usr/bin/env python3
+"""Random histories of a source against the independent fold.
+
+Each history is a random kind of table and connector, random transactions, and
+a random way of arrival: partitions, interleavings, windows, syncs that are
+rolled back or repeated.  After every sync the target must be the fold of what
+has been applied, and at the end the source's own table.  The seed of a history
+that fails is printed, and the history is made as short as it can be and
+written as an SQL script.
+"""
+
+import argparse
+import ast
+import os
+import random
+import sys
+import tempfile
+import time
+
+import pg
+from fold import Fold, Table, differences, fold
+from history import Source, Variant
+from values import normal, normal_key
+
+
+class Step:
+    """What happens between two looks at the target."""
+
+    def __init__(self, records, inserts, rollback, repeat, max_windows):
+        self.records, self.inserts = records, inserts
+        self.rollback, self.repeat = rollback, repeat
+        self.max_windows = max_windows
+
+
+class Plan:
+    """A history and its way of arrival, all from one seed."""
+
+    def __init__(self, seed, citext=True, force=None):
+        rng = random.Random(seed)
+        self.seed = seed
+        self.variant = Variant(rng, citext, force)
+        self.source = Source(self.variant, rng)
+        self.source.run(rng.choice([3, 8, 15, 30, 60]))
+        self.table = self.variant.table()
+        self.steps = self._steps(self._arrival(rng), rng)
+
+    def _arrival(self, rng):
+        """An order of arrival that keeps the order of each partition."""
+        records = self.source.records
+        mode = rng.choice(['as it was', 'apart', 'mixed', 'near'])
+        if mode == 'as it was' or self.source.partitions == 1:
+            return list(records)
+        lanes = [[r for r in records if r.partition == p]
+                 for p in range(self.source.partitions)]
+        rng.shuffle(lanes)
+        if mode == 'apart':
+            return [r for lane in lanes for r in lane]
+        out = []
+        while any(lanes):
+            lane = rng.choice([lane for lane in lanes if lane])
+            count = 1 if mode == 'mixed' else rng.randint(1, 12)
+            out += lane[:count]
+            del lane[:count]
+        return out
+
+    def _steps(self, records, rng):
+        steps = []
+        size = rng.choice([1, 2, 5, 12, 40, 1000])
+        while records:
+            count = min(len(records), rng.randint(1, size))
+            steps.append(Step(records[:count], rng.choice([1, 1, 2, 3]),
+                              rng.random() < 0.15, rng.random() < 0.15,
+                              rng.choice([None, None, None, 1, 2])))
+            records = records[count:]
+        return steps
+
+    def truth(self):
+        """The source's rows in the target's spelling, without extras."""
+        out = {}
+        for key, row in self.source.rows.items():
+            text = {}
+            for column, part in zip(self.table.key, key):
+                text[column] = str(part)
+            for column in self.table.columns:
+                if column.field in row:
+                    value = row[column.field]
+                    text[column.name] = None if value is None else \
+                        normal(str(value), column.sql)
+            out[tuple(normal_key(text[k], self.table.by_name[k].sql)
+                      for k in self.table.key)] = text
+        return out
+
+    def check_fold(self):
+        """The fold itself is the source's table."""
+        table = Table([c for c in self.table.columns
+                       if not c.field.startswith('$')], self.table.key)
+        state = fold(self.table, self.source.records)
+        want, have = self.truth(), state.rows
+        return differences(table, settled(want, state), settled(have, state))
+
+
+def settled(rows, state):
+    """The rows without a quarantined record."""
+    return {k: v for k, v in rows.items() if k not in state.blocked}
+
+
+class Run:
+    """One run of a plan's steps in the database."""
+
+    def __init__(self, database, plan, name, steps):
+        self.app, self.reader = database.app, database.reader
+        self.plan, self.name, self.steps = plan, name, steps
+        self.table, self.variant = plan.table, plan.variant
+        self.target = name + '_target'
+        self.applied = []
+        self.app.log = []
+
+    def run(self):
+        """What is wrong at the first step where something is, else []."""
+        self.app.run(pg.create_table(self.target, self.table,
+                                     self.variant.constraints()))
+        pg.create_pipeline(self.app, self.name, self.table, self.target,
+                           {'max_quarantine_share': 1},
+                           all_names=self.variant.mapped)
+        before = fold(self.table, [])
+        for number, step in enumerate(self.steps):
+            try:
+                after, problems = self._step(step, before)
+            except pg.SqlError as error:
+                if error.sqlstate == '08006':
+                    error.log = list(self.app.log)
+                    raise
+                problems, after = ['error %s' % error], None
+            if problems:
+                last = step.records[-1]
+                return ['step %d of %d, after %d/%d: %s' % (
+                    number + 1, len(self.steps), last.partition, last.offset,
+                    p) for p in problems]
+            before = after
+        return []
+
+    def drop(self):
+        self.app.run('SELECT cdc_drop(%s, drop_target => true)'
+                     % pg.literal(self.name))
+
+    # -- what is looked at --
+
+    def _everything(self):
+        """All that a sync that is rolled back or has no work must not touch."""
+        return self.reader.run(
+            "SELECT md5(string_agg(t::text || t.xmin::text || t.ctid::text, "
+            "',' ORDER BY t.ctid)) FROM %s t "
+            "UNION ALL SELECT string_agg((s.*)::text, ',' ORDER BY s.ctid) "
+            "FROM %s s "
+            "UNION ALL SELECT string_agg(concat_ws(':', kafka_partition, epoch, "
+            "next_offset, source_position, source_ts_ms, events, resent), ',' "
+            "ORDER BY kafka_partition) FROM cdcsync.watermark WHERE pipeline = %s "
+            "UNION ALL SELECT count(*)::text FROM cdcsync.quarantine "
+            "WHERE pipeline = %s"
+            % (self.target, pg.ident(self.name + '_stg'),
+               pg.literal(self.name), pg.literal(self.name)), log=False)
+
+    def _xmins(self):
+        keys = ', '.join("format('%%s', %s)" % pg.ident(k)
+                         for k in self.table.key)
+        data = self.reader.json(
+            "SELECT coalesce(json_agg(json_build_array(xmin::text, %s)), '[]') "
+            "FROM %s" % (keys, self.target))
+        return {tuple(normal_key(v, self.table.by_name[k].sql)
+                      for k, v in zip(self.table.key, key)): xmin
+                for xmin, *key in data}
+
+    def _deleted(self, records):
+        """Keys that were deleted or moved in these records; None: all."""
+        scratch = Fold(self.table)
+        keys = set()
+        for r in records:
+            scratch.apply(r)
+            key = scratch._record_key(r.key) if r.key else None
+            if key is None:
+                return None
+            if r.value is None or b'"after"' in r.value and \
+                    r.header('__debezium.newkey') or self.variant.single or \
+                    scratch.rows.get(scratch._normal_key(key)) is None:
+                keys.add(scratch._normal_key(key))
+        return keys
+
+    # -- one step --
+
+    def _step(self, step, before):
+        problems = []
+        size = -(-len(step.records) // step.inserts)
+        for first in range(0, len(step.records), size):
+            pg.insert(self.app, self.name, step.records[first:first + size])
+        if step.rollback:
+            problems += self._rolled_back()
+        xmins = self._xmins()
+        events = 0
+        while True:
+            result = pg.sync(self.app, self.name, step.max_windows)
+            events += result['events']
+            if step.max_windows is None or result['events'] == 0:
+                break
+        if events != len(step.records):
+            problems.append('%d events of %d' % (events, len(step.records)))
+        self.applied += step.records
+        after = fold(self.table, self.applied)
+        if self._consistent(after):
+            problems += self._compare(before, after, step, xmins)
+        if step.repeat:
+            problems += self._repeated()
+        return after, problems
+
+    def _rolled_back(self):
+        was = self._everything()
+        self.app.run('BEGIN')
+        pg.sync(self.app, self.name)
+        self.app.run('ROLLBACK')
+        return [] if self._everything() == was else \
+            ['a sync that was rolled back left something']
+
+    def _repeated(self):
+        was = self._everything()
+        result = pg.sync(self.app, self.name)
+        problems = [] if result['events'] == 0 else \
+            ['a second cdc_sync reports %r' % result]
+        if self._everything() != was:
+            problems.append('a second cdc_sync changed something')
+        return problems
+
+    def _consistent(self, state):
+        """Can the fold's rows stand in the target at all?"""
+        if not self.variant.unique:
+            return True
+        values = [r['u'] for r in state.rows.values()]
+        if self.variant.unique == 'notnull' and None in values:
+            return False
+        values = [v for v in values if v is not None]
+        return len(values) == len(set(values))
+
+    def _compare(self, before, after, step, xmins):
+        have = pg.rows(self.reader, self.target, self.table)
+        problems = differences(self.table, settled(after.rows, after),
+                               settled(have, after))
+        problems += self._compare_quarantine(after)
+        if self.variant.refresh:
+            if any(r['refresh_time'] is None for r in have.values()):
+                problems.append('refresh_time is NULL')
+        elif not problems:
+            problems += self._compare_xmins(before, after, step, xmins)
+        return problems
+
+    def _compare_quarantine(self, state):
+        have = pg.quarantine(self.reader, self.name)
+        allowed = set(state.bad) | state.queued
+        needed = set(state.blocked.values())
+        problems = ['in quarantine: %r' % have[w]
+                    for w in sorted(set(have) - allowed)]
+        problems += ['not in quarantine: %r %r' % (w, state.bad[w])
+                     for w in sorted(needed - set(have))]
+        for where in set(have) & set(state.bad):
+            column = state.bad[where][1]
+            if column and have[where]['column_name'] != column:
+                problems.append('quarantine names column %r, not %r: %r' % (
+                    have[where]['column_name'], column, have[where]))
+        return problems
+
+    def _compare_xmins(self, before, after, step, xmins):
+        deleted = self._deleted(step.records)
+        if deleted is None:
+            return []
+        now = self._xmins()
+        return ['%r was rewritten without a change' % (key,)
+                for key, row in after.rows.items()
+                if key not in deleted and key not in after.blocked
+                and before.rows.get(key) == row
+                and key in xmins and now.get(key) != xmins[key]]
+
+
+# ---- making a failure short --------------------------------------------------
+
+def without(steps, drop):
+    """The steps without some units; empty steps go."""
+    out = []
+    for step in steps:
+        kept = [r for r in step.records if r.unit not in drop]
+        if kept:
+            out.append(Step(kept, step.inserts, step.rollback, step.repeat,
+                            step.max_windows))
+    return out
+
+
+def shorten(fails, steps, deadline):
+    """Leave out records and join steps while it still fails."""
+    def units():
+        return list(dict.fromkeys(r.unit for s in steps for r in s.records))
+
+    chunk = max(1, len(units()) // 2)
+    while chunk and time.time() < deadline:
+        shorter = False
+        left = units()
+        for first in range(0, len(left), chunk):
+            if time.time() > deadline:
+                break
+            fewer = without(steps, set(left[first:first + chunk]))
+            if fewer and fails(fewer):
+                steps, shorter = fewer, True
+        if not shorter:
+            chunk //= 2
+    for number in range(len(steps) - 1, 0, -1):
+        if time.time() > deadline:
+            break
+        a, b = steps[number - 1:number + 1]
+        joined = steps[:number - 1] + [
+            Step(a.records + b.records, 1, False, False, None)] \
+            + steps[number + 1:]
+        if fails(joined):
+            steps = joined
+    return steps
+
+
+class Tester:
+    def __init__(self, report, work, force):
+        self.report, self.work, self.force = report, work, force
+        self.database = None
+        self.count = 0
+        self._open()
+
+    def _open(self):
+        self.database = pg.Database('cdc_model_random')
+        try:
+            self.database.app.run('CREATE EXTENSION citext')
+            self.citext = True
+        except pg.SqlError:
+            self.citext = False
+
+    def _run(self, plan, steps, drop=True):
+        """(problems, the SQL that was run); a crash is a problem too."""
+        self.count += 1
+        run = Run(self.database, plan, 'h%d' % self.count, steps)
+        try:
+            problems = run.run()
+            log = list(self.database.app.log)
+            if drop:
+                run.drop()
+        except pg.SqlError as error:
+            log = getattr(error, 'log', list(self.database.app.log))
+            problems = ['error %s' % error]
+            self._again()
+        return problems, log
+
+    def _again(self):
+        """New sessions, after a crash too."""
+        for _ in range(60):
+            try:
+                self._open()
+                return
+            except pg.SqlError:
+                time.sleep(1)
+        raise SystemExit('the server does not come back')
+
+    def history(self, seed):
+        plan = Plan(seed, self.citext, self.force)
+        problems = plan.check_fold()
+        if problems:
+            return self.report.check('seed %d: the fold is not the source\'s '
+                                     'table' % seed, problems)
+        problems, log = self._run(plan, plan.steps)
+        if not problems:
+            return True
+        steps = shorten(lambda s: self._run(plan, s)[0], plan.steps,
+                        time.time() + 30)
+        again, log_again = self._run(plan, steps)
+        if again:
+            problems, log = again, log_again
+        path = self._write(plan, problems, log)
+        return self.report.check('seed %d (%s), shortened in %s'
+                                 % (seed, plan.variant, path), problems)
+
+    def _write(self, plan, problems, log):
+        os.makedirs(self.work, exist_ok=True)
+        path = os.path.join(self.work, 'seed_%d.sql' % plan.seed)
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write('-- seed %d: %s\n' % (plan.seed, plan.variant))
+            for problem in problems:
+                file.write('-- %s\n' % problem.replace('\n', '\n--   '))
+            file.write('CREATE EXTENSION IF NOT EXISTS cdcsync;\n'
+                       'CREATE EXTENSION IF NOT EXISTS citext;\n')
+            file.writelines(sql + ';\n' for sql in log)
+        return path
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--seconds', type=float, default=40)
+    parser.add_argument('--seed', type=int,
+                        help='only this seed, or the first of many')
+    parser.add_argument('--count', type=int, help='how many histories')
+    parser.add_argument('--work', default=os.path.join(
+        tempfile.gettempdir(), 'cdcsync-model'), help='where failures go')
+    parser.add_argument('--max-failures', type=int, default=5)
+    parser.add_argument('--set', action='append', default=[], metavar='N=V',
+                        help='force a property of the variants (a literal)')
+    args = parser.parse_args()
+    report = pg.Report()
+    force = {name: ast.literal_eval(value) for name, value in
+             (item.split('=', 1) for item in args.set)}
+    tester = Tester(report, args.work, force)
+    end = time.time() + args.seconds
+    fresh = random.SystemRandom().randrange(10 ** 6, 10 ** 9)
+    if args.seed is not None:
+        runs = [('seeds from %d' % args.seed, args.seed, 1.0)]
+        if args.count is None and '--seconds' not in ' '.join(sys.argv):
+            args.count = 1
+    else:
+        runs = [('fixed seeds from 1', 1, 0.6),
+                ('random seeds from %d' % fresh, fresh, 1.0)]
+    try:
+        for what, seed, share in runs:
+            until = end - args.seconds * (1 - share)
+            failed, done = report.failed, 0
+            while (time.time() < until if args.count is None
+                   else done < args.count):
+                tester.history(seed + done)
+                done += 1
+                if report.failed >= args.max_failures:
+                    break
+            if report.failed == failed:
+                report.check('%s: %d histories' % (what, done), done > 0)
+    finally:
+        tester.database.close()
+    return report.end()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

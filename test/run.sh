@@ -1,0 +1,146 @@
+#!/bin/bash
+#
+# Run every test there is, and close with one line: N passed, N failed, N
+# skipped.  The exit status is 0 if none failed.
+#
+#   run.sh [SUITE..]      only these, of the functions suite_* below
+#
+# KEEP=1 leaves the directory with all logs; PG_CONFIG chooses the server.
+
+set -u -o pipefail
+cd "$(dirname "$0")/.." || exit 1
+. test/tools/common.sh
+
+ALL_SUITES="regress isolation tap unit differential fuzz model readme e2e"
+FUZZ_SECONDS=${FUZZ_SECONDS:-60}
+
+# in_copy COMMAND..: in the copy of the sources
+in_copy() { as_user env -C "$WORK/src" "$@"; }
+
+# PGXS runs all three kinds of tests in one installcheck, and stops at the first
+# that fails: so one at a time.
+installcheck() { in_copy make -s PG_CONFIG="$PG_CONFIG" WERROR=1 installcheck "$@"; }
+
+suite_regress()
+{
+	installcheck ISOLATION= TAP_TESTS= && return
+	head -n 400 "$WORK/src/regression.diffs"
+	return 1
+}
+
+suite_isolation()
+{
+	installcheck REGRESS= TAP_TESTS= && return
+	head -n 400 "$WORK/src/output_iso/regression.diffs"
+	return 1
+}
+
+suite_tap()
+{
+	local log
+	installcheck REGRESS= ISOLATION= PROVE_FLAGS=-v && return
+	for log in "$WORK"/src/tmp_check/log/regress_log_*; do
+		echo "# the end of $(basename "$log"):"
+		tail -n 40 "$log" | sed 's/^/# /'
+	done
+	return 1
+}
+
+suite_unit() { in_copy make -s -C test/unit check; }
+
+# The JSON scanner against the server's own.
+suite_differential() { in_copy make -s -C test/unit differential PYTHON=/usr/bin/python3; }
+
+suite_fuzz() { in_copy make -s -C test/unit fuzz-smoke SECONDS="$FUZZ_SECONDS"; }
+
+suite_model() { in_copy make -s -C test/model check; }
+
+# Every SQL example of the README.
+suite_readme() { in_copy make -s -C test/readme check; }
+
+suite_e2e()
+{
+	local reason
+	if ! reason=$(bash test/tools/setup.sh e2e 2>&1 >/dev/null); then
+		echo "1..0 # SKIP no real Kafka and sources: ${reason##*$'\n'}"
+		return
+	fi
+	# Maven as the caller, whose repository of artifacts outlives this run.
+	local try
+	mkdir "$WORK/e2e"
+	for try in 1 2 3; do
+		mvn -q -B -f test/e2e/pom.xml -De2e.out="$WORK/e2e" package \
+			</dev/null >"$WORK/log/maven.log" 2>&1 && break
+		sleep $((try * 5))
+	done
+	if [ ! -d "$WORK/e2e/plugins/debezium-connector-postgres" ]; then
+		tail -n 5 "$WORK/log/maven.log"
+		echo "1..0 # SKIP no real Kafka and sources: Maven cannot get them"
+		return
+	fi
+	chown -R "$RUN_USER" "$WORK/e2e"
+	in_copy env E2E_OUT="$WORK/e2e" /usr/bin/python3 test/e2e/run.py
+}
+
+passed=0 failed=0 skipped=0
+notes=()
+
+# Count what the log of a suite says: suite, exit status
+count()
+{
+	local p f s line
+	{
+		read -r p f s
+		while read -r line; do notes+=("$line"); done
+	} < <(/usr/bin/python3 test/tools/tally.py "$1" "$2" "$WORK/log/$1.log")
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	note "$1: $p passed, $f failed, $s skipped, after $SECONDS s"
+}
+
+# A suite is a process group of its own, so that all of it can be ended at once;
+# and a shell that waits, unlike one with a command in the foreground, notices
+# that it is to end.
+run_suite()
+{
+	printf '\n== %s\n' "$1"
+	rm -f "$WORK/status"
+	set -m
+	{
+		"suite_$1" </dev/null 2>&1
+		echo $? >"$WORK/status"
+	} | tee "$WORK/log/$1.log" &
+	GROUPS_STARTED+=("$(jobs -p %+)")
+	set +m
+	wait $!
+	count "$1" "$(cat "$WORK/status" 2>/dev/null || echo 1)"
+}
+
+finish()
+{
+	echo
+	[ ${#notes[@]} -gt 0 ] && printf '%s\n' "${notes[@]}"
+	echo "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" -eq 0 ]
+}
+
+# Without these there is nothing to test.
+prepare()
+{
+	bash test/tools/setup.sh test && copy_sources && copy_postgres &&
+		build_extension -s WERROR=1 && start_server &&
+		echo "ok 1 - builds without a warning, and a server starts"
+}
+
+KEEP_WORK=${KEEP:-}
+work_begin
+echo "== build"
+prepare >"$WORK/log/build.log" 2>&1
+status=$?
+cat "$WORK/log/build.log"
+count build $status
+if [ $status -eq 0 ]; then
+	for suite in ${*:-$ALL_SUITES}; do
+		run_suite "$suite"
+	done
+fi
+finish
