@@ -1031,7 +1031,9 @@ add_truncate(CdcRank *rank, Record *rec)
 	rank->nwinners = 0;
 	MemoryContextReset(st->rows);
 	cdc_moves_clear(st->moves);
+	rank->nbad = 0;				/* what they would have changed is gone */
 	rank->truncated = true;
+	rank->truncate_offset = rec->offset;
 }
 
 /*
