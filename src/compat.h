@@ -54,7 +54,7 @@ object_ownercheck_compat(Oid classid, Oid objectid, Oid roleid)
 	stringToQualifiedNameList(string)
 #endif
 
-/* 18 split what an FDW needs for EXPLAIN off explain.h (c65bc2e1d14). */
+/* 18 split what an FDW needs for EXPLAIN off explain.h. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
 #include "commands/explain_state.h"
@@ -64,7 +64,7 @@ object_ownercheck_compat(Oid classid, Oid objectid, Oid roleid)
 
 /*
  * 16 moved the role that a relation is read as from the range table into the
- * plan of a foreign scan (a61b1f74823).  Needs executor/executor.h.
+ * plan of a foreign scan.  Needs executor/executor.h.
  */
 #if PG_VERSION_NUM >= 160000
 #define foreign_scan_check_as_user_compat(plan, estate) \
@@ -75,7 +75,7 @@ object_ownercheck_compat(Oid classid, Oid objectid, Oid roleid)
 #endif
 
 /*
- * 17 added fdw_restrictinfo (9e9931d2bf4), 18 disabled_nodes (e22253467942).
+ * 17 added fdw_restrictinfo, 18 disabled_nodes.
  * Needs optimizer/pathnode.h.
  */
 #if PG_VERSION_NUM >= 180000

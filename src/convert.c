@@ -176,6 +176,13 @@ cdc_semantic_of(const CdcSchemaField *field)
  * Tokens
  */
 
+static bool
+unstorable(const CdcValue *value)
+{
+	return cdc_convert_fail(value, ERRCODE_UNTRANSLATABLE_CHARACTER,
+							"\\u0000 and lone surrogates cannot be stored in PostgreSQL");
+}
+
 char *
 cdc_value_text(const CdcValue *value, int *len)
 {
@@ -187,8 +194,7 @@ cdc_value_text(const CdcValue *value, int *len)
 		*len = cdc_json_unescape(token, text);
 		if (*len < 0)
 		{
-			(void) cdc_convert_fail(value, ERRCODE_UNTRANSLATABLE_CHARACTER,
-									"\\u0000 or a lone surrogate cannot be stored in PostgreSQL");
+			(void) unstorable(value);
 			return NULL;
 		}
 	}
@@ -351,19 +357,49 @@ too_long(const CdcConverter *converter, const CdcValue *value)
 							cdc_token_head(value->token), converter->type_name);
 }
 
+/* The usual text: unescaped right into the Datum. */
+static bool
+plain_text(CdcConverter *converter, const CdcValue *value, text **result)
+{
+	const CdcToken *token = value->token;
+	int			len = token->len;
+
+	*result = palloc(VARHDRSZ + len);
+	if (token->flags & CDC_JSON_ESCAPED)
+		len = cdc_json_unescape(token, VARDATA(*result));
+	else
+		memcpy(VARDATA(*result), token->text, len);
+	if (len < 0)
+		return unstorable(value);
+	SET_VARSIZE(*result, VARHDRSZ + len);
+	return true;
+}
+
 static bool
 convert_text(CdcConverter *converter, const CdcValue *value, Datum *result)
 {
-	int			len;
-	char	   *text = text_of(converter, value, &len);
+	int			max = converter->typmod - VARHDRSZ;
+	text	   *datum;
 
-	if (text == NULL)
-		return false;
-	if (converter->typmod >= (int32) VARHDRSZ &&
-		len > converter->typmod - VARHDRSZ &&
-		pg_mbstrlen_with_len(text, len) > converter->typmod - VARHDRSZ)
+	if (value->token->kind == CDC_JSON_STRING && !converter->reading.has_scale &&
+		cdc_semantic_of(value->field) != CDC_SEM_DECIMAL)
+	{
+		if (!plain_text(converter, value, &datum))
+			return false;
+	}
+	else
+	{
+		int			len;
+		char	   *text = text_of(converter, value, &len);
+
+		if (text == NULL)
+			return false;
+		datum = cstring_to_text_with_len(text, len);
+	}
+	if (max >= 0 && VARSIZE(datum) - VARHDRSZ > max &&
+		pg_mbstrlen_with_len(VARDATA(datum), VARSIZE(datum) - VARHDRSZ) > max)
 		return too_long(converter, value);
-	*result = PointerGetDatum(cstring_to_text_with_len(text, len));
+	*result = PointerGetDatum(datum);
 	return true;
 }
 

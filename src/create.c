@@ -20,10 +20,12 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -100,6 +102,21 @@ name_in_use(const char *name, bool foreign)
 			 foreign ? errhint("Choose another name.") :
 			 errhint("Choose another name, or drop it first with SELECT cdc_drop(%s).",
 					 quote_literal_cstr(name))));
+}
+
+/*
+ * Two sessions that create the same pipeline: the second waits for the first
+ * here, and not in the middle of making tables, with an error about an index
+ * of pg_class.
+ */
+static void
+lock_name(const char *name)
+{
+	Oid			relid = get_relname_relid("pipeline",
+										  get_namespace_oid(CDC_SCHEMA, false));
+	uint32		hash = hash_bytes((const unsigned char *) name, strlen(name));
+
+	LockDatabaseObject(relid, hash, 0, AccessExclusiveLock);
 }
 
 /*
@@ -609,9 +626,9 @@ insert_pipeline(const NewPipeline *new)
 						   11, types, values, nulls, 0);
 	cdc_spi_end(&spi);
 
-	/* another session was faster with the same name */
+	/* there, but not in our snapshot */
 	if (inserted == 0)
-		name_in_use(p->name, true);
+		name_in_use(p->name, false);
 }
 
 static void
@@ -640,6 +657,7 @@ check_pipeline(NewPipeline *new)
 {
 	CdcPipeline *p = &new->p;
 
+	lock_name(p->name);
 	check_name_free(p->name);
 	if (OidIsValid(new->topic))
 		check_topic(new->topic);

@@ -656,8 +656,13 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 
 	serve_callbacks(kafka);
 	CHECK_FOR_INTERRUPTS();
+	if (is_permanent(err) && topic)
+		raise_topic_error(topic, err);
 	if (is_permanent(err))
-		raise_topic_error(topic ? topic : "*", err);
+	{
+		store_reason(kafka, err, NULL);
+		raise_unavailable(kafka);
+	}
 	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
 		kafka->last_err == RD_KAFKA_RESP_ERR__SSL)
 		raise_unavailable(kafka);
@@ -843,13 +848,14 @@ cdc_kafka_partitions(CdcKafka *kafka, const char *topic)
  * one request for all partitions of a broker.  The answers are in the list.
  */
 static void
-query_offsets(Request *request, const char *topic, int64 time)
+query_offsets(Request *request, int64 time)
 {
 	rd_kafka_topic_partition_list_t *list = request->kafka->list;
 
 	for (;;)
 	{
 		rd_kafka_resp_err_t err;
+		const char *topic = list->elems[0].topic;
 
 		for (int i = 0; i < list->cnt; i++)
 		{
@@ -859,7 +865,10 @@ query_offsets(Request *request, const char *topic, int64 time)
 		err = rd_kafka_offsets_for_times(request->kafka->rk, list,
 										 request->slice);
 		for (int i = 0; i < list->cnt && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+		{
 			err = list->elems[i].err;
+			topic = list->elems[i].topic;
+		}
 		if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return;
 		try_again(request, err, topic);
@@ -877,7 +886,7 @@ topic_offsets(CdcKafka *kafka, const char *topic, int32 first, int n,
 	kafka->list = rd_kafka_topic_partition_list_new(n);
 	for (int i = 0; i < n; i++)
 		rd_kafka_topic_partition_list_add(kafka->list, topic, first + i);
-	query_offsets(&request, topic, time);
+	query_offsets(&request, time);
 	for (int i = 0; i < n; i++)
 	{
 		rd_kafka_topic_partition_t *answer;
@@ -1297,7 +1306,6 @@ check_stalls(CdcKafka *kafka)
 {
 	Request		request;
 	rd_kafka_topic_partition_list_t *list;
-	Source	   *first = NULL;
 
 	begin_request(&request, kafka);
 	list = kafka->list = rd_kafka_topic_partition_list_new(kafka->nsources);
@@ -1305,16 +1313,13 @@ check_stalls(CdcKafka *kafka)
 	{
 		Source	   *source = &kafka->sources[i];
 
-		if (!source->active)
-			continue;
-		rd_kafka_topic_partition_list_add(list, source->topic,
-										  source->partition);
-		if (first == NULL)
-			first = source;
+		if (source->active)
+			rd_kafka_topic_partition_list_add(list, source->topic,
+											  source->partition);
 	}
-	if (first == NULL)
+	if (list->cnt == 0)
 		return;
-	query_offsets(&request, first->topic, RD_KAFKA_OFFSET_END);
+	query_offsets(&request, RD_KAFKA_OFFSET_END);
 	for (int i = 0; i < list->cnt; i++)
 	{
 		Source	   *source = find_source(kafka, list->elems[i].topic,

@@ -8,7 +8,7 @@ CdcKafka - a mock broker for tests
 =head1 SYNOPSIS
 
   use CdcKafka;
-  my $broker = CdcKafka->start;
+  my $broker = start_broker();
   $broker->topic('orders', 3);
   $broker->rec('orders', 0, key => 'k', value => 'v',
       timestamp => 1755849600000, headers => [ [ 'name', 'value' ] ]);
@@ -32,24 +32,26 @@ use strict;
 use warnings FATAL => 'all';
 
 use Cwd qw(abs_path);
+use Exporter qw(import);
 use File::Basename qw(dirname);
 use IO::Handle;
 use IPC::Open2;
 use JSON::PP;
 
+our @EXPORT = qw(start_broker);
+
 # Answers that are left in the pipe while commands are written: a pipe holds
 # many more, so that neither side waits for the other.
 use constant COMMANDS_AT_ONCE => 1000;
 
-sub start
+sub start_broker
 {
-	my ($class) = @_;
 	my $program = $ENV{MOCK_BROKER}
 	  || dirname(abs_path(__FILE__)) . '/../../build/mock_broker';
 
 	die "$program is missing: make -f test/Makefile.mock\n"
 	  unless -x $program;
-	my $self = bless {}, $class;
+	my $self = bless {}, __PACKAGE__;
 	local $SIG{PIPE} = 'IGNORE';
 	$self->{pid} = open2($self->{out}, $self->{in}, $program);
 	$self->{in}->autoflush(1);
