@@ -135,7 +135,7 @@ watermark_text(const CdcPipeline *pipeline, bool read_only)
 	Datum		values[] = {CStringGetTextDatum(pipeline->name)};
 	MemoryContext context = CurrentMemoryContext;
 	bool		isnull;
-	char	   *text;
+	char	   *result;
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
@@ -143,9 +143,9 @@ watermark_text(const CdcPipeline *pipeline, bool read_only)
 							  "ORDER BY kafka_partition), '') FROM cdcsync.watermark WHERE pipeline = $1",
 							  1, types, values, NULL, read_only, 0) != SPI_OK_SELECT)
 		elog(ERROR, "cannot read the watermarks");
-	text = MemoryContextStrdup(context, TextDatumGetCString(cdc_spi_value(0, 1, &isnull)));
+	result = MemoryContextStrdup(context, TextDatumGetCString(cdc_spi_value(0, 1, &isnull)));
 	cdc_spi_end(&spi);
-	return text;
+	return result;
 }
 
 /*
