@@ -61,7 +61,6 @@ typedef struct KeyEntry
 /* What the headers of a record say of a key change. */
 typedef struct RenameHeader
 {
-	const Jsonb *headers;		/* of which header list; valid for one chunk */
 	bool		has_new;		/* __debezium.newkey */
 	bool		has_old;		/* __debezium.oldkey */
 	CdcBytes	key;			/* canonical, in the window's context */
@@ -87,7 +86,11 @@ typedef struct CdcRankState
 	CdcToken	connector_name;
 	char		connector_buf[32];
 	CdcConnector connector;
-	const Jsonb *last_headers;	/* of which rename was made */
+	const Jsonb *last_headers;	/* of which rename was made; the address is
+								 * good only within the chunk */
+	int64		chunk_partition;
+	int32		chunk_epoch;
+	int64		chunk_first;
 	RenameHeader rename;
 	int			scalar_field;	/* field of a bare scalar key, or -1 */
 } CdcRankState;
@@ -768,7 +771,6 @@ parse_rename(CdcRank *rank, Jsonb *headers)
 	uint32		n = JsonContainerIsArray(&headers->root) ? JsonContainerSize(&headers->root) : 0;
 
 	memset(r, 0, sizeof(RenameHeader));
-	r->headers = headers;
 	for (uint32 i = 0; i < n; i++)
 	{
 		JsonbValue *h = getIthJsonbValueFromContainer(&headers->root, i);
@@ -820,8 +822,12 @@ rename_of(CdcRank *rank, const CdcChunk *chunk, int i)
 
 	if (headers == NULL)
 		return NULL;
-	if (headers != st->last_headers)
+	if (headers != st->last_headers || chunk->first_offset != st->chunk_first ||
+		chunk->partition != st->chunk_partition || chunk->epoch != st->chunk_epoch)
 	{
+		st->chunk_partition = chunk->partition;
+		st->chunk_epoch = chunk->epoch;
+		st->chunk_first = chunk->first_offset;
 		st->last_headers = headers;
 		parse_rename(rank, headers);
 	}
