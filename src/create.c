@@ -518,18 +518,23 @@ check_fields(List *readings, const CdcInferred *inferred)
 	}
 }
 
-/* What the events look like; NULL if there are none to look at. */
+/*
+ * What the events look like; NULL if there are none to look at.  Those that
+ * have landed are at hand; else the topic tells, if there is one.
+ */
 static CdcInferred *
 infer(Oid topic, const CdcLanding *landing)
 {
-	CdcInferred *inferred;
+	CdcInferred *inferred = NULL;
 
 	if (landing)
-		topic = OidIsValid(landing->topic) ? landing->topic : landing->view;
-	if (!OidIsValid(topic))
-		return NULL;
-	inferred = cdc_infer(topic);
-	return inferred->nrecords > 0 ? inferred : NULL;
+	{
+		inferred = cdc_infer(landing->view);
+		topic = landing->topic;
+	}
+	if ((inferred == NULL || inferred->nrecords == 0) && OidIsValid(topic))
+		inferred = cdc_infer(topic);
+	return inferred && inferred->nrecords > 0 ? inferred : NULL;
 }
 
 /*
@@ -854,8 +859,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 	{
 		pipeline->columns = PG_GETARG_JSONB_P(1);
 		pipeline->readings = cdc_readings_parse(pipeline->columns);
-		check_fields(pipeline->readings,
-					 infer(pipeline->landing->topic, pipeline->landing));
+		check_fields(pipeline->readings, infer(InvalidOid, pipeline->landing));
 	}
 	if (OidIsValid(pipeline->target))
 	{
