@@ -613,13 +613,15 @@ cdc_convert_date(CdcConverter *converter, const CdcValue *value, Datum *result)
 		return date_from_string(converter, value, result);
 	if (!integer_token(converter, value, &n))
 		return false;
-	if (n == WIRE_DATE_INFINITY && !converter->reading.unit)
+	unit = n == WIRE_DATE_INFINITY && !converter->reading.unit ? UNIT_DAY :
+		date_unit(converter, value, n);
+	if (unit == UNIT_NONE)
+		return unit_unknown(converter, value);
+	if (n == WIRE_DATE_INFINITY && unit == UNIT_DAY)
 	{
 		*result = DateADTGetDatum(DATEVAL_NOEND);
 		return true;
 	}
-	if ((unit = date_unit(converter, value, n)) == UNIT_NONE)
-		return unit_unknown(converter, value);
 	if (n % (UNIT_DAY / unit) != 0)
 		return inexact(converter, value);
 	return date_from_days(converter, value, n / (UNIT_DAY / unit), result);

@@ -96,13 +96,15 @@ call_jsonb_in(const char *data, size_t len)
 
 /*
  * Does an error of jsonb's input tell that it cannot hold the value?  All
- * others (out of memory, cancel, stack depth) are of the system.
+ * others (out of memory, cancel, stack depth) are of the system.  That there
+ * are more elements than one allocation can hold comes as an internal error.
  */
 static bool
 is_refusal(const ErrorData *edata)
 {
 	return ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_DATA_EXCEPTION ||
-		edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+		edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
+		edata->sqlerrcode == ERRCODE_INTERNAL_ERROR;
 }
 
 /* A text as jsonb, or error 22P02. */

@@ -110,6 +110,10 @@ struct CdcDecoder
 	uint32_t	schema_size;
 };
 
+static bool decode_error(CdcDecodeError *error, size_t offset,
+						 const char *format,...)
+			__attribute__((format(printf, 3, 4)));
+
 /* Fill *error; returns false, so that callers can return it. */
 static bool
 decode_error(CdcDecodeError *error, size_t offset, const char *format,...)
@@ -407,6 +411,8 @@ token_says(const CdcToken *token, const char *word)
 
 	if (token->kind != CDC_JSON_STRING || token->len > sizeof(buf))
 		return false;
+	if (!(token->flags & CDC_JSON_ESCAPED))
+		return token->len == len && memcmp(token->text, word, len) == 0;
 	n = cdc_json_unescape(token, buf);
 	return n >= 0 && (size_t) n == len && memcmp(buf, word, len) == 0;
 }

@@ -57,6 +57,19 @@ cdc_quarantine_reread(const char *pipeline, int64 partition, int64 offset)
 	cdc_spi_end(&spi);
 }
 
+void
+cdc_quarantine_truncate(const char *pipeline, int64 offset)
+{
+	Oid			types[] = {TEXTOID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(offset)};
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 AND kafka_offset < $2",
+				2, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+}
+
 static Datum
 bytes_datum(const CdcBytes *b)
 {

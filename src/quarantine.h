@@ -18,6 +18,9 @@ extern bool cdc_quarantine_any(const char *pipeline);
 extern void cdc_quarantine_reread(const char *pipeline, int64 partition,
 								  int64 offset);
 
+/* Forget the records before a truncate: what they would have changed is gone. */
+extern void cdc_quarantine_truncate(const char *pipeline, int64 offset);
+
 /*
  * The quarantined records of these Kafka keys: blocked[i] is the greatest
  * offset of key i, or -1.

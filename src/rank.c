@@ -877,6 +877,8 @@ delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *toke
 
 	if (w == NULL || (!isnew && record_is_older(rec, w)))
 		return;
+	if (!isnew && w->deleted && rec->change.shape == CDC_SHAPE_TOMBSTONE)
+		return;					/* the delete itself says more */
 	settle_wanted(rank, &w->key, NULL);
 	if (rec->rename && rec->rename->has_new && !bytes_equal(rec->rename->key, w->key))
 		depart(rank, rec, isnew ? NULL : w, &w->key, tokens);
@@ -1029,7 +1031,9 @@ add_truncate(CdcRank *rank, Record *rec)
 	rank->nwinners = 0;
 	MemoryContextReset(st->rows);
 	cdc_moves_clear(st->moves);
+	rank->nbad = 0;				/* what they would have changed is gone */
 	rank->truncated = true;
+	rank->truncate_offset = rec->offset;
 }
 
 /*

@@ -105,6 +105,7 @@ typedef struct CdcRank
 	int64		ordinal;		/* records decoded, those left out by rule not
 								 * counted */
 	bool		truncated;		/* the target is to be emptied first */
+	int64		truncate_offset;	/* of the truncate */
 	struct CdcRankState *state;
 } CdcRank;
 

@@ -308,7 +308,13 @@ cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
 	int			n = writer->target->ncolumns + CDC_STAGING_NCOLUMNS;
 
 	if (slot == NULL)
+	{
+		/* the caller resets its context between batches */
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(writer));
+
 		slot = writer->slots[writer->nslots] = table_slot_create(writer->rel, NULL);
+		MemoryContextSwitchTo(old);
+	}
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
 	for (int i = 0; i < n; i++)

@@ -26,7 +26,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -535,7 +534,8 @@ merge_refused(void *arg, int64 row, const CdcConvertError *error)
 	const CdcWinner *w = stage->rows[row];
 
 	cdc_rank_bad(stage->rank, w->partition, w->epoch, w->offset, w->ordinal,
-				 NULL, error->sqlerrcode, error->message);
+				 error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,
+				 error->sqlerrcode, error->message);
 }
 
 /*
@@ -592,6 +592,8 @@ apply_window(Sync *sync, CdcRank *rank)
 
 	cdc_moves_store(sync->moves);
 	survey_columns(&stage);
+	if (sync->quarantine && rank->truncated)
+		cdc_quarantine_truncate(sync->pipeline->name, rank->truncate_offset);
 	if (sync->quarantine)
 		heed_quarantine(&stage);
 	cdc_staging_clear(sync->pipeline->staging);
@@ -607,6 +609,48 @@ apply_window(Sync *sync, CdcRank *rank)
 	sync->result->deleted += merge.deleted;
 }
 
+/* A window on its way to the target. */
+typedef struct Window
+{
+	Sync	   *sync;
+	CdcRank    *rank;
+	char	   *trip;			/* why the breaker refuses it */
+} Window;
+
+/* Apply the window, quarantine included; false if the breaker trips. */
+static bool
+try_window(void *arg)
+{
+	Window	   *window = arg;
+	Sync	   *sync = window->sync;
+	CdcRank    *rank = window->rank;
+	int64		written = rank->nbad;
+
+	/* first those that are known: later changes of their keys heed them */
+	cdc_quarantine_write(sync->pipeline, rank, 0, written);
+	sync->quarantine |= written > 0;
+	apply_window(sync, rank);
+	window->trip = cdc_quarantine_breaker(sync->pipeline, rank, sync->first);
+	if (window->trip)
+		return false;
+	cdc_quarantine_write(sync->pipeline, rank, written, rank->nbad);
+	return true;
+}
+
+/* The breaker has tripped: record why, with some of the records. */
+static void
+stop_pipeline(Sync *sync, CdcRank *rank, const char *why)
+{
+	rank->nbad = Min(rank->nbad, BREAKER_RECORDS);
+	cdc_quarantine_write(sync->pipeline, rank, 0, rank->nbad);
+	cdc_pipeline_stop(sync->pipeline, why, unpack_sql_state(rank->bad[0].sqlerrcode),
+					  "Look at cdcsync.quarantine and correct the set-up. The option \"max_quarantine_share\" 1 lets all bad records pass into quarantine.");
+	ereport(WARNING,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("pipeline \"%s\" is stopped: %s", sync->pipeline->name, why),
+			 errhint("Look at cdcsync.quarantine, correct the set-up, and call cdc_resume().")));
+}
+
 /*
  * One window.  Returns false if nothing is left to do after it, or the breaker
  * has stopped the pipeline.
@@ -615,55 +659,30 @@ static bool
 run_window(Sync *sync)
 {
 	MemoryContext old = MemoryContextSwitchTo(sync->window);
-	ResourceOwner owner = CurrentResourceOwner;
 	CdcProgress *before = palloc(sizeof(CdcProgress) * Max(sync->npartitions, 1));
 	CdcSyncResult result_before = *sync->result;
-	CdcRank    *rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
-									  sync->npartitions > 1);
-	int64		written;
+	Window		window = {.sync = sync};
 	bool		done;
-	char	   *trip;
 
 	memcpy(before, sync->progress, sizeof(CdcProgress) * sync->npartitions);
-	done = rank_window(sync, rank);
-	for (int i = 0; i < sync->npartitions; i++)
-		sync->result->events += sync->progress[i].events;
-
-	/* what the breaker takes back */
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(sync->window);
-	written = rank->nbad;
-	cdc_quarantine_write(sync->pipeline, rank, 0, written);
-	sync->quarantine |= written > 0;
-	apply_window(sync, rank);
-	trip = cdc_quarantine_breaker(sync->pipeline, rank, sync->first);
-	if (trip == NULL)
-		cdc_quarantine_write(sync->pipeline, rank, written, rank->nbad);
-	if (trip)
-		RollbackAndReleaseCurrentSubTransaction();
+	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
+								 sync->npartitions > 1);
+	done = rank_window(sync, window.rank);
+	if (cdc_tentatively(try_window, &window))
+	{
+		for (int i = 0; i < sync->npartitions; i++)
+			sync->result->events += sync->progress[i].events;
+		save_progress(sync);
+	}
 	else
-		ReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(sync->window);
-	CurrentResourceOwner = owner;
-
-	if (trip)
 	{
 		memcpy(sync->progress, before, sizeof(CdcProgress) * sync->npartitions);
 		*sync->result = result_before;
-		rank->nbad = Min(rank->nbad, BREAKER_RECORDS);
-		cdc_quarantine_write(sync->pipeline, rank, 0, rank->nbad);
-		cdc_pipeline_stop(sync->pipeline, trip,
-						  unpack_sql_state(rank->bad[0].sqlerrcode),
-						  "Look at cdcsync.quarantine, correct the set-up, and call cdc_resume(). The option \"max_quarantine_share\" 1 lets all bad records pass into quarantine.");
-		ereport(WARNING,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("pipeline \"%s\" is stopped: %s", sync->pipeline->name, trip)));
+		stop_pipeline(sync, window.rank, window.trip);
 		done = true;
 	}
-	else
-		save_progress(sync);
-	sync->result->quarantined += rank->nbad;
-	sync->quarantine |= rank->nbad > 0;
+	sync->result->quarantined += window.rank->nbad;
+	sync->quarantine |= window.rank->nbad > 0;
 	sync->first = false;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sync->window);

@@ -56,12 +56,49 @@ cdc_try(void (*func) (void *arg), void *arg, CdcConvertError *error)
 			ReThrowError(edata);
 		error->sqlerrcode = edata->sqlerrcode;
 		error->message = edata->message;
+		error->column = edata->column_name;
 		ok = false;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return ok;
+}
+
+bool
+cdc_tentatively(bool (*func) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool keep = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		keep = func(arg);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		/* one of ours must never be taken for a savepoint of the user's */
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	if (keep)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return keep;
 }
 
 static Datum

@@ -49,9 +49,19 @@ suite_tap()
 suite_unit() { in_copy make -s -C test/unit check; }
 
 # The JSON scanner against the server's own.
-suite_differential() { in_copy make -s -C test/unit differential PYTHON=/usr/bin/python3; }
+suite_differential()
+{
+	as_user createdb differential &&
+		as_user psql -X -q -d differential -c 'CREATE EXTENSION cdcsync' &&
+		in_copy env PGDATABASE=differential \
+			make -s -C test/unit differential PYTHON=/usr/bin/python3
+}
 
-suite_fuzz() { in_copy make -s -C test/unit fuzz-smoke SECONDS="$FUZZ_SECONDS"; }
+suite_fuzz()
+{
+	in_copy make -s -C test/unit fuzz-smoke SECONDS="$FUZZ_SECONDS" || return
+	echo "ok 1 - $FUZZ_SECONDS s of fuzzing find nothing"
+}
 
 suite_model() { in_copy make -s -C test/model check; }
 

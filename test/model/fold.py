@@ -124,6 +124,7 @@ class Fold:
         self.queued = set()     # (partition, offset) that wait behind a bad one
         self.blocked = {}       # key -> the bad record that nothing replaced yet
         self.lost = {}          # old key of a key change -> what it waited for
+        self.homeless = False   # an unchanged value had no row
         self.skipped = 0
         self._greatest = {}     # partition -> (who, where, source time)
         self._last = {}         # partition -> (key bytes, was skipped) of a d
@@ -312,7 +313,7 @@ class Fold:
                     value = base[column.name]
                 elif value is UNAVAILABLE:
                     error = Bad('no row has the unchanged value')
-                    error.column = None
+                    self.homeless = True
                     raise error
                 else:
                     value = column.default

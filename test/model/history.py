@@ -42,6 +42,7 @@ class Variant:
         self.bad = self.unique is None and maybe(0.25)
         self.holes = maybe(0.2)
         self.spelling = maybe(0.4)      # JSON is written in changing ways
+        self.respell = maybe(0.1)       # before and after spell the key apart
         self.mapped = maybe(0.5)        # columns are mapped by name
         self.grow = False               # the topic gets more partitions
         for name, value in (force or {}).items():
@@ -315,10 +316,11 @@ class Source:
         self.lsn += self.rng.randint(8, 200)
         self.row = 0
 
-    def _before(self, key, row):
+    def _before(self, key, row, key_image=None):
         if self.v.before == 'none':
             return None
-        key_image = self._key_image(key)
+        if key_image is None or self.v.respell:
+            key_image = self._key_image(key)
         if self.v.before == 'key':
             return self._image(key_image, {n: None for n in row})
         return self._image(key_image, row)
@@ -363,18 +365,18 @@ class Source:
             if self.v.unique and self.rng.random() < 0.2:
                 changes['U'] = self._free_unique()
         new = dict(old, **changes)
+        key_image = self._key_image(key)
         unavailable = [n for n in ('BIG',) if self.v.toast and
                        new.get(n) == old.get(n) and len(new[n] or '') > 100]
         if self.v.missing:
             # the dropped fields keep their value, here too
-            image = self._drop_some(self._image(self._key_image(key), new,
-                                                unavailable))
+            image = self._drop_some(self._image(key_image, new, unavailable))
             new = {n: new[n] if n in image or n == 'EXTRA' else old[n]
                    for n in new}
         else:
-            image = self._image(self._key_image(key), new, unavailable)
+            image = self._image(key_image, new, unavailable)
         self.rows[key] = new
-        self._event('u', key, self._before(key, old), image)
+        self._event('u', key, self._before(key, old, key_image), image)
 
     def delete(self, key=None):
         key = key or self._some_key()

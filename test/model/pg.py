@@ -117,7 +117,16 @@ def literal(text):
 
 
 def bytes_literal(data):
-    return 'NULL' if data is None else "'\\x" + data.hex() + "'"
+    """Readable where it can be: these statements end up in reproductions."""
+    if data is None:
+        return 'NULL'
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = '\0'
+    if '\0' in text:
+        return "'\\x" + data.hex() + "'::bytea"
+    return "convert_to(%s, 'UTF8')" % literal(text)
 
 
 def create_table(name, table, constraints=()):
@@ -170,7 +179,7 @@ def insert(session, name, records):
         headers = 'NULL' if not r.headers else literal(json.dumps(
             [{'key': k, 'value': v} for k, v in r.headers],
             ensure_ascii=False)) + '::jsonb'
-        rows.append('(%d, %d, %s::bytea, %s::bytea, %s)' % (
+        rows.append('(%d, %d, %s, %s, %s)' % (
             r.partition, r.offset, bytes_literal(r.key),
             bytes_literal(r.value), headers))
     session.run('INSERT INTO %s (kafka_partition, kafka_offset, kafka_key, '

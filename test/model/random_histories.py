@@ -368,7 +368,7 @@ class Tester:
         problems, log = self._run(plan, plan.steps)
         if not problems:
             return True
-        steps = shorten(lambda s: self._run(plan, s)[0], plan.steps,
+        steps = shorten(lambda s: self._still(plan, s), plan.steps,
                         time.time() + 30)
         again, log_again = self._run(plan, steps)
         if again:
@@ -376,6 +376,12 @@ class Tester:
         path = self._write(plan, problems, log)
         return self.report.check('seed %d (%s), shortened in %s'
                                  % (seed, plan.variant, path), problems)
+
+    def _still(self, plan, steps):
+        """Does it fail, and is it still a history that can be?"""
+        records = [r for s in steps for r in s.records]
+        return not fold(plan.table, records).homeless \
+            and self._run(plan, steps)[0]
 
     def _write(self, plan, problems, log):
         os.makedirs(self.work, exist_ok=True)

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import re
 import sys
 import zlib
 
@@ -87,8 +88,8 @@ def check_final(topic):
     have = fold(topic.table, topic.records()).rows
     found, problems = set(), []
     for difference in differences(topic.table, topic.source_rows(), have):
-        column = difference.split('.')[-1].split(':')[0] \
-            if ').' in difference else '*'
+        column = re.match(r"\(.*?\)\.(\w+): ", difference)
+        column = column.group(1) if column else '*'
         if column in topic.expected:
             found.add(column)
         else:
@@ -144,12 +145,15 @@ def in_transaction(feed, steps):
 
 
 def check_cuts(database, topic, name):
+    """Two windows, for every pair of places where they end."""
     feed = Feed(database, name, topic)
     records = list(topic.records())
     problems = []
-    for cut in range(1, len(records)):
-        problems += ['cut at %d, %s' % (cut, p) for p in
-                     in_transaction(feed, [records[:cut], records[cut:]])]
+    for end in range(2, len(records) + 1):
+        for cut in range(1, end):
+            problems += ['cut at %d, %s' % (cut, p) for p in
+                         in_transaction(feed, [records[:cut],
+                                               records[cut:end]])]
     return problems
 
 
