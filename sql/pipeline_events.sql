@@ -21,6 +21,14 @@ SELECT cdc_create('x', target => 'given', columns => '{"name": {"field": "title"
 SELECT cdc_create('x', columns => '{"name": "NAME"}', options => '{"landing": "orders_debezium"}');
 SELECT relname FROM pg_class WHERE relname ~ '^x_';
 
+-- columns that no field feeds: an error for the key, a notice for others
+CREATE TABLE unfed (id bigint PRIMARY KEY, name text, city text, "Land" text, refresh_time timestamp);
+SELECT cdc_create('x', target => 'unfed', options => '{"landing": "orders_debezium"}');
+SELECT cdc_alter('x', columns => '{"city": "Name"}');
+SELECT cdc_drop('x');
+CREATE TABLE unfed_key (customer_id bigint PRIMARY KEY, name text);
+SELECT cdc_create('x', target => 'unfed_key', options => '{"landing": "orders_debezium"}');
+
 -- pseudo-fields are no fields
 SELECT cdc_create('x', target => 'given', columns => '{"name": "$source.connector"}', options => '{"landing": "orders_debezium"}');
 SELECT cdc_alter('x', columns => '{"name": "NAME"}');
