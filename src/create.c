@@ -590,20 +590,32 @@ check_columns(const CdcTarget *target, List *readings, const CdcInferred *inferr
 /*
  * What the events look like; NULL if there are none to look at.  Those that
  * have landed are at hand; else the topic tells, if there is one.
+ *
+ * An existing landing is read as its owner: its view may run code of theirs,
+ * which must not get the rights of a superuser who calls us.
  */
 static CdcInferred *
 infer(Oid topic, const CdcLanding *landing)
 {
-	CdcInferred *inferred = NULL;
+	CdcInferred *inferred;
 
 	if (landing)
 	{
+		MemoryContext context = CurrentMemoryContext;
+		CdcSpi		spi;
+
+		cdc_spi_begin_as(&spi, landing->owner, NULL);
+		MemoryContextSwitchTo(context);
 		inferred = cdc_infer(landing->view);
-		topic = landing->topic;
+		if (inferred->nrecords == 0 && OidIsValid(landing->topic))
+			inferred = cdc_infer(landing->topic);
+		cdc_spi_end(&spi);
 	}
-	if ((inferred == NULL || inferred->nrecords == 0) && OidIsValid(topic))
+	else if (OidIsValid(topic))
 		inferred = cdc_infer(topic);
-	return inferred && inferred->nrecords > 0 ? inferred : NULL;
+	else
+		return NULL;
+	return inferred->nrecords > 0 ? inferred : NULL;
 }
 
 /*
@@ -846,15 +858,21 @@ cdc_create(PG_FUNCTION_ARGS)
  */
 
 /*
- * The columns that a sync feeds may have changed: staging follows.  It was
- * locked with the pipeline.
+ * Check the mapping against the target, and let the staging table follow: the
+ * columns that a sync feeds may have changed.  It was locked with the pipeline.
+ * As the owner, because indexes of the target may run code of theirs.
  */
 static void
-adapt_staging(const CdcPipeline *pipeline, const CdcTarget *target)
+alter_target(const CdcPipeline *pipeline, const CdcInferred *inferred)
 {
+	CdcTarget  *target;
 	CdcSpi		spi;
 
+	check_target(pipeline->target, pipeline->owner);
 	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
+	target = cdc_target_describe(pipeline->target, pipeline->key,
+								 pipeline->readings, pipeline->strict);
+	check_columns(target, pipeline->readings, inferred);
 	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
 }
@@ -934,15 +952,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 		check_fields(pipeline->readings, inferred);
 	}
 	if (OidIsValid(pipeline->target))
-	{
-		CdcTarget  *target;
-
-		check_target(pipeline->target, pipeline->owner);
-		target = cdc_target_describe(pipeline->target, pipeline->key,
-									 pipeline->readings, pipeline->strict);
-		check_columns(target, pipeline->readings, inferred);
-		adapt_staging(pipeline, target);
-	}
+		alter_target(pipeline, inferred);
 	update_pipeline(pipeline, options->stored);
 	PG_RETURN_VOID();
 }
