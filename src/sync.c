@@ -739,10 +739,15 @@ run_window(Sync *sync)
 static bool
 make_target(CdcPipeline *pipeline)
 {
-	CdcInferred *inferred = cdc_infer(pipeline->landing->view);
+	CdcInferred *inferred;
 	List	   *key;
 	Oid			target;
 
+	/* another session may be at it: the second finds it made */
+	*pipeline = *cdc_pipeline_lock(pipeline->name, NoLock);
+	if (OidIsValid(pipeline->target))
+		return true;
+	inferred = cdc_infer(pipeline->landing->view);
 	if (inferred->nrecords == 0)
 		return false;
 	target = cdc_infer_make_target(pipeline, inferred, pipeline->key, &key);
