@@ -53,7 +53,8 @@ class Column:
     """A target column: its type, and where its value comes from."""
 
     def __init__(self, name, sql, field=None, reading=None, default=None,
-                 compare=True):
+                 compare=True, notnull=False):
+        self.notnull = notnull
         self.name, self.sql = name, sql
         self.field = field or name
         self.reading = reading or {}
@@ -328,7 +329,8 @@ class Fold:
                       for v in values.values())
         old = self._record_key(record.header('__debezium.oldkey'))
         behind = self.blocked.get(key)
-        if behind is None and old is not None:
+        if behind is None and old is not None \
+                and UNAVAILABLE in values.values():
             behind = self.lost.get(self._normal_key(old))
         if not partial:
             self.blocked.pop(key, None)
@@ -352,7 +354,9 @@ class Fold:
         if envelope['op'] == 'u' and isinstance(before, dict):
             old = self._image_key(before, fields_of(schema, 'before'))
             if old is not None and self._normal_key(old) != key:
-                return self._remove(self._normal_key(old)), True
+                row = self._remove(self._normal_key(old))
+                self.homeless |= row is None
+                return row, True
         return None, True
 
     def _column(self, column, record, envelope, after, fields):

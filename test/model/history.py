@@ -45,8 +45,11 @@ class Variant:
         self.respell = maybe(0.1)       # before and after spell the key apart
         self.mapped = maybe(0.5)        # columns are mapped by name
         self.grow = False               # the topic gets more partitions
+        self.torn = False               # windows end between rows that swap
         for name, value in (force or {}).items():
             setattr(self, name, value)
+        if self.unique and not self.torn:
+            self.partitions = 1
         if self.single and self.partitions > 1:
             self.single = False
         if self.unique and self.missing:
@@ -76,7 +79,8 @@ class Variant:
         if self.late_column:
             columns.append(Column('extra', 'text', 'EXTRA', default='dflt'))
         if self.unique:
-            columns.append(Column('u', 'int', 'U'))
+            columns.append(Column('u', 'int', 'U',
+                                  notnull=self.unique == 'notnull'))
         if self.meta:
             columns += [Column('last_op', 'text', '$op'),
                         Column('last_offset', 'bigint', '$kafka_offset')]
@@ -86,11 +90,7 @@ class Variant:
         return Table(columns, [c.name for c in key])
 
     def constraints(self):
-        if self.unique == 'nullable':
-            return ['UNIQUE (u)']
-        if self.unique == 'notnull':
-            return ['UNIQUE (u)', 'CHECK (u IS NOT NULL)']
-        return []
+        return ['UNIQUE (u)'] if self.unique else []
 
 
 def decimal_base64(text):

@@ -130,9 +130,10 @@ def bytes_literal(data):
 
 
 def create_table(name, table, constraints=()):
-    columns = ['%s %s%s' % (ident(c.name), c.sql,
-                            '' if c.default is None
-                            else ' DEFAULT ' + literal(c.default))
+    columns = ['%s %s%s%s' % (ident(c.name), c.sql,
+                              ' NOT NULL' if c.notnull else '',
+                              '' if c.default is None
+                              else ' DEFAULT ' + literal(c.default))
                for c in table.columns]
     columns.append('PRIMARY KEY (%s)' % ', '.join(map(ident, table.key)))
     return 'CREATE TABLE %s (%s)' % (name, ', '.join(columns

@@ -64,15 +64,25 @@ class Plan:
         return out
 
     def _steps(self, records, rng):
-        steps = []
+        steps, state = [], Fold(self.table)
         size = rng.choice([1, 2, 5, 12, 40, 1000])
         while records:
             count = min(len(records), rng.randint(1, size))
+            if self.variant.unique and not self.variant.torn:
+                count = self._until_consistent(state, records, count)
             steps.append(Step(records[:count], rng.choice([1, 1, 2, 3]),
                               rng.random() < 0.15, rng.random() < 0.15,
                               rng.choice([None, None, None, 1, 2])))
             records = records[count:]
         return steps
+
+    def _until_consistent(self, state, records, count):
+        """The end of a window at which no two rows share a unique value."""
+        for number, record in enumerate(records):
+            state.apply(record)
+            if number + 1 >= count and unique_holds(self.variant, state):
+                return number + 1
+        return len(records)
 
     def truth(self):
         """The source's rows in the target's spelling, without extras."""
@@ -102,6 +112,17 @@ class Plan:
 def settled(rows, state):
     """The rows without a quarantined record."""
     return {k: v for k, v in rows.items() if k not in state.blocked}
+
+
+def unique_holds(variant, state):
+    """Can the fold's rows stand in the target at all?"""
+    if not variant.unique:
+        return True
+    values = [r['u'] for r in state.rows.values()]
+    if variant.unique == 'notnull' and None in values:
+        return False
+    values = [v for v in values if v is not None]
+    return len(values) == len(set(values))
 
 
 class Run:
@@ -205,7 +226,7 @@ class Run:
             problems.append('%d events of %d' % (events, len(step.records)))
         self.applied += step.records
         after = fold(self.table, self.applied)
-        if self._consistent(after):
+        if unique_holds(self.variant, after):
             problems += self._compare(before, after, step, xmins)
         if step.repeat:
             problems += self._repeated()
@@ -228,16 +249,6 @@ class Run:
             problems.append('a second cdc_sync changed something')
         return problems
 
-    def _consistent(self, state):
-        """Can the fold's rows stand in the target at all?"""
-        if not self.variant.unique:
-            return True
-        values = [r['u'] for r in state.rows.values()]
-        if self.variant.unique == 'notnull' and None in values:
-            return False
-        values = [v for v in values if v is not None]
-        return len(values) == len(set(values))
-
     def _compare(self, before, after, step, xmins):
         have = pg.rows(self.reader, self.target, self.table)
         problems = differences(self.table, settled(after.rows, after),
@@ -253,7 +264,8 @@ class Run:
     def _compare_quarantine(self, state):
         have = pg.quarantine(self.reader, self.name)
         allowed = set(state.bad) | state.queued
-        needed = set(state.blocked.values())
+        needed = {where for key, where in state.blocked.items()
+                  if state.bad.get(where, (None,))[0] == key}
         problems = ['in quarantine: %r' % have[w]
                     for w in sorted(set(have) - allowed)]
         problems += ['not in quarantine: %r %r' % (w, state.bad[w])
@@ -380,8 +392,14 @@ class Tester:
     def _still(self, plan, steps):
         """Does it fail, and is it still a history that can be?"""
         records = [r for s in steps for r in s.records]
-        return not fold(plan.table, records).homeless \
-            and self._run(plan, steps)[0]
+        if fold(plan.table, records).homeless:
+            return []
+        for number in range(len(steps)):
+            some = [r for s in steps[:number + 1] for r in s.records]
+            if not plan.variant.torn and not unique_holds(
+                    plan.variant, fold(plan.table, some)):
+                return []
+        return self._run(plan, steps)[0]
 
     def _write(self, plan, problems, log):
         os.makedirs(self.work, exist_ok=True)
