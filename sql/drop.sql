@@ -153,7 +153,7 @@ ALTER TABLE land_chunk SET SCHEMA drop_test2;
 ALTER SCHEMA drop_test2 RENAME TO drop_test3;
 SELECT pipeline, state FROM cdc_status ORDER BY 1;
 SELECT staging, target FROM cdcsync.pipeline WHERE name = 'b';
-SELECT cdc_alter('b', columns => '{"id": "ID"}');
+SELECT cdc_alter('b', options => '{"strict": true}');
 SELECT cdc_pause('b');
 SELECT cdc_resume('b');
 DROP TABLE drop_test3.t2;

@@ -3,6 +3,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS cdcsync;
 DROP ROLE IF EXISTS regress_cdc_alice, regress_cdc_bob, regress_cdc_team, regress_cdc_heir;
 RESET client_min_messages;
+\set SHOW_CONTEXT never
 CREATE ROLE regress_cdc_alice;
 CREATE ROLE regress_cdc_bob;
 CREATE ROLE regress_cdc_team;
@@ -73,6 +74,49 @@ SELECT cdc_resume('own');
 SELECT cdc_alter('own', options => '{"strict": true}');
 SELECT cdc_drop('own', drop_target => true);
 
+-- and what is made then belongs to the pipeline's owner
+SET ROLE regress_cdc_alice;
+SELECT cdc_create('later', key => ARRAY['id']);
+INSERT INTO later_debezium (kafka_value)
+	VALUES ('{"before": null, "after": {"id": 1}, "source": {"ts_ms": 1}, "op": "c", "ts_ms": 1}');
+SET ROLE regress_cdc_team;
+SELECT events, inserted FROM cdc_sync('later');
+SELECT relname, pg_get_userbyid(relowner) AS owner FROM pg_class
+WHERE relname IN ('later_target', 'later_stg', 'later_debezium', 'later_debezium_chunk') ORDER BY relname;
+SELECT cdc_drop('later', drop_target => true);
+
+-- a role may lose what its pipeline needs
+SET ROLE regress_cdc_alice;
+INSERT INTO a_debezium (kafka_value)
+	VALUES ('{"before": null, "after": {"id": 1}, "source": {"ts_ms": 1}, "op": "c", "ts_ms": 1}');
+RESET ROLE;
+REVOKE ALL ON given FROM regress_cdc_alice;
+SELECT events FROM cdc_sync('a');	-- by a superuser, yet with the owner's rights
+GRANT SELECT, INSERT, UPDATE, DELETE ON given TO regress_cdc_alice;
+SELECT events FROM cdc_sync('a');
+GRANT INSERT ON a_debezium TO regress_cdc_bob;
+SET ROLE regress_cdc_bob;
+INSERT INTO a_debezium (kafka_value)
+	VALUES ('{"before": null, "after": {"id": 2}, "source": {"ts_ms": 2}, "op": "c", "ts_ms": 2}');
+SET ROLE regress_cdc_alice;
+SELECT events FROM cdc_sync('a');
+
+-- code of theirs in a landing's view does not run as the superuser who looks
+SET ROLE regress_cdc_alice;
+CREATE FUNCTION privileges_test.spy() RETURNS bytea LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE WARNING 'as %', current_user;
+	RETURN '{"before": null, "after": {"id": 1}, "source": {"ts_ms": 1}, "op": "c", "ts_ms": 1}'::bytea;
+END
+$$;
+CREATE OR REPLACE VIEW a_debezium AS
+	SELECT 0::bigint AS kafka_partition, 0::bigint AS kafka_offset, 'C'::"char" AS kafka_timestamp_type,
+		   NULL::timestamp AS kafka_timestamp, NULL::bytea AS kafka_key, privileges_test.spy() AS kafka_value,
+		   NULL::jsonb AS kafka_headers, NULL::timestamp AS refresh_time, NULL::jsonb AS payload
+	FROM (SELECT FROM a_debezium_chunk LIMIT 1) c;
+RESET ROLE;
+SELECT cdc_alter('a', columns => '{"id": "id"}');
+
 -- what a role owned goes to another with REASSIGN OWNED, pipelines too
 RESET ROLE;
 REASSIGN OWNED BY regress_cdc_alice TO regress_cdc_heir;
@@ -80,11 +124,11 @@ SET ROLE regress_cdc_alice;
 SELECT pipeline FROM cdc_status;
 SET ROLE regress_cdc_heir;
 SELECT pipeline, state FROM cdc_status;
-SELECT cdc_alter('a', columns => '{"id": "ID"}');
+SELECT cdc_alter('a', columns => '{"id": "id"}');
 RESET ROLE;
 GRANT SELECT, INSERT, UPDATE, DELETE ON given TO regress_cdc_heir;
 SET ROLE regress_cdc_heir;
-SELECT cdc_alter('a', columns => '{"id": "ID"}');
+SELECT cdc_alter('a', columns => '{"id": "id"}');
 SELECT cdc_create('z');
 RESET ROLE;
 

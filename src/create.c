@@ -319,7 +319,6 @@ static void
 check_target(Oid target, Oid owner)
 {
 	Relation	rel = try_relation_open(target, AccessShareLock);
-	const AclMode needed = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
 	char	   *name;
 
 	if (rel == NULL)
@@ -342,7 +341,10 @@ check_target(Oid target, Oid owner)
 				 errdetail("System catalogs, temporary tables, and the tables of pipelines cannot be targets."),
 				 errhint("Give a table of your own, or none to have it made.")));
 	if (!object_ownercheck_compat(RelationRelationId, target, owner) &&
-		pg_class_aclmask(target, owner, needed, ACLMASK_ALL) != needed)
+		!(pg_class_aclcheck(target, owner, ACL_SELECT) == ACLCHECK_OK &&
+		  pg_class_aclcheck(target, owner, ACL_INSERT) == ACLCHECK_OK &&
+		  pg_class_aclcheck(target, owner, ACL_UPDATE) == ACLCHECK_OK &&
+		  pg_class_aclcheck(target, owner, ACL_DELETE) == ACLCHECK_OK))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for table %s", name),
@@ -518,17 +520,101 @@ check_fields(List *readings, const CdcInferred *inferred)
 	}
 }
 
-/* What the events look like; NULL if there are none to look at. */
+/* Do the events have a field of this name, whatever its case? */
+static bool
+has_field_folded(const CdcInferred *inferred, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, inferred->fields)
+	{
+		if (same_folded(((CdcInferredField *) lfirst(lc))->name, name))
+			return true;
+	}
+	return false;
+}
+
+/* Does the mapping say where the column comes from? */
+static bool
+is_mapped(List *readings, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, readings)
+	{
+		if (strcmp(((CdcReading *) lfirst(lc))->column, column) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Columns that are to take the field of their own name, but the events have
+ * none: an error for a key column, else worth a notice, as the usual reason is
+ * a forgotten mapping.
+ */
+static void
+check_columns(const CdcTarget *target, List *readings, const CdcInferred *inferred)
+{
+	StringInfoData unfed;
+
+	if (inferred == NULL || inferred->fields == NIL)
+		return;
+	initStringInfo(&unfed);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *column = &target->columns[i];
+
+		if (column->source != CDC_COLUMN_FIELD ||
+			is_mapped(readings, column->name) ||
+			has_field_folded(inferred, column->name))
+			continue;
+		if (column->key_no >= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("the events have no field for key column \"%s\"",
+							column->name),
+					 errhint("Map it in \"columns\". The events have the fields: %s.",
+							 list_fields(inferred, column->name))));
+		appendStringInfo(&unfed, "%s\"%s\"", unfed.len ? ", " : "", column->name);
+	}
+	if (unfed.len)
+		ereport(NOTICE,
+				(errmsg("the events have no field for these columns of target \"%s\": %s",
+						get_rel_name(target->relid), unfed.data),
+				 errdetail("They keep their default in new rows."),
+				 errhint("If that is not what you want, map them in \"columns\". The events have the fields: %s.",
+						 list_fields(inferred, ""))));
+}
+
+/*
+ * What the events look like; NULL if there are none to look at.  Those that
+ * have landed are at hand; else the topic tells, if there is one.
+ *
+ * An existing landing is read as its owner: its view may run code of theirs,
+ * which must not get the rights of a superuser who calls us.
+ */
 static CdcInferred *
 infer(Oid topic, const CdcLanding *landing)
 {
 	CdcInferred *inferred;
 
 	if (landing)
-		topic = OidIsValid(landing->topic) ? landing->topic : landing->view;
-	if (!OidIsValid(topic))
+	{
+		MemoryContext context = CurrentMemoryContext;
+		CdcSpi		spi;
+
+		cdc_spi_begin_as(&spi, landing->owner, NULL);
+		MemoryContextSwitchTo(context);
+		inferred = cdc_infer(landing->view);
+		if (inferred->nrecords == 0 && OidIsValid(landing->topic))
+			inferred = cdc_infer(landing->topic);
+		cdc_spi_end(&spi);
+	}
+	else if (OidIsValid(topic))
+		inferred = cdc_infer(topic);
+	else
 		return NULL;
-	inferred = cdc_infer(topic);
 	return inferred->nrecords > 0 ? inferred : NULL;
 }
 
@@ -687,6 +773,7 @@ check_pipeline(NewPipeline *new)
 	{
 		p->key = choose_key(new);
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
+		check_columns(new->target, p->readings, new->inferred);
 		warn_without_index(new->target, p->key);
 	}
 	else
@@ -771,15 +858,21 @@ cdc_create(PG_FUNCTION_ARGS)
  */
 
 /*
- * The columns that a sync feeds may have changed: staging follows.  It was
- * locked with the pipeline.
+ * Check the mapping against the target, and let the staging table follow: the
+ * columns that a sync feeds may have changed.  It was locked with the pipeline.
+ * As the owner, because indexes of the target may run code of theirs.
  */
 static void
-adapt_staging(const CdcPipeline *pipeline, const CdcTarget *target)
+alter_target(const CdcPipeline *pipeline, const CdcInferred *inferred)
 {
+	CdcTarget  *target;
 	CdcSpi		spi;
 
+	check_target(pipeline->target, pipeline->owner);
 	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
+	target = cdc_target_describe(pipeline->target, pipeline->key,
+								 pipeline->readings, pipeline->strict);
+	check_columns(target, pipeline->readings, inferred);
 	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
 }
@@ -835,6 +928,7 @@ Datum
 cdc_alter(PG_FUNCTION_ARGS)
 {
 	CdcPipeline *pipeline;
+	CdcInferred *inferred = NULL;
 	Jsonb	   *stored;
 	CdcOptions *options;
 
@@ -854,18 +948,11 @@ cdc_alter(PG_FUNCTION_ARGS)
 	{
 		pipeline->columns = PG_GETARG_JSONB_P(1);
 		pipeline->readings = cdc_readings_parse(pipeline->columns);
-		check_fields(pipeline->readings,
-					 infer(pipeline->landing->topic, pipeline->landing));
+		inferred = infer(InvalidOid, pipeline->landing);
+		check_fields(pipeline->readings, inferred);
 	}
 	if (OidIsValid(pipeline->target))
-	{
-		CdcTarget  *target;
-
-		check_target(pipeline->target, pipeline->owner);
-		target = cdc_target_describe(pipeline->target, pipeline->key,
-									 pipeline->readings, pipeline->strict);
-		adapt_staging(pipeline, target);
-	}
+		alter_target(pipeline, inferred);
 	update_pipeline(pipeline, options->stored);
 	PG_RETURN_VOID();
 }

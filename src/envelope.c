@@ -114,6 +114,9 @@ static bool decode_error(CdcDecodeError *error, size_t offset,
 						 const char *format,...)
 			__attribute__((format(printf, 3, 4)));
 
+static bool decode_error(CdcDecodeError *error, size_t offset, const char *format,...)
+			__attribute__((format(printf, 3, 4)));
+
 /* Fill *error; returns false, so that callers can return it. */
 static bool
 decode_error(CdcDecodeError *error, size_t offset, const char *format,...)

@@ -61,7 +61,6 @@ typedef struct KeyEntry
 /* What the headers of a record say of a key change. */
 typedef struct RenameHeader
 {
-	const Jsonb *headers;		/* of which header list; valid for one chunk */
 	bool		has_new;		/* __debezium.newkey */
 	bool		has_old;		/* __debezium.oldkey */
 	CdcBytes	key;			/* canonical, in the window's context */
@@ -87,7 +86,11 @@ typedef struct CdcRankState
 	CdcToken	connector_name;
 	char		connector_buf[32];
 	CdcConnector connector;
-	const Jsonb *last_headers;	/* of which rename was made */
+	const Jsonb *last_headers;	/* of which rename was made; the address is
+								 * good only within the chunk */
+	int64		chunk_partition;
+	int32		chunk_epoch;
+	int64		chunk_first;
 	RenameHeader rename;
 	int			scalar_field;	/* field of a bare scalar key, or -1 */
 } CdcRankState;
@@ -768,7 +771,6 @@ parse_rename(CdcRank *rank, Jsonb *headers)
 	uint32		n = JsonContainerIsArray(&headers->root) ? JsonContainerSize(&headers->root) : 0;
 
 	memset(r, 0, sizeof(RenameHeader));
-	r->headers = headers;
 	for (uint32 i = 0; i < n; i++)
 	{
 		JsonbValue *h = getIthJsonbValueFromContainer(&headers->root, i);
@@ -820,8 +822,12 @@ rename_of(CdcRank *rank, const CdcChunk *chunk, int i)
 
 	if (headers == NULL)
 		return NULL;
-	if (headers != st->last_headers)
+	if (headers != st->last_headers || chunk->first_offset != st->chunk_first ||
+		chunk->partition != st->chunk_partition || chunk->epoch != st->chunk_epoch)
 	{
+		st->chunk_partition = chunk->partition;
+		st->chunk_epoch = chunk->epoch;
+		st->chunk_first = chunk->first_offset;
 		st->last_headers = headers;
 		parse_rename(rank, headers);
 	}
@@ -1049,8 +1055,14 @@ is_resent(Record *rec)
 
 	if (c->position.kind == CDC_POSITION_NONE || c->snapshot || !c->has_source_ts_ms)
 		return false;
+	/*
+	 * Within one GTID only the file's position tells, which another server
+	 * that took over in between counts differently: not older then, since a
+	 * wrong skip loses data and a wrong apply only repeats it.
+	 */
 	if (p->position.kind != CDC_POSITION_NONE &&
 		cdc_position_compare(&c->position, &p->position, &cmp) && cmp < 0 &&
+		!(c->position.has_gtid && c->position.major == p->position.major) &&
 		c->source_ts_ms <= p->source_ts_ms)
 	{
 		p->resent++;
@@ -1062,8 +1074,11 @@ is_resent(Record *rec)
 	return false;
 }
 
-/* Note connector and embedded schema of the record for its conversions. */
-static void
+/*
+ * Note connector and embedded schema of the record for its conversions; false
+ * if there is a schema that cannot be read.
+ */
+static bool
 note_context(CdcRank *rank, const CdcChange *change)
 {
 	CdcRankState *st = rank->state;
@@ -1084,7 +1099,7 @@ note_context(CdcRank *rank, const CdcChange *change)
 	if (change->schema == NULL)
 	{
 		st->schema = NULL;
-		return;
+		return true;
 	}
 	for (int i = list_length(st->schemas) - 1; i >= 0; i--)
 	{
@@ -1093,15 +1108,12 @@ note_context(CdcRank *rank, const CdcChange *change)
 			memcmp(rs->schema->text, change->schema, change->schema_len) == 0)
 		{
 			st->schema = rs;
-			return;
+			return true;
 		}
 	}
 	schema = cdc_schema_parse(change->schema, change->schema_len, &error);
 	if (schema == NULL)
-	{
-		st->schema = NULL;
-		return;
-	}
+		return false;
 	old = MemoryContextSwitchTo(rank->context);
 	rs = palloc0(sizeof(CdcRowSchema));
 	rs->schema = schema;
@@ -1113,6 +1125,7 @@ note_context(CdcRank *rank, const CdcChange *change)
 	st->schemas = lappend(st->schemas, rs);
 	MemoryContextSwitchTo(old);
 	st->schema = rs;
+	return true;
 }
 
 static void
@@ -1121,7 +1134,12 @@ add_change(CdcRank *rank, Record *rec)
 	if (is_resent(rec))
 		return;
 	rank->ordinal++;
-	note_context(rank, &rec->change);
+	if (!note_context(rank, &rec->change))
+	{
+		bad_record(rank, rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
+				   "the event's embedded schema cannot be read");
+		return;
+	}
 	rec->rename = rename_of(rank, rec->chunk, rec->i);
 	switch (rec->change.op)
 	{

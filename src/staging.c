@@ -170,13 +170,13 @@ cdc_staging_create(const char *name, Oid nspid, const CdcTarget *target)
 }
 
 void
-cdc_staging_lock(Oid staging)
+cdc_staging_lock(Oid staging, const char *pipeline)
 {
 	LockRelationOid(staging, ShareUpdateExclusiveLock);
 	if (!OidIsValid(get_rel_namespace(staging)))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the pipeline's staging table was dropped by another session")));
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("pipeline \"%s\" was dropped by another session", pipeline)));
 }
 
 /* Does the staging table have just the columns that the target wants? */

@@ -49,7 +49,7 @@ extern const char *cdc_staging_column(const CdcTarget *target,
  * readers are not in the way (SHARE UPDATE EXCLUSIVE, to the end of the
  * transaction).
  */
-extern void cdc_staging_lock(Oid staging);
+extern void cdc_staging_lock(Oid staging, const char *pipeline);
 
 /*
  * Give the staging table the columns that the target has now, if the target

@@ -26,6 +26,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -124,6 +125,51 @@ read_watermark(CdcProgress *p, uint64 row)
 	d = cdc_spi_value(row, 6, &isnull);
 	p->source_ts_ms = isnull ? 0 : DatumGetInt64(d);
 	p->skipped_delete = DatumGetBool(cdc_spi_value(row, 7, &isnull));
+}
+
+/* All watermarks of the pipeline as one text, as the active snapshot sees them. */
+static char *
+watermark_text(const CdcPipeline *pipeline, bool read_only)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline->name)};
+	MemoryContext context = CurrentMemoryContext;
+	bool		isnull;
+	char	   *result;
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	if (SPI_execute_with_args("SELECT coalesce(string_agg(format('%s/%s/%s', kafka_partition, epoch, next_offset), ' ' "
+							  "ORDER BY kafka_partition), '') FROM cdcsync.watermark WHERE pipeline = $1",
+							  1, types, values, NULL, read_only, 0) != SPI_OK_SELECT)
+		elog(ERROR, "cannot read the watermarks");
+	result = MemoryContextStrdup(context, TextDatumGetCString(cdc_spi_value(0, 1, &isnull)));
+	cdc_spi_end(&spi);
+	return result;
+}
+
+/*
+ * A transaction that sees the database as it was before another session's sync
+ * would apply the same records again.
+ */
+static void
+check_snapshot(const CdcPipeline *pipeline)
+{
+	char	   *now;
+	bool		same;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = watermark_text(pipeline, true);
+	PopActiveSnapshot();
+	same = strcmp(now, watermark_text(pipeline, false)) == 0;
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to a concurrent sync of pipeline \"%s\"",
+						pipeline->name),
+				 errhint("Try the transaction again.")));
 }
 
 /* Positions of the landing and how far the pipeline is in each. */
@@ -693,10 +739,15 @@ run_window(Sync *sync)
 static bool
 make_target(CdcPipeline *pipeline)
 {
-	CdcInferred *inferred = cdc_infer(pipeline->landing->view);
+	CdcInferred *inferred;
 	List	   *key;
 	Oid			target;
 
+	/* another session may be at it: the second finds it made */
+	*pipeline = *cdc_pipeline_lock(pipeline->name, NoLock);
+	if (OidIsValid(pipeline->target))
+		return true;
+	inferred = cdc_infer(pipeline->landing->view);
 	if (inferred->nrecords == 0)
 		return false;
 	target = cdc_infer_make_target(pipeline, inferred, pipeline->key, &key);
@@ -712,7 +763,8 @@ open_sync(Sync *sync)
 
 	if (!OidIsValid(pipeline->target) && !make_target(pipeline))
 		return false;
-	cdc_staging_lock(pipeline->staging);
+	cdc_staging_lock(pipeline->staging, pipeline->name);
+	check_snapshot(pipeline);
 	/* it may have been stopped while we waited */
 	cdc_pipeline_check_active(cdc_pipeline_get(pipeline->name));
 	LockRelationOid(pipeline->target, RowExclusiveLock);

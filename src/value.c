@@ -117,12 +117,6 @@ cdc_value_read(const CdcColumn *column, const CdcToken *token,
 			   const CdcRowSchema *schema, int at, CdcConnector connector,
 			   Datum *value, bool *isnull, CdcConvertError *error)
 {
-	if (token->kind == CDC_JSON_NULL)
-	{
-		*value = (Datum) 0;
-		*isnull = true;
-		return true;
-	}
 	if (token->kind == CDC_TOKEN_PGTEXT)
 	{
 		*value = read_pgtext(column, token);

@@ -125,8 +125,30 @@ run_suite()
 	count "$1" "$(cat "$WORK/status" 2>/dev/null || echo 1)"
 }
 
+# Whatever the suites say: no server of theirs has crashed (killed is another
+# matter).
+check_logs()
+{
+	local logs
+	logs=$(grep -rlE 'was terminated by signal (4|6|7|8|11):|PANIC:|TRAP: ' "$WORK/log/server.log" \
+		"$WORK/src/tmp_check/log" 2>/dev/null)
+	if [ -z "$logs" ]; then
+		echo "ok 1 - no server has crashed"
+		return
+	fi
+	echo "not ok 1 - no server has crashed"
+	# the statement that it died of is named below its signal
+	grep -hE -A1 'was terminated by signal (4|6|7|8|11):|PANIC:|TRAP: ' $logs | head -n 40
+	return 1
+}
+
 finish()
 {
+	check_logs >"$WORK/log/crash.log" 2>&1
+	status=$?
+	echo
+	cat "$WORK/log/crash.log"
+	count crash $status
 	echo
 	[ ${#notes[@]} -gt 0 ] && printf '%s\n' "${notes[@]}"
 	echo "$passed passed, $failed failed, $skipped skipped"

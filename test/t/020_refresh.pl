@@ -251,10 +251,15 @@ is(positions('much') . '/' . sql('SELECT count(*) FROM much_debezium'), '/0', 'w
 my $session = $node->background_psql('postgres');
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 
+# MB that the session had at most, without what it has touched of the shared
+# buffers.
 sub peak_memory
 {
-	my ($line) = grep { /^VmHWM/ } split /\n/, slurp_file("/proc/$pid/status");
-	return $line =~ /(\d+) kB/ ? $1 / 1024 : die "no VmHWM\n";
+	my $status = slurp_file("/proc/$pid/status");
+	my ($peak) = $status =~ /^VmHWM:\s*(\d+) kB/m;
+	my ($shared) = $status =~ /^RssShmem:\s*(\d+) kB/m;
+
+	return ($peak - $shared) / 1024;
 }
 SKIP:
 {
