@@ -376,7 +376,8 @@ class Source:
         else:
             image = self._image(key_image, new, unavailable)
         self.rows[key] = new
-        self._event('u', key, self._before(key, old, key_image), image)
+        self._event('u', key, self._before(key, old, key_image), image,
+                    key_image=None if self.v.respell else key_image)
 
     def delete(self, key=None):
         key = key or self._some_key()
@@ -384,7 +385,7 @@ class Source:
             return
         row = self.rows.pop(key)
         key_image = self._key_image(key)
-        self._event('d', key, self._before(key, row), None,
+        self._event('d', key, self._before(key, row, key_image), None,
                     key_image=key_image)
         if self.v.tombstones:
             self._send(key, None, key_image=self.records[-1].key)
@@ -410,15 +411,18 @@ class Source:
         unavailable = [n for n in ('BIG',) if self.v.toast
                        and len(new[n] or '') > 100
                        and self.rng.random() < 0.7]
-        image = self._image(self._key_image(key), new, unavailable)
+        old_image, new_image = self._key_image(old_key), self._key_image(key)
+        image = self._image(self._key_image(key) if self.v.respell
+                            else new_image, new, unavailable)
         if self.v.single:
             self.statement = False
-            self._event('u', key, self._before(old_key, old), image)
+            self._event('u', key, self._before(old_key, old, old_image), image,
+                        key_image=new_image)
             return
-        old_image, new_image = self._key_image(old_key), self._key_image(key)
         to_new = [('__debezium.newkey', self._json(new_image))]
         row = self.row
-        self._event('d', old_key, self._before(old_key, old), None, to_new,
+        self._event('d', old_key, self._before(old_key, old, old_image), None,
+                    to_new,
                     key_image=old_image)
         if self.v.tombstones:
             self._send(old_key, None, to_new, key_image=self.records[-1].key)
