@@ -96,13 +96,13 @@ def position(source):
         return None
     connector = source.get('connector')
     if connector in ('mysql', 'mariadb'):
-        base, number = source['file'].rsplit('.', 1)
-        place = int(number), int(source['pos'])
         gtid = source.get('gtid')
-        if gtid:        # file and pos tell the events of a transaction apart
+        if gtid:
             who, _, number = re.fullmatch(r'(.*)([:-])(\d+)', gtid).groups()
-            return ('gtid', who, base), (int(number),) + place
-        return ('file', str(source.get('server_id')), base), place
+            return ('gtid', who), (int(number),)
+        base, number = source['file'].rsplit('.', 1)
+        return (('file', str(source.get('server_id')), base),
+                (int(number), int(source['pos'])))
     if connector == 'postgresql':
         commit, lsn = json.loads(source.get('sequence') or '[null,null]')
         if commit is None or lsn is None:
