@@ -126,7 +126,7 @@ class Fold:
         self.blocked = {}       # key -> the bad record that nothing replaced yet
         self.needed = {}        # key -> {bad record: its column}, not replaced
         self.lost = {}          # old key of a key change -> what it waited for
-        self.homeless = False   # an unchanged value had no row
+        self.homeless = False   # an update had no row: no history of a source
         self.skipped = 0
         self._greatest = {}     # partition -> (who, where, source time)
         self._last = {}         # partition -> (key bytes, was skipped) of a d
@@ -307,6 +307,7 @@ class Fold:
             return
         base = self.rows.get(key)
         lent, settled = self._lent(record, envelope, schema, key)
+        self.homeless |= envelope['op'] == 'u' and base is None and lent is None
         row = {}
         for column in self.table.columns:
             value = values[column.name]

@@ -46,6 +46,11 @@ class Variant:
         self.mapped = maybe(0.5)        # columns are mapped by name
         self.grow = False               # the topic gets more partitions
         self.torn = False               # windows end between rows that swap
+        # key changes whose unavailable values come from a row that came by a
+        # key change itself, from another partition; and equal keys that are
+        # spelled apart, in key changes
+        self.far_chains = False
+        self.spellings = not self.toast
         for name, value in (force or {}).items():
             setattr(self, name, value)
         if self.toast:                  # MySQL's binlog leaves nothing out
@@ -115,6 +120,7 @@ class Source:
         self.records = []           # in the order of the source's history
         self.offsets = {}
         self.partitions = variant.partitions
+        self.arrived = set()        # keys that ever came by a key change
         self.reads = set()          # places of the snapshot's rows
         self.begins = []            # places where transactions begin
         self.time = 1700000000000
@@ -197,6 +203,9 @@ class Source:
     def _key_image(self, key):
         """The key's fields, written in one of the ways that mean the same."""
         rng = self.rng
+        if not self.v.spellings:
+            return dict(zip(('ID', 'ID2'), map(Raw, key) if self.v.key
+                            == 'numeric' else key))
         if self.v.key == 'numeric':
             text = key[0]
             forms = [text, text + ('0' if '.' in text else '.0'),
@@ -283,7 +292,7 @@ class Source:
         self.number += 1
 
     def _append(self, record):
-        offset = self.offsets.get(record.partition, 0)
+        offset = self.offsets.get(record.partition, 1)
         if self.v.holes and self.rng.random() < 0.2:
             offset += self.rng.randint(1, 3)
         record.offset = offset
@@ -413,7 +422,10 @@ class Source:
         self.statement = True
         unavailable = [n for n in ('BIG',) if self.v.toast
                        and len(new[n] or '') > 100
+                       and (self.v.far_chains or self.v.partitions == 1
+                            or old_key not in self.arrived)
                        and self.rng.random() < 0.7]
+        self.arrived.add(key)
         old_image, new_image = self._key_image(old_key), self._key_image(key)
         image = self._image(self._key_image(key) if self.v.respell
                             else new_image, new, unavailable)
