@@ -124,6 +124,7 @@ class Fold:
         self.bad = {}           # (partition, offset) -> (key tuple, column)
         self.queued = set()     # (partition, offset) that wait behind a bad one
         self.blocked = {}       # key -> the bad record that nothing replaced yet
+        self.needed = {}        # key -> {bad record: its column}, not replaced
         self.lost = {}          # old key of a key change -> what it waited for
         self.homeless = False   # an unchanged value had no row
         self.skipped = 0
@@ -199,6 +200,7 @@ class Fold:
             self.bad[where] = (key, getattr(error, 'column', None))
             if key is not None:
                 self.blocked[key] = where
+                self.needed.setdefault(key, {})[where] = self.bad[where][1]
             return 'bad'
 
     def _apply(self, record):
@@ -220,8 +222,8 @@ class Fold:
             return 'skipped'
         op = envelope['op']
         if op == 't':
-            self.rows.clear()
-            self._moved.clear()
+            for state in (self.rows, self._moved, self.blocked, self.needed):
+                state.clear()
         elif op == 'd':
             self._delete(record, envelope, schema)
             self._last[record.partition] = (record.key, False)
@@ -260,6 +262,7 @@ class Fold:
 
     def _remove(self, key):
         self.blocked.pop(key, None)
+        self.needed.pop(key, None)
         return self.rows.pop(key, None)
 
     def _delete(self, record, envelope, schema):
@@ -297,6 +300,9 @@ class Fold:
         for column in self.table.columns:
             values[column.name] = self._column(column, record, envelope,
                                                after, fields)
+        self.needed[key] = {
+            where: column for where, column in self.needed.get(key, {}).items()
+            if column and values[column] in (MISSING, UNAVAILABLE)}
         if self._waits(record, key, values):
             return
         base = self.rows.get(key)

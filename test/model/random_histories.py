@@ -264,8 +264,8 @@ class Run:
     def _compare_quarantine(self, state):
         have = pg.quarantine(self.reader, self.name)
         allowed = set(state.bad) | state.queued
-        needed = {where for key, where in state.blocked.items()
-                  if state.bad.get(where, (None,))[0] == key}
+        needed = {where for places in state.needed.values()
+                  for where in places}
         problems = ['in quarantine: %r' % have[w]
                     for w in sorted(set(have) - allowed)]
         problems += ['not in quarantine: %r %r' % (w, state.bad[w])
