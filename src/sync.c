@@ -470,7 +470,7 @@ static void
 blocked_record(CdcRank *rank, const CdcOrigin *at, int64 blocked_by)
 {
 	cdc_rank_bad(rank, at, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "the change belongs together with a quarantined change of its key")->blocked_by = blocked_by;
+				 CDC_BLOCKED_MESSAGE)->blocked_by = blocked_by;
 }
 
 /*
@@ -711,6 +711,7 @@ apply_window(Sync *sync, CdcRank *rank)
 	merge.never_set = stage.never_set;
 	merge.partly_set = stage.partly_set;
 	merge.needs_rows = stage.needs_rows;
+	merge.max_refused = cdc_quarantine_limit(sync->pipeline, rank);
 	cdc_merge(&merge);
 	supersede_quarantine(&stage);
 	sync->result->inserted += merge.inserted;
@@ -740,6 +741,9 @@ try_window(void *arg)
 	if (window->retry)
 		cdc_quarantine_retry(sync->pipeline->name, rank);
 	window->done = rank_window(sync, rank);
+	window->trip = cdc_quarantine_breaker(sync->pipeline, rank, sync->first);
+	if (window->trip)
+		return false;
 	written = rank->nbad;
 	/* first those that are known: later changes of their keys heed them */
 	cdc_quarantine_write(sync->pipeline, rank, 0, written);
@@ -831,13 +835,22 @@ static bool
 open_sync(Sync *sync)
 {
 	CdcPipeline *pipeline = sync->pipeline;
+	Oid			staging;
 
 	if (!OidIsValid(pipeline->target) && !make_target(pipeline))
 		return false;
 	cdc_staging_lock(pipeline->staging, pipeline->name);
 	check_snapshot(pipeline);
-	/* it may have been stopped while we waited */
-	cdc_pipeline_check_active(cdc_pipeline_get(pipeline->name));
+	/* it may have been stopped or altered while we waited */
+	staging = pipeline->staging;
+	*pipeline = *cdc_pipeline_get(pipeline->name);
+	cdc_pipeline_check_active(pipeline);
+	if (pipeline->staging != staging)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("pipeline \"%s\" was created anew by another session",
+						pipeline->name),
+				 errhint("Try again.")));
 	LockRelationOid(pipeline->target, RowExclusiveLock);
 	if (get_rel_name(pipeline->target) == NULL)
 		ereport(ERROR,
