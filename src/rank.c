@@ -654,11 +654,11 @@ arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
 	   const CdcToken *old_key_tokens, CdcToken *tokens)
 {
 	CdcMoves   *moves = rank->state->moves;
-	CdcMove    *move = cdc_move_find(moves, new_key);
+	CdcMove    *move = cdc_move_departure(moves, new_key, old_key);
 	CdcWinner  *old_winner;
 	CdcToken   *row = NULL;
 
-	if (move && move->departed)
+	if (move)
 	{
 		if (wants_values(rank, tokens))
 		{
@@ -675,8 +675,7 @@ arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
 	old_winner = cdc_rank_find(rank, old_key);
 	if (rank->multi_partition)
 	{
-		if (move == NULL)
-			move = cdc_move_add(moves, new_key, old_key, false);
+		move = cdc_move_add(moves, new_key, old_key, false);
 		for (int i = 0; i < rank->target->ncolumns; i++)
 			move->wanted[i] = (tokens[i].flags & CDC_JSON_UNAVAILABLE) != 0;
 		move->changed = true;
@@ -687,6 +686,11 @@ arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
 				   old_winner && !old_winner->deleted ? old_winner->tokens : NULL,
 				   row);
 	drop_missing(rank, tokens);
+
+	/* what is on its way still is missing until then, not a reason to refuse */
+	for (int i = 0; move && i < rank->target->ncolumns; i++)
+		if (tokens[i].flags & CDC_JSON_UNAVAILABLE)
+			memset(&tokens[i], 0, sizeof(CdcToken));
 }
 
 /* A later change of a row that has arrived: what it sets is not wanted any more. */
@@ -698,8 +702,8 @@ settle_wanted(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
 
 	if (!cdc_moves_any(rank->state->moves))
 		return;
-	move = cdc_move_find(rank->state->moves, key);
-	if (move == NULL || move->departed || move->done)
+	move = cdc_move_arrival(rank->state->moves, key);
+	if (move == NULL)
 		return;
 	for (int i = 0; i < rank->target->ncolumns; i++)
 	{
@@ -743,8 +747,13 @@ deliver(CdcRank *rank, Record *rec, const CdcMove *move, CdcToken *tokens)
 	CdcOrigin	now = origin_of(rank, rec);
 	uint16		origin = 0;
 
-	if (w == NULL || w->deleted)
+	if (w == NULL)
 		return;
+	if (w->deleted)
+	{
+		cdc_move_forward(rank->state->moves, &rec->rename->key, move->wanted, tokens);
+		return;
+	}
 	if (isnew)
 	{
 		set_tokens(rank, w, tokens, &no_key);
@@ -775,14 +784,14 @@ depart(CdcRank *rank, Record *rec, const CdcWinner *w, const CdcBytes *old_key,
 {
 	CdcMoves   *moves = rank->state->moves;
 	RenameHeader *rename = rec->rename;
-	CdcMove    *move = cdc_move_find(moves, &rename->key);
+	CdcMove    *move = cdc_move_arrival(moves, &rename->key);
 	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
 	bool		alive = w == NULL || !w->deleted;
 	bool		in_target = w == NULL || !(w->deleted || w->fresh);
 	CdcToken   *row;
 	CdcToken   *tokens;
 
-	if (move && !move->departed && !move->done && bytes_equal(move->old_key, *old_key))
+	if (move && bytes_equal(move->old_key, *old_key))
 	{
 		/* the create came first: bring the final values after it */
 		row = in_target ? fetch_target_row(rank, old_key_tokens) : NULL;
@@ -791,16 +800,22 @@ depart(CdcRank *rank, Record *rec, const CdcWinner *w, const CdcBytes *old_key,
 		{
 			if (rank->target->columns[i].key_no >= 0)
 				tokens[i] = rename->tokens[i];
-			else if (move->wanted[i])
+			else
 				tokens[i].flags = CDC_JSON_UNAVAILABLE;
 		}
 		fill_from_move(rank, tokens, w && alive ? w->tokens : NULL, row);
+		for (int i = 0; i < rank->target->ncolumns; i++)
+			if (rank->target->columns[i].key_no < 0 && !move->wanted[i])
+			{
+				memset(&tokens[i], 0, sizeof(CdcToken));
+				tokens[i].flags = CDC_JSON_UNAVAILABLE;	/* as the row has it */
+			}
 		deliver(rank, rec, move, tokens);
 		move->done = move->changed = true;
 		return;
 	}
 	/* a tombstone repeats what its delete has said */
-	if (!alive || (tombstone && move && move->departed && bytes_equal(move->old_key, *old_key)))
+	if (!alive || (tombstone && cdc_move_departure(moves, &rename->key, old_key)))
 		return;
 	move = cdc_move_add(moves, &rename->key, old_key, true);
 	move->tokens = cdc_move_copy_tokens(moves, w ? w->tokens : NULL);
@@ -990,7 +1005,8 @@ delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *toke
 	}
 	if (!isnew && w->deleted && rec->change.shape == CDC_SHAPE_TOMBSTONE)
 		return;					/* the delete itself says more */
-	settle_wanted(rank, key, NULL);
+	if (!leaves)
+		settle_wanted(rank, key, NULL);
 	if (leaves && !isnew)
 		depart(rank, rec, w, key, tokens);
 	w->deleted = true;
