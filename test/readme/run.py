@@ -21,6 +21,8 @@ more about what follows them:
 
 In the examples the broker is localhost:9092.  --update writes the output that
 came into the documents, where there is a block for it: look at what changed.
+
+At the end, README.md must name every function, option and column there is.
 """
 import datetime
 import glob
@@ -158,7 +160,7 @@ class Place:
 
 def is_today(text):
     time = datetime.datetime.fromisoformat(text[:19])
-    return abs(datetime.datetime.utcnow() - time) < datetime.timedelta(days=1)
+    return abs(datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) - time) < datetime.timedelta(days=1)
 
 
 def words(text):
@@ -181,7 +183,7 @@ def same(expected, actual):
 
 
 def run(example, place):
-    """What is wrong with the example, or None."""
+    """The output of the example, and what is wrong with it or None."""
     fails = skipped = None
     for what, argument in example.comments:
         if what == 'fresh database':
@@ -256,6 +258,54 @@ def run_document(path, place, count, update):
             document.write('\n'.join(lines))
 
 
+# What brings an error whose hint lists all names there are.
+HINTS = {
+    'option of a pipeline': """SELECT cdc_create('y', options => '{"?": 1}')""",
+    'pseudo-field': """SELECT cdc_create('y', columns => '{"a": "$?"}')""",
+    'member of a reading': """SELECT cdc_create('y', columns => '{"a": {"?": 1}}')""",
+    'option of a server': 'CREATE SERVER y FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (x_x \'\')',
+    'option of a user mapping': 'CREATE USER MAPPING FOR PUBLIC SERVER s OPTIONS (x_x \'\')',
+    'option of a foreign table': 'CREATE FOREIGN TABLE y () SERVER s OPTIONS (x_x \'\')',
+}
+QUERIES = {
+    'function': """SELECT p.proname FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
+        WHERE p.pronamespace <> 'cdcsync'::regnamespace AND d.classid = 'pg_proc'::regclass AND d.refobjid =
+        (SELECT oid FROM pg_extension WHERE extname = 'cdcsync')""",
+    'relation': """SELECT c.relname FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e'
+        WHERE c.relkind IN ('r', 'v') AND d.classid = 'pg_class'::regclass AND d.refobjid =
+        (SELECT oid FROM pg_extension WHERE extname = 'cdcsync')""",
+    'column': """SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN ('cdc_status'::regclass,
+        'debezium_last_extract'::regclass, 'cdcsync.quarantine'::regclass, 'x_debezium'::regclass)""",
+    'column of staging': """SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid = 'x_stg'::regclass
+        AND attname <> 'id'""",
+}
+
+
+def names_of(database):
+    """(kind, name) of everything that a user can write or see."""
+    must(database, """CREATE EXTENSION cdcsync; CREATE TABLE x (id int PRIMARY KEY);
+        CREATE SERVER s FOREIGN DATA WRAPPER cdcsync_kafka; SELECT cdc_create('x', target => 'x')""")
+    for kind, sql in HINTS.items():
+        _, output = psql(database, sql)
+        for name in re.search(r'HINT: .* are: (.*)\.$', output, re.M)[1].split(', '):
+            yield kind, name
+    for kind, sql in QUERIES.items():
+        for name in must(database, sql):
+            yield kind, name
+
+
+def check_complete(place, count):
+    """Does README.md name all there is, as code and outside of examples?"""
+    with open(os.path.join(REPO, 'README.md'), encoding='utf-8') as document:
+        text = re.sub(r'(?ms)^```(sql|text|sh)$.*?^```$', '', document.read())
+    code = ' '.join(re.findall('```.*?```|`[^`\n]+`', text, re.S)) + ' '.join(re.findall('^#.*', text, re.M))
+    place.fresh()
+    missing = [f'{kind} {name}' for kind, name in names_of(place.database)
+               if not re.search(rf'(?<![\w$]){re.escape(name)}(?!\w)', code)]
+    place.leave()
+    count.note('README.md names all there is', 'it does not name:\n' + '\n'.join(missing) if missing else None)
+
+
 def main():
     arguments = sys.argv[1:]
     update = '--update' in arguments
@@ -265,6 +315,7 @@ def main():
     try:
         for path in files:
             run_document(os.path.abspath(path), place, count, update)
+        check_complete(place, count)
     finally:
         place.leave()
     print(f'{count.passed} passed, {count.failed} failed, {count.skipped} skipped')
