@@ -29,9 +29,13 @@
 #include "move.h"
 #include "value.h"
 
+/*
+ * Departures are found by both keys, since several rows can leave for one key
+ * before the first arrives there; arrivals by the new key.
+ */
 typedef struct MoveEntry
 {
-	CdcBytes	key;			/* of the row that arrives */
+	CdcBytes	key;			/* see table_key() */
 	CdcMove    *move;
 	uint32		hash;
 	char		status;
@@ -156,12 +160,67 @@ cdc_moves_any(const CdcMoves *moves)
 	return moves->moves != NIL;
 }
 
-CdcMove *
-cdc_move_find(CdcMoves *moves, const CdcBytes *new_key)
+/* What a move is found by, in the current context; old_key NULL: an arrival. */
+static CdcBytes
+table_key(const CdcBytes *new_key, const CdcBytes *old_key)
 {
-	MoveEntry  *entry = movetable_lookup(moves->by_key, *new_key);
+	CdcBytes	key;
+	char	   *p;
 
+	key.len = sizeof(uint32) + new_key->len + (old_key ? 1 + old_key->len : 0);
+	key.data = p = palloc(key.len);
+	memcpy(p, &new_key->len, sizeof(uint32));
+	p += sizeof(uint32);
+	memcpy(p, new_key->data, new_key->len);
+	p += new_key->len;
+	if (old_key)
+	{
+		*p++ = 'd';
+		memcpy(p, old_key->data, old_key->len);
+	}
+	return key;
+}
+
+static CdcMove *
+find_move(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key)
+{
+	CdcBytes	key;
+	MoveEntry  *entry;
+
+	if (moves->moves == NIL)
+		return NULL;
+	key = table_key(new_key, old_key);
+	entry = movetable_lookup(moves->by_key, key);
+	pfree((char *) key.data);
 	return entry && !entry->move->done ? entry->move : NULL;
+}
+
+CdcMove *
+cdc_move_departure(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key)
+{
+	return find_move(moves, new_key, old_key);
+}
+
+CdcMove *
+cdc_move_arrival(CdcMoves *moves, const CdcBytes *new_key)
+{
+	return find_move(moves, new_key, NULL);
+}
+
+/* Enter a move into the table. */
+static void
+enter_move(CdcMoves *moves, CdcMove *move)
+{
+	MemoryContext old = MemoryContextSwitchTo(moves->context);
+	CdcBytes	key = table_key(&move->new_key, move->departed ? &move->old_key : NULL);
+	bool		found;
+	MoveEntry  *entry = movetable_insert(moves->by_key, key, &found);
+
+	if (found)
+		entry->move->done = entry->move->changed = true;
+	entry->key = key;
+	entry->move = move;
+	MemoryContextSwitchTo(old);
 }
 
 CdcMove *
@@ -169,24 +228,39 @@ cdc_move_add(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key,
 			 bool departed)
 {
 	MemoryContext old = MemoryContextSwitchTo(moves->context);
-	CdcMove    *move = cdc_move_find(moves, new_key);
-	MoveEntry  *entry;
-	bool		found;
+	CdcMove    *move = palloc0(sizeof(CdcMove));
 
-	if (move)
-		move->done = move->changed = true;	/* the new one takes its place */
-	move = palloc0(sizeof(CdcMove));
 	move->new_key = copy_key(moves, new_key);
 	move->old_key = copy_key(moves, old_key);
 	move->departed = departed;
 	move->tokens = palloc0(sizeof(CdcToken) * moves->target->ncolumns);
 	move->wanted = palloc0(sizeof(bool) * moves->target->ncolumns);
 	moves->moves = lappend(moves->moves, move);
-	entry = movetable_insert(moves->by_key, move->new_key, &found);
-	entry->key = move->new_key;
-	entry->move = move;
 	MemoryContextSwitchTo(old);
+	enter_move(moves, move);
 	return move;
+}
+
+void
+cdc_move_forward(CdcMoves *moves, const CdcBytes *left_key, const bool *wanted,
+				 const CdcToken *tokens)
+{
+	CdcToken   *copy = cdc_move_copy_tokens(moves, tokens);
+	ListCell   *lc;
+
+	foreach(lc, moves->moves)
+	{
+		CdcMove    *move = lfirst(lc);
+
+		if (!move->departed || move->done || move->old_key.len != left_key->len ||
+			memcmp(move->old_key.data, left_key->data, left_key->len) != 0)
+			continue;
+		for (int i = 0; i < moves->target->ncolumns; i++)
+			if (wanted[i] && (move->tokens[i].kind == CDC_JSON_MISSING ||
+							  (move->tokens[i].flags & CDC_JSON_UNAVAILABLE)))
+				move->tokens[i] = copy[i];
+		move->changed = true;
+	}
 }
 
 CdcToken *
@@ -315,6 +389,11 @@ settle(CdcMoves *moves, CdcMove *move)
 			move->tokens[i] = row[i];
 	move->target_row = false;
 	move->schema = NULL;
+	for (int i = 0; i < moves->target->ncolumns; i++)
+		if (move->tokens[i].kind != CDC_JSON_MISSING &&
+			moves->target->columns[i].key_no < 0)
+			return;
+	move->done = true;			/* nothing is known of the row: nothing to keep */
 }
 
 static Datum
@@ -330,12 +409,13 @@ key_datum(const CdcBytes *key)
 static void
 delete_stored(CdcMoves *moves, const CdcMove *move)
 {
-	Oid			types[] = {TEXTOID, BYTEAOID};
-	Datum		values[] = {CStringGetTextDatum(moves->pipeline), key_datum(&move->new_key)};
+	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID};
+	Datum		values[] = {CStringGetTextDatum(moves->pipeline), key_datum(&move->new_key),
+	key_datum(&move->old_key), BoolGetDatum(move->departed)};
 
 	cdc_spi_run("DELETE FROM cdcsync.moved WHERE pipeline = $1 "
-				"AND pg_catalog.md5(new_key) = pg_catalog.md5($2) AND new_key = $2",
-				2, types, values, NULL, 0);
+				"AND md5(new_key) = md5($2) AND new_key = $2 AND old_key = $3 AND departed = $4",
+				4, types, values, NULL, 0);
 }
 
 static void
@@ -374,6 +454,18 @@ insert_stored(CdcMoves *moves, const CdcMove *move)
 				"VALUES ($1, $2, $3, $4, $5, $6)", 6, types, values, NULL, 0);
 }
 
+/* The other half of a move that is a week old has gone elsewhere. */
+static void
+forget_lost(CdcMoves *moves)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(moves->pipeline)};
+
+	cdc_spi_run("DELETE FROM cdcsync.moved WHERE pipeline = $1 "
+				"AND moved_at < now() - interval '7 days'",
+				1, types, values, NULL, 0);
+}
+
 static void
 forget_done(CdcMoves *moves)
 {
@@ -387,14 +479,7 @@ forget_done(CdcMoves *moves)
 	moves->moves = left;
 	movetable_reset(moves->by_key);
 	foreach(lc, left)
-	{
-		CdcMove    *move = lfirst(lc);
-		bool		found;
-		MoveEntry  *entry = movetable_insert(moves->by_key, move->new_key, &found);
-
-		entry->key = move->new_key;
-		entry->move = move;
-	}
+		enter_move(moves, lfirst(lc));
 }
 
 void
@@ -419,6 +504,7 @@ cdc_moves_store(CdcMoves *moves)
 	if (changed)
 	{
 		cdc_spi_begin_catalog(&spi);
+		forget_lost(moves);
 		foreach(lc, moves->moves)
 		{
 			CdcMove    *move = lfirst(lc);

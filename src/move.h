@@ -42,9 +42,22 @@ typedef struct CdcMoves CdcMoves;
 extern CdcMoves *cdc_moves_load(const char *pipeline, const CdcTarget *target);
 
 extern bool cdc_moves_any(const CdcMoves *moves);
-extern CdcMove *cdc_move_find(CdcMoves *moves, const CdcBytes *new_key);
+
+/* The departure from old_key to new_key; the arrival under new_key; or NULL. */
+extern CdcMove *cdc_move_departure(CdcMoves *moves, const CdcBytes *new_key,
+								   const CdcBytes *old_key);
+extern CdcMove *cdc_move_arrival(CdcMoves *moves, const CdcBytes *new_key);
+
+/* A new move, in the place of the one like it. */
 extern CdcMove *cdc_move_add(CdcMoves *moves, const CdcBytes *new_key,
 							 const CdcBytes *old_key, bool departed);
+
+/*
+ * Values that were on their way to a row which has itself left its key
+ * meanwhile: give them to the moves that carry it.
+ */
+extern void cdc_move_forward(CdcMoves *moves, const CdcBytes *left_key,
+							 const bool *wanted, const CdcToken *tokens);
 
 /* A copy of tokens that lives as long as the moves; all MISSING for NULL. */
 extern CdcToken *cdc_move_copy_tokens(CdcMoves *moves, const CdcToken *tokens);

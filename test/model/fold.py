@@ -96,13 +96,13 @@ def position(source):
         return None
     connector = source.get('connector')
     if connector in ('mysql', 'mariadb'):
-        base, number = source['file'].rsplit('.', 1)
-        place = int(number), int(source['pos'])
         gtid = source.get('gtid')
-        if gtid:        # file and pos tell the events of a transaction apart
+        if gtid:
             who, _, number = re.fullmatch(r'(.*)([:-])(\d+)', gtid).groups()
-            return ('gtid', who, base), (int(number),) + place
-        return ('file', str(source.get('server_id')), base), place
+            return ('gtid', who), (int(number),)
+        base, number = source['file'].rsplit('.', 1)
+        return (('file', str(source.get('server_id')), base),
+                (int(number), int(source['pos'])))
     if connector == 'postgresql':
         commit, lsn = json.loads(source.get('sequence') or '[null,null]')
         if commit is None or lsn is None:
@@ -126,7 +126,7 @@ class Fold:
         self.blocked = {}       # key -> the bad record that nothing replaced yet
         self.needed = {}        # key -> {bad record: its column}, not replaced
         self.lost = {}          # old key of a key change -> what it waited for
-        self.homeless = False   # an unchanged value had no row
+        self.homeless = False   # an update had no row: no history of a source
         self.skipped = 0
         self._greatest = {}     # partition -> (who, where, source time)
         self._last = {}         # partition -> (key bytes, was skipped) of a d
@@ -307,6 +307,7 @@ class Fold:
             return
         base = self.rows.get(key)
         lent, settled = self._lent(record, envelope, schema, key)
+        self.homeless |= envelope['op'] == 'u' and base is None and lent is None
         row = {}
         for column in self.table.columns:
             value = values[column.name]

@@ -188,6 +188,14 @@ def insert(session, name, records):
                 % (ident(name + '_debezium'), ',\n'.join(rows)))
 
 
+def announce(session, name, partitions):
+    """A heartbeat in each partition, so that the landing knows them all."""
+    session.run('INSERT INTO %s (kafka_partition, kafka_offset, kafka_value) '
+                "SELECT p, 0, '{\"ts_ms\":1}' FROM generate_series(0, %d) p"
+                % (ident(name + '_debezium'), partitions - 1))
+    sync(session, name)
+
+
 def sync(session, name, max_windows=None):
     more = '' if max_windows is None else ', %d' % max_windows
     return session.row('cdc_sync(%s%s)' % (literal(name), more))

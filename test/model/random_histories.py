@@ -143,6 +143,7 @@ class Run:
         pg.create_pipeline(self.app, self.name, self.table, self.target,
                            {'max_quarantine_share': 1},
                            all_names=self.variant.mapped)
+        pg.announce(self.app, self.name, self.plan.source.partitions)
         before = fold(self.table, [])
         for number, step in enumerate(self.steps):
             try:
