@@ -22,7 +22,8 @@ more about what follows them:
 In the examples the broker is localhost:9092.  --update writes the output that
 came into the documents, where there is a block for it: look at what changed.
 
-At the end, README.md must name every function, option and column there is.
+At the end, README.md must name every function, option and column there is, and
+the messages of its section on troubleshooting must be in the sources.
 """
 import datetime
 import glob
@@ -306,6 +307,37 @@ def check_complete(place, count):
     count.note('README.md names all there is', 'it does not name:\n' + '\n'.join(missing) if missing else None)
 
 
+LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"(?:\s*(?:INT64_FORMAT|"(?:[^"\\\n]|\\.)*"))*')
+SQL_MESSAGE = re.compile(r"RAISE EXCEPTION '([^'\n]*)'")
+CONVERSION = re.compile(r'%(?:\.\*)?(?:ll|z)?[a-zA-Z]')
+
+
+def messages_of_sources():
+    """Everything that may be a message, as patterns."""
+    for path in glob.glob(os.path.join(REPO, 'src', '*.c')):
+        with open(path, encoding='utf-8') as source:
+            for literal in LITERAL.findall(source.read()):
+                parts = re.findall(r'"((?:[^"\\]|\\.)*)"', literal.replace('INT64_FORMAT', '"%d"'))
+                yield '.+'.join(map(re.escape, CONVERSION.split(''.join(parts).replace('\\"', '"'))))
+    with open(os.path.join(REPO, 'cdcsync--1.0.sql'), encoding='utf-8') as script:
+        for message in SQL_MESSAGE.findall(script.read()):
+            yield '.+'.join(map(re.escape, message.split('%')))
+
+
+def check_messages(count):
+    """Are the messages that troubleshooting begins its rows with real ones?"""
+    with open(os.path.join(REPO, 'README.md'), encoding='utf-8') as document:
+        section = re.search(r'(?ms)^## Troubleshooting$(.*?)^## ', document.read())[1]
+    messages = re.findall(r'^\| `([^`]+)`', section, re.M)
+    # a pattern that any text matches says nothing
+    patterns = [re.compile(p) for p in messages_of_sources() if len(p.replace('.+', '')) > 10]
+    unknown = [m for m in messages if not any(p.fullmatch(m) for p in patterns)]
+    if not messages:
+        unknown = ['(there are no messages)']
+    count.note(f'{len(messages)} messages of README.md are in the sources',
+               'not in the sources:\n' + '\n'.join(unknown) if unknown else None)
+
+
 def main():
     arguments = sys.argv[1:]
     update = '--update' in arguments
@@ -316,6 +348,7 @@ def main():
         for path in files:
             run_document(os.path.abspath(path), place, count, update)
         check_complete(place, count)
+        check_messages(count)
     finally:
         place.leave()
     print(f'{count.passed} passed, {count.failed} failed, {count.skipped} skipped')
