@@ -49,6 +49,8 @@ typedef struct CdcToken
 	uint32_t	len;
 	uint8_t		kind;			/* CdcJsonKind */
 	uint8_t		flags;
+	uint16_t	origin;			/* for the user of the token; the scanner and the
+								 * decoder leave it 0 */
 } CdcToken;
 
 /* What a scanner has met, of what jsonb refuses though json accepts it. */

@@ -84,7 +84,7 @@ extern int	cdc_landing_positions(const CdcLanding *landing,
  * partition's next offset is an error.  A partition that has no position yet
  * starts with epoch 0 at the first offset given to append or move.  Memory is
  * bounded: chunks are written at about 1 MB each, and the fullest ones early
- * when all together hold more than 64 MB.
+ * when all together hold more than 32 MB.
  *
  * move: the position after the last record, when it is known to be higher
  * (control records, compaction).  end: writes what is left and moves the

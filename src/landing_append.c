@@ -40,7 +40,7 @@
 #define CHUNK_BYTES			(1024 * 1024)
 
 /* All buffers of one append; beyond it the fullest chunk is written early. */
-#define TOTAL_BYTES			((Size) 64 * 1024 * 1024)
+#define TOTAL_BYTES			((Size) 32 * 1024 * 1024)
 
 /* A buffer that one huge record has blown up is not kept. */
 #define KEEP_BYTES			((Size) 4 * CHUNK_BYTES)

@@ -57,6 +57,9 @@ typedef struct Run
 	int64		deleted;
 } Run;
 
+/* Delete; delete, then insert; update or insert. */
+static const char all_actions[] = "dru";
+
 /* Equality of a type as "OPERATOR(schema.=)". */
 static char *
 equality(Oid typid)
@@ -136,12 +139,37 @@ is_unset(const CdcMerge *merge, const CdcColumn *column)
 					column->attnum, column->attnum);
 }
 
-static char *
-action_in(const CdcMerge *merge, const char *alias, const char *list)
+static int64
+count_actions(const CdcMerge *merge, const char *actions)
 {
-	return psprintf("%s.%s IN (%s)", alias,
-					quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_ACTION)),
-					list);
+	int64		n = 0;
+
+	for (int i = 0; i < lengthof(merge->nactions); i++)
+		if (strchr(actions, all_actions[i]))
+			n += merge->nactions[i];
+	return n;
+}
+
+/*
+ * Condition that the staged row has one of these actions.  The planner has no
+ * statistics of staging; it takes equality for rare and inequality for common.
+ * So say it the way that fits the window: hundreds of thousands of updates that
+ * it thinks a thousand would be looked up one by one.
+ */
+static char *
+action_in(const CdcMerge *merge, const char *alias, const char *actions)
+{
+	bool		common = 2 * count_actions(merge, actions) > merge->nrows;
+	const char *column = quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_ACTION));
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%s.%s %s (", alias, column, common ? "NOT IN" : "IN");
+	for (const char *a = all_actions; *a; a++)
+		if ((strchr(actions, *a) != NULL) != common)
+			appendStringInfo(&buf, "%s'%c'", buf.data[buf.len - 1] == '(' ? "" : ", ", *a);
+	appendStringInfoChar(&buf, ')');
+	return buf.data;
 }
 
 /*
@@ -197,7 +225,7 @@ delete_rows(Run *run)
 	appendStringInfo(&sql, "DELETE FROM %s t USING %s s WHERE %s AND %s",
 					 cdc_qualified_name(m->target->relid),
 					 cdc_qualified_name(m->staging),
-					 action_in(m, "s", "'d', 'r'"), key_join(m->target));
+					 action_in(m, "s", "dr"), key_join(m->target));
 	append_rows(run, &sql);
 	run->deleted += run_sql(run, &sql);
 }
@@ -236,7 +264,7 @@ update_rows(Run *run)
 	appendStringInfo(&sql, "UPDATE %s t SET %s FROM %s s WHERE %s AND %s "
 					 "AND ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record",
 					 cdc_qualified_name(target->relid), set.data,
-					 cdc_qualified_name(m->staging), action_in(m, "s", "'u'"),
+					 cdc_qualified_name(m->staging), action_in(m, "s", "u"),
 					 key_join(target), then.data, now.data);
 	append_rows(run, &sql);
 	run->updated += run_sql(run, &sql);
@@ -290,7 +318,7 @@ insert_pattern(Run *run, Datum unset, bool unset_isnull, bool by_pattern)
 					 cdc_qualified_name(target->relid), into.data,
 					 target->identity_always ? " OVERRIDING SYSTEM VALUE" : "",
 					 from.data, cdc_qualified_name(m->staging),
-					 action_in(m, "s", "'u', 'r'"),
+					 action_in(m, "s", "ur"),
 					 cdc_qualified_name(target->relid), key_join(target));
 	append_rows(run, &sql);
 	if (by_pattern && unset_isnull)
@@ -323,7 +351,7 @@ insert_rows(Run *run)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT DISTINCT s.%s FROM %s s WHERE %s",
 					 quote_identifier(cdc_staging_column(m->target, CDC_STAGING_UNSET)),
-					 cdc_qualified_name(m->staging), action_in(m, "s", "'u', 'r'"));
+					 cdc_qualified_name(m->staging), action_in(m, "s", "ur"));
 	append_rows(run, &sql);
 	n = run_sql(run, &sql);
 	unset = palloc(sizeof(Datum) * n);
@@ -436,8 +464,8 @@ park_index(Run *run, Relation rel, Relation index)
 					 "AND EXISTS (SELECT FROM %s o WHERE o.ctid <> s.ctid AND %s%s)",
 					 target, quote_identifier(park->name), spare, staging, staging,
 					 strstr(spare, "b.base") ? psprintf("pg_catalog.min(y.%s)", quote_identifier(park->name)) : "pg_catalog.count(*)",
-					 target, action_in(m, "s", "'u'"), key_join(m->target),
-					 changed.data, staging, action_in(m, "o", "'u', 'r'"), same.data);
+					 target, action_in(m, "s", "u"), key_join(m->target),
+					 changed.data, staging, action_in(m, "o", "ur"), same.data);
 	append_rows(run, &sql);
 	(void) run_sql(run, &sql);
 }
@@ -526,11 +554,9 @@ apply_step(CdcMerge *merge, Step step, Failed *failed)
 {
 	CdcConvertError error;
 	const char *actions = step == STEP_DELETE ? "dr" : step == STEP_UPDATE ? "u" : "ur";
-	int64	   *rows = NULL;
-	int64		n = 0;
+	int64		n = count_actions(merge, actions);
+	int64	   *rows;
 
-	for (int64 i = 0; i < merge->nrows; i++)
-		n += strchr(actions, merge->actions[i]) != NULL;
 	if (n == 0)
 		return;
 	if (failed->n == 0)
@@ -629,9 +655,9 @@ refuse_homeless(CdcMerge *merge)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT s.ctid FROM %s s WHERE %s AND 0 > ANY (s.%s) "
 					 "AND (%s OR NOT EXISTS (SELECT FROM %s t WHERE %s))",
-					 cdc_qualified_name(merge->staging), action_in(merge, "s", "'u', 'r'"),
+					 cdc_qualified_name(merge->staging), action_in(merge, "s", "ur"),
 					 quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_UNSET)),
-					 action_in(merge, "s", "'r'"),
+					 action_in(merge, "s", "r"),
 					 cdc_qualified_name(merge->target->relid), key_join(merge->target));
 	n = run_sql(&run, &sql);
 	if (n == 0)
@@ -662,6 +688,8 @@ cdc_merge(CdcMerge *merge)
 									  0, NULL, NULL, NULL, 0);
 	if (merge->nrows == 0)
 		return;
+	for (int64 i = 0; i < merge->nrows; i++)
+		merge->nactions[strchr(all_actions, merge->actions[i]) - all_actions]++;
 	if (merge->needs_rows)
 		refuse_homeless(merge);
 	apply_step(merge, STEP_DELETE, &failed);

@@ -32,6 +32,9 @@ typedef struct CdcMerge
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
+
+	/* for cdc_merge() alone: rows of each action, in the order of "dru" */
+	int64		nactions[3];
 } CdcMerge;
 
 /*

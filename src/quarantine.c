@@ -17,6 +17,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "catalog.h"
 #include "quarantine.h"
@@ -80,34 +81,53 @@ bytes_datum(const CdcBytes *b)
 	return PointerGetDatum(d);
 }
 
-void
-cdc_quarantine_find(const char *pipeline, int nkeys, const CdcBytes *keys,
-					int64 *blocked)
+static ArrayType *
+int8_array(int64 n, const int64 *values)
 {
-	Datum	   *elems = palloc(sizeof(Datum) * nkeys);
-	bool	   *nulls = palloc0(sizeof(bool) * nkeys);
-	int			lbound = 1;
-	Oid			types[] = {TEXTOID, BYTEAARRAYOID};
-	Datum		values[2];
-	CdcSpi		spi;
-	uint64		n;
+	Datum	   *elems = palloc(sizeof(Datum) * Max(n, 1));
 
-	for (int i = 0; i < nkeys; i++)
+	for (int64 i = 0; i < n; i++)
+		elems[i] = Int64GetDatum(values[i]);
+	return construct_array(elems, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+}
+
+/* Winners that are asked for at a time. */
+#define FIND_BATCH	10000
+
+static void
+find_batch(const char *pipeline, int n, CdcWinner *const *winners, int64 *blocked)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * n);
+	bool	   *nulls = palloc0(sizeof(bool) * n);
+	int64	   *partitions = palloc(sizeof(int64) * n);
+	int64	   *offsets = palloc(sizeof(int64) * n);
+	int			lbound = 1;
+	Oid			types[] = {TEXTOID, BYTEAARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
+	Datum		values[4];
+	CdcSpi		spi;
+	uint64		found;
+
+	for (int i = 0; i < n; i++)
 	{
 		blocked[i] = -1;
-		nulls[i] = keys[i].data == NULL;
-		elems[i] = nulls[i] ? (Datum) 0 : bytes_datum(&keys[i]);
+		nulls[i] = winners[i]->kafka_key.data == NULL;
+		keys[i] = nulls[i] ? (Datum) 0 : bytes_datum(&winners[i]->kafka_key);
+		partitions[i] = winners[i]->last.partition;
+		offsets[i] = winners[i]->last.offset;
 	}
 	values[0] = CStringGetTextDatum(pipeline);
-	values[1] = PointerGetDatum(construct_md_array(elems, nulls, 1, &nkeys, &lbound,
+	values[1] = PointerGetDatum(construct_md_array(keys, nulls, 1, &n, &lbound,
 												   BYTEAOID, -1, false, TYPALIGN_INT));
+	values[2] = PointerGetDatum(int8_array(n, partitions));
+	values[3] = PointerGetDatum(int8_array(n, offsets));
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("SELECT k.no, max(q.kafka_offset) "
-					"FROM unnest($2) WITH ORDINALITY k(key, no) "
-					"JOIN cdcsync.quarantine q ON q.pipeline = $1 "
-					"AND md5(q.kafka_key) = md5(k.key) AND q.kafka_key = k.key "
-					"GROUP BY k.no", 2, types, values, NULL, 0);
-	for (uint64 i = 0; i < n; i++)
+	found = cdc_spi_run("SELECT w.no, max(q.kafka_offset) "
+						"FROM unnest($2, $3, $4) WITH ORDINALITY w(key, partition, \"offset\", no) "
+						"JOIN cdcsync.quarantine q ON q.pipeline = $1 "
+						"AND md5(q.kafka_key) = md5(w.key) AND q.kafka_key = w.key "
+						"AND q.kafka_partition = w.partition AND q.kafka_offset < w.\"offset\" "
+						"GROUP BY w.no", 4, types, values, NULL, 0);
+	for (uint64 i = 0; i < found; i++)
 	{
 		bool		isnull;
 		int64		no = DatumGetInt64(cdc_spi_value(i, 1, &isnull));
@@ -118,16 +138,118 @@ cdc_quarantine_find(const char *pipeline, int nkeys, const CdcBytes *keys,
 }
 
 void
-cdc_quarantine_supersede(const char *pipeline, const CdcBytes *key)
+cdc_quarantine_find(const char *pipeline, int64 nwinners,
+					CdcWinner *const *winners, int64 *blocked)
 {
-	Oid			types[] = {TEXTOID, BYTEAOID};
-	Datum		values[] = {CStringGetTextDatum(pipeline), bytes_datum(key)};
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext,
+												"cdcsync quarantine",
+												ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(batch);
+
+	for (int64 i = 0; i < nwinners; i += FIND_BATCH)
+	{
+		CHECK_FOR_INTERRUPTS();
+		find_batch(pipeline, Min(FIND_BATCH, nwinners - i), winners + i, blocked + i);
+		MemoryContextReset(batch);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(batch);
+}
+
+void
+cdc_quarantine_supersede(const char *pipeline, const CdcWinner *winner)
+{
+	Oid			types[] = {TEXTOID, BYTEAOID, INT8OID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), bytes_datum(&winner->kafka_key),
+	Int64GetDatum(winner->last.partition), Int64GetDatum(winner->last.offset)};
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
 	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
-				"AND md5(kafka_key) = md5($2) AND kafka_key = $2",
-				2, types, values, NULL, 0);
+				"AND md5(kafka_key) = md5($2) AND kafka_key = $2 "
+				"AND kafka_partition = $3 AND kafka_offset < $4",
+				4, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+}
+
+/*
+ * Records that another pipeline or partition may yet let pass: a value that is
+ * taken still, a row that is referenced and has not come.  For so long, and so
+ * many at a time.
+ */
+#define WAITING(q) \
+	q ".pipeline = $1 AND " q ".sqlstate IN ('23505', '23503', '23P01') " \
+	"AND " q ".blocked_by IS NULL AND " q ".quarantined_at > now() - interval '10 minutes'"
+
+bool
+cdc_quarantine_waiting(const char *pipeline)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline)};
+	CdcSpi		spi;
+	bool		any;
+
+	cdc_spi_begin_catalog(&spi);
+	any = cdc_spi_run("SELECT FROM cdcsync.quarantine q WHERE " WAITING("q") " LIMIT 1",
+					  1, types, values, NULL, 1) > 0;
+	cdc_spi_end(&spi);
+	return any;
+}
+
+/* A bytea column of the result as bytes, copied into the current context. */
+static CdcBytes
+result_bytes(uint64 row, int column)
+{
+	CdcBytes	bytes = {NULL, 0};
+	bool		isnull;
+	Datum		d = cdc_spi_value(row, column, &isnull);
+
+	if (!isnull)
+	{
+		bytea	   *b = DatumGetByteaPCopy(d);
+
+		bytes.data = VARDATA(b);
+		bytes.len = VARSIZE(b) - VARHDRSZ;
+	}
+	return bytes;
+}
+
+void
+cdc_quarantine_retry(const char *pipeline, CdcRank *rank)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline)};
+	CdcSpi		spi;
+	uint64		n;
+
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run("WITH waiting AS (SELECT q.kafka_partition, q.kafka_offset FROM cdcsync.quarantine q "
+					"WHERE " WAITING("q") " ORDER BY q.quarantined_at LIMIT 1000), "
+					"taken AS (DELETE FROM cdcsync.quarantine q USING waiting w "
+					"WHERE q.pipeline = $1 AND q.kafka_partition = w.kafka_partition "
+					"AND w.kafka_offset IN (q.kafka_offset, q.blocked_by) RETURNING q.*) "
+					"SELECT kafka_partition, kafka_offset, kafka_key, kafka_value, quarantined_at "
+					"FROM taken ORDER BY kafka_partition, kafka_offset",
+					1, types, values, NULL, 0);
+	for (uint64 row = 0; row < n; row++)
+	{
+		bool		isnull;
+		CdcBytes	key = result_bytes(row, 3);
+		CdcBytes	value = result_bytes(row, 4);
+		CdcChunk	chunk = {
+			.partition = DatumGetInt64(cdc_spi_value(row, 1, &isnull)),
+			.first_offset = DatumGetInt64(cdc_spi_value(row, 2, &isnull)),
+			.nrecords = 1,
+			.keys = &key,
+			.values = &value,
+			.refresh_time = GetCurrentTimestamp(),
+		};
+		TimestampTz since = DatumGetTimestampTz(cdc_spi_value(row, 5, &isnull));
+
+		chunk.last_offset = chunk.first_offset;
+		CHECK_FOR_INTERRUPTS();
+		cdc_rank_again(rank, &chunk, since);
+	}
 	cdc_spi_end(&spi);
 }
 
@@ -137,12 +259,12 @@ compare_bad(const void *a, const void *b)
 	const CdcBadRecord *x = a;
 	const CdcBadRecord *y = b;
 
-	if (x->partition != y->partition)
-		return x->partition < y->partition ? -1 : 1;
-	if (x->epoch != y->epoch)
-		return x->epoch < y->epoch ? -1 : 1;
-	if (x->offset != y->offset)
-		return x->offset < y->offset ? -1 : 1;
+	if (x->at.partition != y->at.partition)
+		return x->at.partition < y->at.partition ? -1 : 1;
+	if (x->at.epoch != y->at.epoch)
+		return x->at.epoch < y->at.epoch ? -1 : 1;
+	if (x->at.offset != y->at.offset)
+		return x->at.offset < y->at.offset ? -1 : 1;
 	return 0;
 }
 
@@ -159,10 +281,10 @@ find_offset(const CdcChunk *chunk, int64 offset)
 static void
 read_bytes(const CdcPipeline *pipeline, CdcBadRecord *bad)
 {
-	CdcLandingScan *scan = cdc_landing_scan_begin(pipeline->landing, bad->partition,
-												  bad->epoch, bad->offset);
+	CdcLandingScan *scan = cdc_landing_scan_begin(pipeline->landing, bad->at.partition,
+												  bad->at.epoch, bad->at.offset);
 	const CdcChunk *chunk = cdc_landing_scan_next(scan);
-	int			i = chunk ? find_offset(chunk, bad->offset) : -1;
+	int			i = chunk ? find_offset(chunk, bad->at.offset) : -1;
 
 	if (i >= 0)
 	{
@@ -181,14 +303,14 @@ static void
 insert_bad(const CdcPipeline *pipeline, const CdcBadRecord *bad)
 {
 	Oid			types[] = {TEXTOID, INT8OID, INT8OID, BYTEAOID, BYTEAOID, TEXTOID,
-	TEXTOID, TEXTOID, INT8OID};
-	Datum		values[9];
-	char		nulls[] = "         ";
+	TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID};
+	Datum		values[10];
+	char		nulls[] = "          ";
 	CdcSpi		spi;
 
 	values[0] = CStringGetTextDatum(pipeline->name);
-	values[1] = Int64GetDatum(bad->partition);
-	values[2] = Int64GetDatum(bad->offset);
+	values[1] = Int64GetDatum(bad->at.partition);
+	values[2] = Int64GetDatum(bad->at.offset);
 	if (bad->key.data)
 		values[3] = bytes_datum(&bad->key);
 	else
@@ -206,11 +328,14 @@ insert_bad(const CdcPipeline *pipeline, const CdcBadRecord *bad)
 	values[8] = Int64GetDatum(bad->blocked_by);
 	if (bad->blocked_by < 0)
 		nulls[8] = 'n';
+	values[9] = TimestampTzGetDatum(bad->at.since);
+	if (bad->at.since == 0)
+		nulls[9] = 'n';
 	cdc_spi_begin_catalog(&spi);
 	cdc_spi_run("INSERT INTO cdcsync.quarantine (pipeline, kafka_partition, kafka_offset, "
-				"kafka_key, kafka_value, column_name, sqlstate, message, blocked_by) "
-				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-				9, types, values, nulls, 0);
+				"kafka_key, kafka_value, column_name, sqlstate, message, blocked_by, quarantined_at) "
+				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, now()))",
+				10, types, values, nulls, 0);
 	cdc_spi_end(&spi);
 }
 
@@ -265,12 +390,12 @@ first_all_bad(const CdcRank *rank)
 	{
 		const CdcBadRecord *bad = &rank->bad[i];
 
-		if (bad->ordinal > first || bad->ordinal < 1 || seen[bad->ordinal - 1])
+		if (bad->at.ordinal > first || bad->at.ordinal < 1 || seen[bad->at.ordinal - 1])
 			continue;
 		if (reason && !same_reason(reason, bad))
 			return false;
 		reason = bad;
-		seen[bad->ordinal - 1] = true;
+		seen[bad->at.ordinal - 1] = true;
 		n++;
 	}
 	return n > 0 && n == first;

@@ -22,14 +22,27 @@ extern void cdc_quarantine_reread(const char *pipeline, int64 partition,
 extern void cdc_quarantine_truncate(const char *pipeline, int64 offset);
 
 /*
- * The quarantined records of these Kafka keys: blocked[i] is the greatest
- * offset of key i, or -1.
+ * For each winner: the greatest offset of a quarantined record of its Kafka
+ * key and partition before it, or -1.
  */
-extern void cdc_quarantine_find(const char *pipeline, int nkeys,
-								const CdcBytes *keys, int64 *blocked);
+extern void cdc_quarantine_find(const char *pipeline, int64 nwinners,
+								CdcWinner *const *winners, int64 *blocked);
 
-/* Remove the records of a key: a full image or a delete supersedes them. */
-extern void cdc_quarantine_supersede(const char *pipeline, const CdcBytes *key);
+/*
+ * Remove the quarantined records that a winner (a full image, or a delete, that
+ * was applied) supersedes.
+ */
+extern void cdc_quarantine_supersede(const char *pipeline,
+									 const CdcWinner *winner);
+
+/*
+ * Take the records that wait for a constraint to be satisfied by others (see
+ * cdc_quarantine_waiting) out of quarantine, and add them to the window.
+ */
+extern void cdc_quarantine_retry(const char *pipeline, CdcRank *rank);
+
+/* Are there such records? */
+extern bool cdc_quarantine_waiting(const char *pipeline);
 
 /*
  * Write the bad records from number first to before last; the bytes of those

@@ -104,7 +104,8 @@ typedef struct Record
 	CdcProgress *progress;
 	CdcChange	change;
 	RenameHeader *rename;		/* NULL: none */
-	CdcBytes	key;			/* canonical, in key_buf */
+	TimestampTz since;			/* it comes out of quarantine, where it has been
+								 * since; 0: it does not */
 } Record;
 
 #define kafka_key_of(rec) (&(rec)->chunk->keys[(rec)->i])
@@ -199,9 +200,8 @@ cdc_rank_memory(const CdcRank *rank)
 }
 
 CdcBadRecord *
-cdc_rank_bad(CdcRank *rank, int64 partition, int32 epoch, int64 offset,
-			 int64 ordinal, const char *column, int sqlerrcode,
-			 const char *message)
+cdc_rank_bad(CdcRank *rank, const CdcOrigin *at, const char *column,
+			 int sqlerrcode, const char *message)
 {
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
 	CdcBadRecord *bad;
@@ -215,10 +215,7 @@ cdc_rank_bad(CdcRank *rank, int64 partition, int32 epoch, int64 offset,
 	}
 	bad = &rank->bad[rank->nbad++];
 	memset(bad, 0, sizeof(CdcBadRecord));
-	bad->partition = partition;
-	bad->epoch = epoch;
-	bad->offset = offset;
-	bad->ordinal = ordinal;
+	bad->at = *at;
 	bad->column = column;
 	bad->sqlerrcode = sqlerrcode;
 	bad->message = pstrdup(message);
@@ -227,15 +224,28 @@ cdc_rank_bad(CdcRank *rank, int64 partition, int32 epoch, int64 offset,
 	return bad;
 }
 
+static CdcOrigin
+origin_of(const CdcRank *rank, const Record *rec)
+{
+	CdcOrigin	at = {
+		.partition = rec->chunk->partition,
+		.epoch = rec->chunk->epoch,
+		.offset = rec->offset,
+		.ordinal = rank->ordinal,
+		.since = rec->since,
+	};
+
+	return at;
+}
+
 /* The record at hand is bad: keep its bytes, they are here. */
 static void
 bad_record(CdcRank *rank, Record *rec, const char *column, int sqlerrcode,
 		   const char *message)
 {
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
-	CdcBadRecord *bad = cdc_rank_bad(rank, rec->chunk->partition, rec->chunk->epoch,
-									 rec->offset, rank->ordinal, column,
-									 sqlerrcode, message);
+	CdcOrigin	at = origin_of(rank, rec);
+	CdcBadRecord *bad = cdc_rank_bad(rank, &at, column, sqlerrcode, message);
 
 	bad->has_bytes = true;
 	bad->key = copy_bytes(&rec->chunk->keys[rec->i]);
@@ -552,7 +562,7 @@ record_is_older(const Record *rec, const CdcWinner *w)
 	Timestamp	ts = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN;
 	int			cmp;
 
-	if (w->partition == c->partition)
+	if (w->last.partition == c->partition)
 		return false;
 	if (cdc_position_compare(&rec->change.position, &w->position, &cmp) && cmp != 0)
 		return cmp < 0;
@@ -561,7 +571,7 @@ record_is_older(const Record *rec, const CdcWinner *w)
 		return rec->change.source_ts_ms < w->source_ts_ms;
 	if (ts != w->kafka_timestamp)
 		return ts < w->kafka_timestamp;
-	return c->partition < w->partition;
+	return c->partition < w->last.partition;
 }
 
 /* The winner's last change is this record. */
@@ -571,10 +581,7 @@ set_record(CdcRank *rank, CdcWinner *w, Record *rec, char op)
 	const CdcChunk *c = rec->chunk;
 
 	w->op = op;
-	w->partition = c->partition;
-	w->epoch = c->epoch;
-	w->offset = rec->offset;
-	w->ordinal = rank->ordinal;
+	w->last = origin_of(rank, rec);
 	w->refresh_time = c->refresh_time;
 	w->has_ts_ms = rec->change.has_ts_ms;
 	w->ts_ms = rec->change.ts_ms;
@@ -611,7 +618,20 @@ fill_from_move(CdcRank *rank, CdcToken *tokens, const CdcToken *old_row,
 			tokens[i] = old_row[i];
 		else if (target_row && token_is_set(&target_row[i]))
 			tokens[i] = target_row[i];
+		tokens[i].origin = 0;
 	}
+}
+
+/*
+ * What an event left out altogether (see change_key) and the old row does not
+ * have either is missing, and gets the column's default.
+ */
+static void
+drop_missing(const CdcRank *rank, CdcToken *tokens)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (tokens[i].kind == CDC_JSON_MISSING)
+			tokens[i].flags &= ~CDC_JSON_UNAVAILABLE;
 }
 
 /* The target's row of a key given as tokens, as PGTEXT tokens, or NULL. */
@@ -631,14 +651,13 @@ fetch_target_row(CdcRank *rank, const CdcToken *key_tokens)
  */
 static void
 arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
-	   const CdcToken *old_key_tokens, CdcToken *tokens, CdcMove **pending)
+	   const CdcToken *old_key_tokens, CdcToken *tokens)
 {
 	CdcMoves   *moves = rank->state->moves;
 	CdcMove    *move = cdc_move_find(moves, new_key);
 	CdcWinner  *old_winner;
 	CdcToken   *row = NULL;
 
-	*pending = NULL;
 	if (move && move->departed)
 	{
 		if (wants_values(rank, tokens))
@@ -646,6 +665,7 @@ arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
 			if (move->target_row)
 				row = fetch_target_row(rank, old_key_tokens);
 			fill_from_move(rank, tokens, move->tokens, row);
+			drop_missing(rank, tokens);
 		}
 		move->done = move->changed = true;
 		return;
@@ -660,13 +680,13 @@ arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
 		for (int i = 0; i < rank->target->ncolumns; i++)
 			move->wanted[i] = (tokens[i].flags & CDC_JSON_UNAVAILABLE) != 0;
 		move->changed = true;
-		*pending = move;
 	}
 	if (old_winner == NULL || !(old_winner->deleted || old_winner->fresh))
 		row = fetch_target_row(rank, old_key_tokens);
 	fill_from_move(rank, tokens,
 				   old_winner && !old_winner->deleted ? old_winner->tokens : NULL,
 				   row);
+	drop_missing(rank, tokens);
 }
 
 /* A later change of a row that has arrived: what it sets is not wanted any more. */
@@ -692,6 +712,24 @@ settle_wanted(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
 		move->done = true;
 }
 
+/* Number of an origin in the winner's list, to which it is added. */
+static uint16
+add_origin(CdcRank *rank, CdcWinner *w, const CdcOrigin *origin)
+{
+	if (w->norigins == w->maxorigins)
+	{
+		MemoryContext old = MemoryContextSwitchTo(rank->state->rows);
+
+		w->maxorigins = Max(4, w->maxorigins * 2);
+		w->origins = w->origins ?
+			repalloc(w->origins, sizeof(CdcOrigin) * w->maxorigins) :
+			palloc(sizeof(CdcOrigin) * w->maxorigins);
+		MemoryContextSwitchTo(old);
+	}
+	w->origins[w->norigins] = *origin;
+	return w->norigins++;
+}
+
 /*
  * Bring the wanted values of the old key's row after the row that has arrived
  * under the new key; whatever it was given since then stays.
@@ -702,6 +740,8 @@ deliver(CdcRank *rank, Record *rec, const CdcMove *move, CdcToken *tokens)
 	bool		isnew;
 	CdcWinner  *w = find_or_make(rank, rec, &rec->rename->key, tokens, &isnew);
 	CdcBytes	no_key = {NULL, 0};
+	CdcOrigin	now = origin_of(rank, rec);
+	uint16		origin = 0;
 
 	if (w == NULL || w->deleted)
 		return;
@@ -711,9 +751,16 @@ deliver(CdcRank *rank, Record *rec, const CdcMove *move, CdcToken *tokens)
 		set_record(rank, w, rec, 'u');
 		return;
 	}
+	if (w->norigins > 0)
+		origin = add_origin(rank, w, &now);
 	for (int i = 0; i < rank->target->ncolumns; i++)
-		rank->state->merged[i] = move->wanted[i] && token_is_set(&tokens[i]) ?
-			tokens[i] : w->tokens[i];
+	{
+		bool		wanted = move->wanted[i] && token_is_set(&tokens[i]);
+
+		rank->state->merged[i] = wanted ? tokens[i] : w->tokens[i];
+		if (wanted)
+			rank->state->merged[i].origin = origin;
+	}
 	no_key = w->kafka_key;
 	set_tokens(rank, w, rank->state->merged, &no_key);
 }
@@ -729,6 +776,7 @@ depart(CdcRank *rank, Record *rec, const CdcWinner *w, const CdcBytes *old_key,
 	CdcMoves   *moves = rank->state->moves;
 	RenameHeader *rename = rec->rename;
 	CdcMove    *move = cdc_move_find(moves, &rename->key);
+	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
 	bool		alive = w == NULL || !w->deleted;
 	bool		in_target = w == NULL || !(w->deleted || w->fresh);
 	CdcToken   *row;
@@ -751,7 +799,8 @@ depart(CdcRank *rank, Record *rec, const CdcWinner *w, const CdcBytes *old_key,
 		move->done = move->changed = true;
 		return;
 	}
-	if (!alive)
+	/* a tombstone repeats what its delete has said */
+	if (!alive || (tombstone && move && move->departed && bytes_equal(move->old_key, *old_key)))
 		return;
 	move = cdc_move_add(moves, &rename->key, old_key, true);
 	move->tokens = cdc_move_copy_tokens(moves, w ? w->tokens : NULL);
@@ -834,42 +883,91 @@ rename_of(CdcRank *rank, const CdcChunk *chunk, int i)
 	return st->rename.has_new || st->rename.has_old ? &st->rename : NULL;
 }
 
+/* Forget the origins that no token comes from any more. */
+static void
+prune_origins(CdcRank *rank, CdcWinner *w, CdcToken *tokens)
+{
+	CdcOrigin  *was = w->origins;
+	int			n = rank->target->ncolumns;
+	int			nwas = w->norigins;
+	int		   *number = palloc(sizeof(int) * nwas);
+
+	w->origins = NULL;
+	w->norigins = w->maxorigins = 0;
+	memset(number, -1, sizeof(int) * nwas);
+	for (int i = 0; i < n; i++)
+	{
+		uint16		o = tokens[i].origin;
+
+		if (number[o] < 0)
+			number[o] = add_origin(rank, w, &was[o]);
+		tokens[i].origin = number[o];
+	}
+	pfree(number);
+	pfree(was);
+}
+
+/*
+ * The record's tokens over those of the winner, in state->merged; with the
+ * origin of each, if they come from several records.
+ */
+static void
+merge_tokens(CdcRank *rank, CdcWinner *w, Record *rec, const CdcToken *tokens)
+{
+	CdcToken   *merged = rank->state->merged;
+	CdcOrigin	now = origin_of(rank, rec);
+	bool		mixed = false;
+	uint16		origin;
+
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		bool		keep = !token_is_set(&tokens[i]) &&
+		w->tokens[i].kind != CDC_JSON_MISSING;
+
+		merged[i] = keep ? w->tokens[i] : tokens[i];
+		mixed |= keep;
+	}
+	if (!mixed)
+	{
+		w->norigins = 0;
+		return;
+	}
+	if (w->norigins == 0)
+		(void) add_origin(rank, w, &w->last);
+	origin = add_origin(rank, w, &now);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (merged[i].text == tokens[i].text && merged[i].kind == tokens[i].kind)
+			merged[i].origin = origin;
+	if (w->norigins > rank->target->ncolumns + 16)
+		prune_origins(rank, w, merged);
+}
+
 /* A row under this key now has these values, as far as they are told. */
 static void
 upsert(CdcRank *rank, Record *rec, const CdcBytes *key, CdcToken *tokens, char op)
 {
-	CdcMove    *pending = NULL;
 	bool		isnew;
 	CdcWinner  *w = find_or_make(rank, rec, key, tokens, &isnew);
 
 	if (w == NULL || (!isnew && record_is_older(rec, w)))
 		return;
-	settle_wanted(rank, &w->key, tokens);
-	if (rec->rename && rec->rename->has_old && (op == 'c' || op == 'r'))
-	{
-		CdcBytes	old_key = rec->rename->key;
-
-		if (!bytes_equal(old_key, w->key))
-			arrive(rank, &w->key, &old_key, rec->rename->tokens, tokens, &pending);
-	}
+	settle_wanted(rank, key, tokens);
+	if (rec->rename && rec->rename->has_old && !bytes_equal(rec->rename->key, *key))
+		arrive(rank, key, &rec->rename->key, rec->rename->tokens, tokens);
 	if (!isnew && w->deleted)
 	{
 		w->deleted = false;
 		w->fresh = true;
+		w->norigins = 0;
 		set_tokens(rank, w, tokens, kafka_key_of(rec));
 	}
 	else if (!isnew)
 	{
-		CdcToken   *merged = rank->state->merged;
-
-		for (int i = 0; i < rank->target->ncolumns; i++)
-			merged[i] = !token_is_set(&tokens[i]) && w->tokens[i].kind != CDC_JSON_MISSING ?
-				w->tokens[i] : tokens[i];
-		set_tokens(rank, w, merged, kafka_key_of(rec));
+		merge_tokens(rank, w, rec, tokens);
+		set_tokens(rank, w, rank->state->merged, kafka_key_of(rec));
 	}
 	else
 		set_tokens(rank, w, tokens, kafka_key_of(rec));
-	w->pending = pending;
 	set_record(rank, w, rec, op);
 }
 
@@ -878,19 +976,26 @@ static void
 delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *tokens,
 		   char op)
 {
+	bool		leaves = rec->rename && rec->rename->has_new &&
+	!bytes_equal(rec->rename->key, *key);
 	bool		isnew;
 	CdcWinner  *w = find_or_make(rank, rec, key, tokens, &isnew);
 
-	if (w == NULL || (!isnew && record_is_older(rec, w)))
+	if (w == NULL)
 		return;
+	if (!isnew && record_is_older(rec, w))
+	{
+		rec->progress->skipped_delete = true;
+		return;
+	}
 	if (!isnew && w->deleted && rec->change.shape == CDC_SHAPE_TOMBSTONE)
 		return;					/* the delete itself says more */
-	settle_wanted(rank, &w->key, NULL);
-	if (rec->rename && rec->rename->has_new && !bytes_equal(rec->rename->key, w->key))
-		depart(rank, rec, isnew ? NULL : w, &w->key, tokens);
+	settle_wanted(rank, key, NULL);
+	if (leaves && !isnew)
+		depart(rank, rec, w, key, tokens);
 	w->deleted = true;
 	w->fresh = false;
-	w->pending = NULL;
+	w->norigins = 0;
 	for (int i = 0; i < rank->target->ncolumns; i++)
 	{
 		rank->state->merged[i] = tokens[i];
@@ -899,6 +1004,8 @@ delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *toke
 	}
 	set_tokens(rank, w, rank->state->merged, kafka_key_of(rec));
 	set_record(rank, w, rec, op);
+	if (leaves && isnew)
+		depart(rank, rec, NULL, key, tokens);
 }
 
 /* Is the key of the before image, as far as it is there, that of the row? */
@@ -923,6 +1030,41 @@ before_has_same_key(const CdcRank *rank, const CdcChange *change,
 	return true;
 }
 
+/*
+ * Are two keys of different bytes equal for their types (1.0 and 1.00)?  The
+ * values that cannot be converted are not.
+ */
+static bool
+keys_are_equal(CdcRank *rank, const CdcToken *a, const CdcToken *b)
+{
+	CdcRankState *st = rank->state;
+	MemoryContext old;
+	bool		equal = true;
+
+	if (key_bytes_decide(rank, a) && key_bytes_decide(rank, b))
+		return false;
+	old = MemoryContextSwitchTo(st->key_context);
+	for (int k = 0; equal && k < rank->target->nkeys; k++)
+	{
+		int			at = rank->target->keys[k];
+		const CdcColumn *c = &rank->target->columns[at];
+		TypeCacheEntry *type = lookup_type_cache(c->typid, TYPECACHE_EQ_OPR_FINFO);
+		CdcConvertError error;
+		Datum		x;
+		Datum		y;
+		bool		isnull;
+
+		equal = cdc_value_convert(c, &a[at], st->schema, at, st->connector, &x, &isnull, &error) &&
+			!isnull &&
+			cdc_value_convert(c, &b[at], st->schema, at, st->connector, &y, &isnull, &error) &&
+			!isnull &&
+			DatumGetBool(FunctionCall2Coll(&type->eq_opr_finfo, c->collation, x, y));
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(st->key_context);
+	return equal;
+}
+
 /* A key change in one event (u): as its two halves. */
 static void
 change_key(CdcRank *rank, Record *rec, const CdcBytes *old_key,
@@ -940,7 +1082,7 @@ change_key(CdcRank *rank, Record *rec, const CdcBytes *old_key,
 	rec->rename = &leave;
 	delete_row(rank, rec, &come.key, st->old_tokens, 'u');
 	rec->rename = &come;
-	upsert(rank, rec, new_key, st->tokens, 'c');
+	upsert(rank, rec, new_key, st->tokens, 'u');
 }
 
 /* c, r, u */
@@ -973,7 +1115,8 @@ add_upsert(CdcRank *rank, Record *rec)
 
 		spread(rank, rec->change.before, rec->change.source, st->old_tokens);
 		if (make_key(rank, st->old_tokens, &old_key) == NULL &&
-			!bytes_equal(old_key, new_key))
+			!bytes_equal(old_key, new_key) &&
+			!keys_are_equal(rank, st->old_tokens, st->tokens))
 		{
 			change_key(rank, rec, &old_key, &new_key);
 			return;
@@ -1160,8 +1303,10 @@ add_change(CdcRank *rank, Record *rec)
 	}
 }
 
-void
-cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
+/* Add record i of a chunk to the window. */
+static void
+add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
+		   TimestampTz since)
 {
 	const CdcBytes *value = &chunk->values[i];
 	CdcDecodeError error;
@@ -1170,6 +1315,7 @@ cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
 		.i = i,
 		.offset = cdc_chunk_offset(chunk, i),
 		.progress = progress,
+		.since = since,
 	};
 	bool		after_skipped_delete = progress->skipped_delete;
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
@@ -1208,4 +1354,18 @@ cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
 				break;			/* heartbeat and the like */
 		}
 	MemoryContextSwitchTo(old);
+}
+
+void
+cdc_rank_again(CdcRank *rank, const CdcChunk *chunk, TimestampTz since)
+{
+	CdcProgress nowhere = {.refresh_time = DT_NOBEGIN};
+
+	add_record(rank, chunk, 0, &nowhere, since);
+}
+
+void
+cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
+{
+	add_record(rank, chunk, i, progress, 0);
 }

@@ -20,14 +20,23 @@
 /* Kind of a CdcToken that holds a type's own text output, not JSON. */
 #define CDC_TOKEN_PGTEXT	100
 
-struct CdcMove;
-
 /* An embedded schema, parsed, with its fields by column of the target. */
 typedef struct CdcRowSchema
 {
 	CdcSchema  *schema;
 	const CdcSchemaField **by_column;	/* [ncolumns], NULL: not in it */
 } CdcRowSchema;
+
+/* Where a change comes from. */
+typedef struct CdcOrigin
+{
+	int64		partition;
+	int32		epoch;
+	int64		offset;
+	int64		ordinal;		/* number of the record among those decoded */
+	TimestampTz since;			/* it was in quarantine since then, and is tried
+								 * again; 0: it was not */
+} CdcOrigin;
 
 typedef struct CdcWinner
 {
@@ -38,10 +47,12 @@ typedef struct CdcWinner
 								 * target's row may live on */
 	bool		has_ts_ms;
 	CdcConnector connector;
-	int64		partition;		/* of the last change */
-	int32		epoch;
-	int64		offset;
-	int64		ordinal;		/* number of that record among those decoded */
+	bool		refused;		/* it went to quarantine */
+	CdcOrigin	last;			/* the last change */
+	CdcOrigin  *origins;		/* the changes that the tokens come from, by
+								 * CdcToken.origin; NULL: all from the last one */
+	int			norigins;
+	int			maxorigins;
 	int64		ts_ms;
 	Timestamp	refresh_time;
 	CdcRowSchema *schema;		/* NULL: without */
@@ -49,8 +60,6 @@ typedef struct CdcWinner
 	char	   *blob;			/* memory of tokens and what they point to */
 	Size		blob_size;
 	CdcBytes	kafka_key;		/* of the last change; in blob */
-	struct CdcMove *pending;	/* unavailable values are to come from the old
-								 * key's row */
 
 	/* order between partitions */
 	CdcPosition position;
@@ -61,10 +70,7 @@ typedef struct CdcWinner
 /* A record that goes to quarantine. */
 typedef struct CdcBadRecord
 {
-	int64		partition;
-	int32		epoch;
-	int64		offset;
-	int64		ordinal;
+	CdcOrigin	at;
 	bool		has_bytes;		/* key and value are set */
 	CdcBytes	key;
 	CdcBytes	value;
@@ -85,8 +91,8 @@ typedef struct CdcProgress
 	int64		source_ts_ms;
 	int64		events;			/* in this window */
 	int64		resent;			/* in this window */
-	bool		skipped_delete; /* the last record was a re-sent delete: its
-								 * tombstone is one too */
+	bool		skipped_delete; /* the last record was a delete that was left
+								 * out: its tombstone shares its fate */
 	bool		known;			/* has a watermark row */
 	bool		moved;			/* changed in this window */
 } CdcProgress;
@@ -122,12 +128,18 @@ extern CdcRank *cdc_rank_begin(const CdcTarget *target, CdcDecoder *decoder,
 extern void cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i,
 						 CdcProgress *progress);
 
+/*
+ * Add the only record of a chunk, which has been in quarantine since then: it
+ * comes before all that the window holds.
+ */
+extern void cdc_rank_again(CdcRank *rank, const CdcChunk *chunk,
+						   TimestampTz since);
+
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);
 
 /* Note a bad record; message is copied. */
-extern CdcBadRecord *cdc_rank_bad(CdcRank *rank, int64 partition, int32 epoch,
-								  int64 offset, int64 ordinal,
+extern CdcBadRecord *cdc_rank_bad(CdcRank *rank, const CdcOrigin *at,
 								  const char *column, int sqlerrcode,
 								  const char *message);
 

@@ -56,6 +56,7 @@ typedef struct Sync
 	int			npartitions;
 	bool		first;			/* nothing was ever synced */
 	bool		quarantine;		/* the pipeline has quarantined records */
+	bool		retry;			/* some of them are to be tried again */
 	MemoryContext window;		/* reset per window */
 	CdcSyncResult *result;
 } Sync;
@@ -71,6 +72,8 @@ typedef struct Stage
 	CdcWinner **rows;			/* winners by staged row */
 	char	   *actions;
 	int64		nrows;
+	CdcWinner **superseding;	/* quarantined records, once they are applied */
+	int64		nsuperseding;
 
 	/* the batch that is being converted */
 	CdcWinner **batch;
@@ -389,9 +392,9 @@ pseudo_value(const CdcWinner *w, const CdcColumn *column, CdcColumnSource source
 		case CDC_COLUMN_REFRESH_TIME:
 			return TimestampGetDatum(w->refresh_time);
 		case CDC_COLUMN_PARTITION:
-			return Int64GetDatum(w->partition);
+			return Int64GetDatum(w->last.partition);
 		default:
-			return Int64GetDatum(w->offset);
+			return Int64GetDatum(w->last.offset);
 	}
 }
 
@@ -447,8 +450,8 @@ convert_winner(Stage *stage, const CdcWinner *w, Datum *values, bool *nulls,
 	service[CDC_STAGING_TS_MS] = pseudo_value(w, NULL, CDC_COLUMN_TS_MS, &service_nulls[CDC_STAGING_TS_MS]);
 	service[CDC_STAGING_RECORD_RANK] = Int64GetDatum(1);
 	service[CDC_STAGING_REFRESH_TIME] = TimestampGetDatum(w->refresh_time);
-	service[CDC_STAGING_PARTITION] = Int64GetDatum(w->partition);
-	service[CDC_STAGING_OFFSET] = Int64GetDatum(w->offset);
+	service[CDC_STAGING_PARTITION] = Int64GetDatum(w->last.partition);
+	service[CDC_STAGING_OFFSET] = Int64GetDatum(w->last.offset);
 	service[CDC_STAGING_ACTION] = CharGetDatum(*action);
 	service_nulls[CDC_STAGING_RECORD_RANK] = service_nulls[CDC_STAGING_REFRESH_TIME] =
 		service_nulls[CDC_STAGING_PARTITION] = service_nulls[CDC_STAGING_OFFSET] =
@@ -462,19 +465,54 @@ convert_winner(Stage *stage, const CdcWinner *w, Datum *values, bool *nulls,
 	return true;
 }
 
+/* Note one of the records that a winner is made of, which waits for another. */
+static void
+blocked_record(CdcRank *rank, const CdcOrigin *at, int64 blocked_by)
+{
+	cdc_rank_bad(rank, at, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 "the change belongs together with a quarantined change of its key")->blocked_by = blocked_by;
+}
+
 /*
- * A winner that cannot be converted goes to quarantine.  If a delete preceded
+ * A winner goes to quarantine, with all the records that it is made of: one is
+ * blamed, and the others belong to it.
+ */
+static void
+refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
+	   const CdcConvertError *error)
+{
+	bool		last_is_listed = false;
+
+	w->refused = true;
+	cdc_rank_bad(rank, blamed, column, error->sqlerrcode, error->message);
+	for (int i = 0; i < w->norigins; i++)
+	{
+		const CdcOrigin *at = &w->origins[i];
+
+		last_is_listed |= at->offset == w->last.offset;
+		if (at->offset != blamed->offset)
+			blocked_record(rank, at, blamed->offset);
+	}
+	if (!last_is_listed && w->last.offset != blamed->offset)
+		blocked_record(rank, &w->last, blamed->offset);
+}
+
+/*
+ * A winner that cannot be converted goes to quarantine; the record is blamed
+ * that the value came from, and the later ones of the key wait behind it.  If a delete preceded
  * it in the window, that much is applied.
  */
 static void
 refuse_winner(Stage *stage, CdcWinner *w, const CdcConvertError *error)
 {
 	const CdcColumn *column = &stage->rank->target->columns[stage->column];
+	const CdcOrigin *origin = &w->last;
 	CdcConvertError again;
 	int			slot = stage->at;
 
-	cdc_rank_bad(stage->rank, w->partition, w->epoch, w->offset, w->ordinal,
-				 column->name, error->sqlerrcode, error->message);
+	if (w->norigins > 0)
+		origin = &w->origins[w->tokens[stage->column].origin];
+	refuse(stage->rank, w, origin, column->name, error);
 	stage->batch_actions[slot] = 0;
 	if (w->fresh && column->key_no < 0)
 	{
@@ -577,50 +615,74 @@ static void
 merge_refused(void *arg, int64 row, const CdcConvertError *error)
 {
 	Stage	   *stage = arg;
-	const CdcWinner *w = stage->rows[row];
+	CdcWinner  *w = stage->rows[row];
 
-	cdc_rank_bad(stage->rank, w->partition, w->epoch, w->offset, w->ordinal,
-				 error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,
-				 error->sqlerrcode, error->message);
+	refuse(stage->rank, w, &w->last,
+		   error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,
+		   error);
+}
+
+/* Does the change leave out values that others of the window do not? */
+static bool
+is_partial(const Stage *stage, const CdcWinner *w)
+{
+	if (w->deleted || w->fresh)
+		return false;
+	for (int c = 0; c < stage->rank->target->ncolumns; c++)
+		if ((w->tokens[c].flags & CDC_JSON_UNAVAILABLE) != 0 ||
+			(stage->partly_set[c] && w->tokens[c].kind == CDC_JSON_MISSING))
+			return true;
+	return false;
 }
 
 /*
  * Changes that leave values out wait behind a quarantined record of their key,
- * whose values they would need; all others supersede it.
+ * whose values they would need; all others supersede it, if they are applied
+ * (supersede_quarantine).
  */
 static void
 heed_quarantine(Stage *stage)
 {
 	CdcRank    *rank = stage->rank;
-	CdcBytes   *keys = MemoryContextAllocHuge(CurrentMemoryContext,
-											  sizeof(CdcBytes) * (rank->nwinners + 1));
 	int64	   *blocked = MemoryContextAllocHuge(CurrentMemoryContext,
 												 sizeof(int64) * (rank->nwinners + 1));
 	int64		left = 0;
 
-	for (int64 i = 0; i < rank->nwinners; i++)
-		keys[i] = rank->winners[i]->kafka_key;
-	cdc_quarantine_find(stage->sync->pipeline->name, rank->nwinners, keys, blocked);
+	stage->superseding = MemoryContextAllocHuge(CurrentMemoryContext,
+												sizeof(CdcWinner *) * (rank->nwinners + 1));
+	cdc_quarantine_find(stage->sync->pipeline->name, rank->nwinners, rank->winners,
+						blocked);
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
 		CdcWinner  *w = rank->winners[i];
-		bool		partial = false;
 
-		for (int c = 0; !w->deleted && !w->fresh && c < rank->target->ncolumns; c++)
-			partial |= (w->tokens[c].flags & CDC_JSON_UNAVAILABLE) != 0 ||
-				(stage->partly_set[c] && w->tokens[c].kind == CDC_JSON_MISSING);
-		if (blocked[i] >= 0 && partial)
-			cdc_rank_bad(rank, w->partition, w->epoch, w->offset, w->ordinal, NULL,
-						 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-						 "the change leaves values out and waits behind a quarantined record of its key")->blocked_by = blocked[i];
+		if (w->tokens && blocked[i] >= 0 && is_partial(stage, w))
+		{
+			w->refused = true;
+			for (int j = 0; j < w->norigins; j++)
+				if (w->origins[j].offset != w->last.offset)
+					blocked_record(rank, &w->origins[j], blocked[i]);
+			blocked_record(rank, &w->last, blocked[i]);
+		}
 		else
 		{
 			if (blocked[i] >= 0)
-				cdc_quarantine_supersede(stage->sync->pipeline->name, &keys[i]);
+				stage->superseding[stage->nsuperseding++] = w;
 			rank->winners[left++] = w;
 		}
 	}
 	rank->nwinners = left;
+}
+
+static void
+supersede_quarantine(Stage *stage)
+{
+	for (int64 i = 0; i < stage->nsuperseding; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!stage->superseding[i]->refused)
+			cdc_quarantine_supersede(stage->sync->pipeline->name, stage->superseding[i]);
+	}
 }
 
 /* Bring a ranked window to the target. */
@@ -650,6 +712,7 @@ apply_window(Sync *sync, CdcRank *rank)
 	merge.partly_set = stage.partly_set;
 	merge.needs_rows = stage.needs_rows;
 	cdc_merge(&merge);
+	supersede_quarantine(&stage);
 	sync->result->inserted += merge.inserted;
 	sync->result->updated += merge.updated;
 	sync->result->deleted += merge.deleted;
@@ -660,18 +723,24 @@ typedef struct Window
 {
 	Sync	   *sync;
 	CdcRank    *rank;
+	bool		retry;			/* with the records that wait in quarantine */
+	bool		done;			/* nothing is left to rank after it */
 	char	   *trip;			/* why the breaker refuses it */
 } Window;
 
-/* Apply the window, quarantine included; false if the breaker trips. */
+/* Rank and apply a window, quarantine included; false if the breaker trips. */
 static bool
 try_window(void *arg)
 {
 	Window	   *window = arg;
 	Sync	   *sync = window->sync;
 	CdcRank    *rank = window->rank;
-	int64		written = rank->nbad;
+	int64		written;
 
+	if (window->retry)
+		cdc_quarantine_retry(sync->pipeline->name, rank);
+	window->done = rank_window(sync, rank);
+	written = rank->nbad;
 	/* first those that are known: later changes of their keys heed them */
 	cdc_quarantine_write(sync->pipeline, rank, 0, written);
 	sync->quarantine |= written > 0;
@@ -707,13 +776,13 @@ run_window(Sync *sync)
 	MemoryContext old = MemoryContextSwitchTo(sync->window);
 	CdcProgress *before = palloc(sizeof(CdcProgress) * Max(sync->npartitions, 1));
 	CdcSyncResult result_before = *sync->result;
-	Window		window = {.sync = sync};
-	bool		done;
+	Window		window = {.sync = sync,.retry = sync->retry};
+	int64		again = 0;
 
 	memcpy(before, sync->progress, sizeof(CdcProgress) * sync->npartitions);
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
-	done = rank_window(sync, window.rank);
+	sync->retry = false;
 	if (cdc_tentatively(try_window, &window))
 	{
 		for (int i = 0; i < sync->npartitions; i++)
@@ -725,14 +794,16 @@ run_window(Sync *sync)
 		memcpy(sync->progress, before, sizeof(CdcProgress) * sync->npartitions);
 		*sync->result = result_before;
 		stop_pipeline(sync, window.rank, window.trip);
-		done = true;
+		window.done = true;
 	}
-	sync->result->quarantined += window.rank->nbad;
+	for (int64 i = 0; i < window.rank->nbad; i++)
+		again += window.rank->bad[i].at.since != 0;
+	sync->result->quarantined += window.rank->nbad - again;
 	sync->quarantine |= window.rank->nbad > 0;
 	sync->first = false;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sync->window);
-	return !done;
+	return !window.done;
 }
 
 /* The target of a pipeline that was made before its first event. */
@@ -777,6 +848,7 @@ open_sync(Sync *sync)
 	cdc_staging_adapt(pipeline->staging, sync->target);
 	sync->decoder = make_decoder(sync->target, pipeline->placeholder);
 	sync->quarantine = cdc_quarantine_any(pipeline->name);
+	sync->retry = sync->quarantine && cdc_quarantine_waiting(pipeline->name);
 	load_progress(sync);
 	sync->moves = cdc_moves_load(pipeline->name, sync->target);
 	return true;
@@ -793,10 +865,12 @@ target_search_path(const CdcPipeline *pipeline)
 	return name ? psprintf("%s, pg_temp", quote_identifier(name)) : NULL;
 }
 
-/* Has anything landed after the watermark? */
+/* Has anything landed after the watermark, or may be tried again? */
 static bool
 has_work(const Sync *sync)
 {
+	if (sync->retry)
+		return true;
 	for (int i = 0; i < sync->npartitions; i++)
 		if (sync->progress[i].epoch < sync->positions[i].epoch ||
 			sync->progress[i].next_offset < sync->positions[i].next_offset)

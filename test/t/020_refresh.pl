@@ -12,7 +12,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $broker = CdcKafka->start;
+my $broker = start_broker();
 my $node = PostgreSQL::Test::Cluster->new('refresh');
 $node->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
 $node->append_conf('postgresql.conf', "shared_buffers = 16MB\nmax_wal_size = 4GB\n");

@@ -55,14 +55,17 @@ def record(topic, partition, ts, key, value, headers):
     return ' '.join(['rec', topic, str(partition), str(ts), hexadecimal(key), hexadecimal(value), *pairs])
 
 
-def feed(file, topic, first, last):
-    lines = []
+def recorded(file, topic, first, last):
+    """The commands for the records of a file."""
     with open(file, encoding='utf-8') as records:
         for text in records:
             r = json.loads(text)
             if int(first) <= r['offset'] <= int(last):
-                lines.append(record(topic, r['partition'], r['ts'], r['key'], r['payload'], r.get('headers') or []))
-    speak(lines + ['sync'])
+                yield record(topic, r['partition'], r['ts'], r['key'], r['payload'], r.get('headers') or [])
+
+
+def feed(file, topic, first, last):
+    speak([*recorded(file, topic, first, last), 'sync'])
 
 
 def change(topic, customer, name, segment):
