@@ -46,10 +46,13 @@ ifneq ($(filter-out demo test bench,$(or $(MAKECMDGOALS),all)),)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 
-# A server that was built with LLVM names a clang that need not be installed:
-# without it there is no bitcode, which only costs inlining into JIT code.
-CDC_CLANG := $(shell sed -n 's/^CLANG *= *//p' $(dir $(PGXS))../Makefile.global 2>/dev/null)
-ifeq ($(shell command -v $(or $(CDC_CLANG),clang) 2>/dev/null),)
+# A server that was built with LLVM names a clang and tools that need not be
+# installed: without them there is no bitcode, which only costs inlining into
+# JIT code.
+CDC_GLOBAL := $(dir $(PGXS))../Makefile.global
+CDC_CLANG := $(shell sed -n 's/^CLANG *= *//p' $(CDC_GLOBAL) 2>/dev/null)
+CDC_LLVM := $(shell sed -n 's/^LLVM_BINPATH *= *//p' $(CDC_GLOBAL) 2>/dev/null)
+ifeq ($(shell command -v $(or $(CDC_CLANG),clang) >/dev/null && command -v $(CDC_LLVM)/llvm-lto),)
 override with_llvm = no
 endif
 

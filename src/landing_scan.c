@@ -5,7 +5,7 @@
  *	  which the landing view fetches an element.
  *
  * The scan runs in an SPI connection of the landing's owner that the caller
- * has open, with a snapshot taken when it begins.  The arrays are
+ * has open, with a snapshot taken when it begins or moves.  The arrays are
  * walked where they lie, in a context that keeps its first block, so that a
  * chunk of a megabyte costs neither a malloc nor page faults.
  *
@@ -35,6 +35,7 @@ struct CdcLandingScan
 {
 	MemoryContext cxt;
 	MemoryContext scratch;		/* the current chunk */
+	SPIPlanPtr	plan;
 	Portal		portal;
 	SPITupleTable *row;			/* of the current chunk; short arrays lie in it */
 	int64		from;
@@ -144,6 +145,23 @@ get_headers(CdcChunk *chunk, Datum headers, Datum header_no, bool mixed)
  * ----------
  */
 
+static void
+open_cursor(CdcLandingScan *scan, int64 partition, int32 epoch, int64 from)
+{
+	Datum		values[3];
+
+	scan->from = from;
+	scan->chunk.partition = partition;
+	scan->chunk.epoch = epoch;
+	values[0] = Int64GetDatum(partition);
+	values[1] = Int32GetDatum(epoch);
+	values[2] = Int64GetDatum(from);
+	scan->portal = SPI_cursor_open(NULL, scan->plan, values, NULL, false);
+	if (scan->portal == NULL)
+		elog(ERROR, "could not open a cursor: %s",
+			 SPI_result_code_string(SPI_result));
+}
+
 CdcLandingScan *
 cdc_landing_scan_begin(const CdcLanding *landing, int64 partition, int32 epoch,
 					   int64 from)
@@ -154,35 +172,44 @@ cdc_landing_scan_begin(const CdcLanding *landing, int64 partition, int32 epoch,
 											  ALLOCSET_DEFAULT_SIZES);
 	CdcLandingScan *scan = MemoryContextAllocZero(cxt, sizeof(*scan));
 	char	   *chunk = cdc_qualified_name(landing->chunk);
-	Datum		values[3];
 
 	scan->cxt = cxt;
 	scan->scratch = GenerationContextCreate(cxt, "cdcsync scan scratch", 0,
 											SCRATCH_BYTES, 8 * SCRATCH_BYTES);
-	scan->from = from;
-	scan->chunk.partition = partition;
-	scan->chunk.epoch = epoch;
 
 	/* The chunk that holds "from" is the last one that starts at or below. */
-	values[0] = Int64GetDatum(partition);
-	values[1] = Int32GetDatum(epoch);
-	values[2] = Int64GetDatum(from);
-	scan->portal =
-		SPI_cursor_open_with_args(NULL,
-								  psprintf("SELECT first_offset, last_offset, refresh_time, kafka_timestamp_type,"
-										   " kafka_offset, kafka_timestamp, kafka_key, kafka_value, headers, header_no"
-										   " FROM %s WHERE kafka_partition = $1 AND epoch = $2"
-										   " AND first_offset >= COALESCE((SELECT max(first_offset) FROM %s"
-										   " WHERE kafka_partition = $1 AND epoch = $2 AND first_offset <= $3), $3)"
-										   " AND last_offset >= $3"
-										   " ORDER BY kafka_partition, epoch, first_offset",
-										   chunk, chunk),
-								  lengthof(types), (Oid *) types, values, NULL,
-								  false, CURSOR_OPT_NO_SCROLL);
-	if (scan->portal == NULL)
-		elog(ERROR, "could not open a cursor: %s",
+	scan->plan =
+		SPI_prepare_cursor(psprintf("SELECT first_offset, last_offset, refresh_time, kafka_timestamp_type,"
+									" kafka_offset, kafka_timestamp, kafka_key, kafka_value, headers, header_no"
+									" FROM %s WHERE kafka_partition = $1 AND epoch = $2"
+									" AND first_offset >= COALESCE((SELECT max(first_offset) FROM %s"
+									" WHERE kafka_partition = $1 AND epoch = $2 AND first_offset <= $3), $3)"
+									" AND last_offset >= $3"
+									" ORDER BY kafka_partition, epoch, first_offset",
+									chunk, chunk),
+						   lengthof(types), (Oid *) types, CURSOR_OPT_NO_SCROLL);
+	if (scan->plan == NULL)
+		elog(ERROR, "SPI_prepare_cursor failed: %s",
 			 SPI_result_code_string(SPI_result));
+	open_cursor(scan, partition, epoch, from);
 	return scan;
+}
+
+static void
+close_cursor(CdcLandingScan *scan)
+{
+	SPI_freetuptable(scan->row);
+	scan->row = NULL;
+	SPI_cursor_close(scan->portal);
+	scan->portal = NULL;
+}
+
+void
+cdc_landing_scan_move(CdcLandingScan *scan, int64 partition, int32 epoch,
+					  int64 from)
+{
+	close_cursor(scan);
+	open_cursor(scan, partition, epoch, from);
 }
 
 static void
@@ -287,8 +314,8 @@ cdc_landing_scan_next(CdcLandingScan *scan)
 void
 cdc_landing_scan_end(CdcLandingScan *scan)
 {
-	SPI_freetuptable(scan->row);
-	SPI_cursor_close(scan->portal);
+	close_cursor(scan);
+	SPI_freeplan(scan->plan);
 	MemoryContextDelete(scan->cxt);
 }
 

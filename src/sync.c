@@ -268,11 +268,9 @@ save_progress(Sync *sync)
  * the window is full.
  */
 static bool
-rank_epoch(Sync *sync, CdcRank *rank, CdcProgress *p, int64 end)
+rank_epoch(Sync *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p,
+		   int64 end)
 {
-	CdcLandingScan *scan = cdc_landing_scan_begin(sync->pipeline->landing,
-												  p->partition, p->epoch,
-												  p->next_offset);
 	const CdcChunk *chunk;
 	bool		room = true;
 
@@ -296,7 +294,6 @@ rank_epoch(Sync *sync, CdcRank *rank, CdcProgress *p, int64 end)
 		if (sync->first && cdc_quarantine_breaker(sync->pipeline, rank, true))
 			room = false;
 	}
-	cdc_landing_scan_end(scan);
 	return room;
 }
 
@@ -304,7 +301,10 @@ rank_epoch(Sync *sync, CdcRank *rank, CdcProgress *p, int64 end)
 static bool
 rank_window(Sync *sync, CdcRank *rank)
 {
-	for (int i = 0; i < sync->npartitions; i++)
+	CdcLandingScan *scan = NULL;
+	bool		room = true;
+
+	for (int i = 0; room && i < sync->npartitions; i++)
 	{
 		CdcProgress *p = &sync->progress[i];
 		const CdcLandingPosition *pos = &sync->positions[i];
@@ -313,8 +313,15 @@ rank_window(Sync *sync, CdcRank *rank)
 		{
 			bool		last = p->epoch >= pos->epoch;
 
-			if (!rank_epoch(sync, rank, p, last ? pos->next_offset : PG_INT64_MAX))
-				return false;
+			if (scan)
+				cdc_landing_scan_move(scan, p->partition, p->epoch, p->next_offset);
+			else
+				scan = cdc_landing_scan_begin(sync->pipeline->landing, p->partition,
+											  p->epoch, p->next_offset);
+			room = rank_epoch(sync, rank, scan, p,
+							  last ? pos->next_offset : PG_INT64_MAX);
+			if (!room)
+				break;
 			/* offsets at the end that hold no record */
 			p->next_offset = last ? pos->next_offset : 0;
 			p->moved = true;
@@ -323,7 +330,9 @@ rank_window(Sync *sync, CdcRank *rank)
 			p->epoch++;
 		}
 	}
-	return true;
+	if (scan)
+		cdc_landing_scan_end(scan);
+	return room;
 }
 
 /* Which columns do all, some, or none of the rows set? */

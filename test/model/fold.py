@@ -29,6 +29,7 @@ from values import (Bad, MISSING, UNAVAILABLE, dumps, is_unavailable, loads,
                     normal, normal_key, read)
 
 PLACEHOLDER = '__debezium_unavailable_value'
+OPERATIONS = ('c', 'r', 'u', 'd', 't', 'm')
 
 
 class Record:
@@ -215,6 +216,8 @@ class Fold:
             return self._tombstone(record, last)
         if not isinstance(envelope, dict) or 'op' not in envelope:
             return None
+        if envelope['op'] not in OPERATIONS:
+            raise Bad('unknown op')
         if self._resent(record, envelope):
             if envelope['op'] == 'd':
                 self._last[record.partition] = (record.key, True)
@@ -229,8 +232,6 @@ class Fold:
             self._last[record.partition] = (record.key, False)
         elif op in ('c', 'r', 'u'):
             self._upsert(record, envelope, schema)
-        elif op != 'm':
-            raise Bad('unknown op %r' % op)
         return None
 
     def _resent(self, record, envelope):

@@ -57,6 +57,8 @@ class Variant:
             self.style, self.reset = 'postgresql', False
         if self.unique and not self.torn:
             self.partitions = 1
+        if self.bad:                    # quarantine knows a key by its bytes
+            self.spelling = self.spellings = self.respell = False
         if self.single and self.partitions > 1:
             self.single = False
         if self.unique and self.missing:

@@ -16,6 +16,7 @@ checks thousands of generated inputs, counts as one test.
 import re
 import sys
 
+COLOUR = re.compile(r'\x1b\[[0-9;]*m')
 TAP = re.compile(r'(not )?ok +(\d+)\b *-? *([^#\n]*)(?:# *(SKIP|TODO)\S* *(.*))?', re.I)
 TAP_SKIP_ALL = re.compile(r'1\.\.0 *# *SKIP\S* *(.*)', re.I)
 REGRESS = re.compile(r'(?:test|   ) +(\S+) +\.\.\. (ok|FAILED)\b')
@@ -67,6 +68,7 @@ def main():
     tally, total = Tally(), None
     with open(log, encoding='utf-8', errors='replace') as f:
         for line in f:
+            line = COLOUR.sub('', line)
             tally.line(line.rstrip('\n'))
             if m := CLOSING.match(line.strip()):
                 counts = [int(n or 0) for n in m.groups()[1:]]

@@ -220,7 +220,7 @@ check_unescape(const char *escaped, const char *expected)
 	size_t		len = strlen(escaped);
 	char	   *text = exact_copy(escaped, len);
 	char	   *buf = malloc(len > 0 ? len : 1);
-	CdcToken	token = {text, (uint32_t) len, CDC_JSON_STRING, CDC_JSON_ESCAPED};
+	CdcToken	token = {.text = text,.len = (uint32_t) len,.kind = CDC_JSON_STRING,.flags = CDC_JSON_ESCAPED};
 	int			n = cdc_json_unescape(&token, buf);
 
 	if (expected == NULL)
