@@ -18,7 +18,7 @@ import tempfile
 import time
 
 import pg
-from fold import Fold, Table, differences, fold
+from fold import Fold, Table, Unsettled, differences, fold
 from history import Source, Variant
 from values import normal, normal_key
 
@@ -287,6 +287,9 @@ class Run:
                 for key, row in after.rows.items()
                 if key not in deleted and key not in after.blocked
                 and before.rows.get(key) == row
+                # a value that is on its way from the old key's row may come
+                and not any(isinstance(v, Unsettled)
+                            for v in before.rows[key].values())
                 and key in xmins and now.get(key) != xmins[key]]
 
 
