@@ -734,6 +734,32 @@ refuse_homeless(CdcMerge *merge)
 	(void) run_sql(&run, &sql);
 }
 
+/*
+ * Deferrable unique and exclusion constraints are checked by our statements, not
+ * at commit, where nobody could tell which rows to leave out; afterwards they
+ * are as they are declared.  (Deferred foreign keys stay deferred: the row that
+ * is referenced may come later in the same transaction.)
+ */
+static void
+set_constraints(CdcMerge *merge, bool back)
+{
+	Oid			types[] = {OIDOID, BOOLOID};
+	Datum		values[] = {ObjectIdGetDatum(merge->target->relid), BoolGetDatum(back)};
+	bool		isnull = true;
+	Datum		names = (Datum) 0;
+
+	if (cdc_spi_run("SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') "
+					"FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
+					"ON n.oid OPERATOR(pg_catalog.=) c.connamespace "
+					"WHERE c.conrelid OPERATOR(pg_catalog.=) $1 AND c.contype IN ('p', 'u', 'x') "
+					"AND c.condeferrable AND (c.condeferred OR NOT $2)",
+					2, types, values, NULL, 0) == 1)
+		names = cdc_spi_value(0, 1, &isnull);
+	if (!isnull)
+		cdc_spi_run(psprintf("SET CONSTRAINTS %s %s", TextDatumGetCString(names),
+							 back ? "DEFERRED" : "IMMEDIATE"), 0, NULL, NULL, NULL, 0);
+}
+
 void
 cdc_merge(CdcMerge *merge)
 {
@@ -754,9 +780,16 @@ cdc_merge(CdcMerge *merge)
 		merge->nactions[strchr(all_actions, merge->actions[i]) - all_actions]++;
 	if (merge->needs_rows)
 		refuse_homeless(merge);
+	if (merge->target->deferrable)
+		set_constraints(merge, false);
 	apply_step(merge, STEP_DELETE, &failed);
 	apply_step(merge, STEP_UPDATE, &failed);
+	/* a cascade of the deletes, or a trigger, may have taken rows away */
+	if (merge->needs_rows)
+		refuse_homeless(merge);
 	apply_step(merge, STEP_INSERT, &failed);
 	if (failed.n > 0)
 		retry_failed(merge, &failed);
+	if (merge->target->deferrable)
+		set_constraints(merge, true);
 }

@@ -58,7 +58,8 @@ struct CdcStagingWriter
 {
 	const CdcTarget *target;
 	Relation	rel;
-	BulkInsertState bistate;
+	TupleDesc	desc;			/* a copy: its references belong to no
+								 * subtransaction */
 	TupleTableSlot *slots[CDC_STAGING_BATCH];
 	int			nslots;
 	AttrNumber *attnums;		/* of target columns and service columns */
@@ -305,7 +306,7 @@ cdc_staging_begin(Oid staging, const CdcTarget *target)
 
 	w->target = target;
 	w->rel = table_open(staging, RowExclusiveLock);
-	w->bistate = GetBulkInsertState();
+	w->desc = CreateTupleDescCopy(RelationGetDescr(w->rel));
 	w->attnums = palloc(sizeof(AttrNumber) * n);
 	for (int i = 0; i < target->ncolumns; i++)
 		w->attnums[i] = get_attnum(staging, target->columns[i].name);
@@ -320,11 +321,16 @@ cdc_staging_begin(Oid staging, const CdcTarget *target)
 void
 cdc_staging_flush(CdcStagingWriter *w)
 {
+	BulkInsertState bistate;
+
 	CHECK_FOR_INTERRUPTS();
 	if (w->nslots == 0)
 		return;
+	/* its pin belongs to the subtransaction that we may be in */
+	bistate = GetBulkInsertState();
 	table_multi_insert(w->rel, w->slots, w->nslots, GetCurrentCommandId(true),
-					   TABLE_INSERT_SKIP_FSM, w->bistate);
+					   TABLE_INSERT_SKIP_FSM, bistate);
+	FreeBulkInsertState(bistate);
 	if (w->ntids + w->nslots > w->maxtids)
 	{
 		w->maxtids = w->maxtids * 2;
@@ -339,6 +345,14 @@ cdc_staging_flush(CdcStagingWriter *w)
 }
 
 void
+cdc_staging_forget(CdcStagingWriter *writer)
+{
+	for (int i = 0; i < writer->nslots; i++)
+		ExecClearTuple(writer->slots[i]);
+	writer->nslots = 0;
+}
+
+void
 cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
 				const bool *nulls)
 {
@@ -350,7 +364,8 @@ cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
 		/* the caller resets its context between batches */
 		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(writer));
 
-		slot = writer->slots[writer->nslots] = table_slot_create(writer->rel, NULL);
+		slot = writer->slots[writer->nslots] =
+			MakeSingleTupleTableSlot(writer->desc, table_slot_callbacks(writer->rel));
 		MemoryContextSwitchTo(old);
 	}
 	ExecClearTuple(slot);
@@ -375,7 +390,6 @@ cdc_staging_end(CdcStagingWriter *writer)
 	cdc_staging_flush(writer);
 	for (int i = 0; i < CDC_STAGING_BATCH && writer->slots[i]; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
-	FreeBulkInsertState(writer->bistate);
 	table_finish_bulk_insert(writer->rel, TABLE_INSERT_SKIP_FSM);
 	table_close(writer->rel, NoLock);
 	CommandCounterIncrement();
