@@ -286,12 +286,13 @@ cdc_staging_clear(Oid staging)
 {
 	Relation	rel = table_open(staging, NoLock);
 	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+	bool		in_use = rel->rd_refcnt > 1;	/* by a cursor of this session */
 	char	   *name = cdc_qualified_name(staging);
 
 	table_close(rel, NoLock);
 	if (pages == 0)
 		return;
-	if (pages > TRUNCATE_PAGES &&
+	if (pages > TRUNCATE_PAGES && !in_use &&
 		ConditionalLockRelationOid(staging, AccessExclusiveLock))
 		cdc_spi_run(psprintf("TRUNCATE %s", name), 0, NULL, NULL, NULL, 0);
 	else

@@ -838,13 +838,22 @@ try_window(void *arg)
 	return true;
 }
 
-/* The breaker has tripped: record why, with some of the records. */
+/*
+ * The breaker has tripped: record why, with some of the records.  Those that
+ * were tried again are in quarantine already, as nothing was changed.
+ */
 static void
 stop_pipeline(Sync *sync, CdcRank *rank, const char *why)
 {
-	rank->nbad = Min(rank->nbad, BREAKER_RECORDS);
+	int			sqlerrcode = rank->bad[0].sqlerrcode;
+	int64		left = 0;
+
+	for (int64 i = 0; i < rank->nbad && left < BREAKER_RECORDS; i++)
+		if (rank->bad[i].at.since == 0)
+			rank->bad[left++] = rank->bad[i];
+	rank->nbad = left;
 	cdc_quarantine_write(sync->pipeline, rank, 0, rank->nbad);
-	cdc_pipeline_stop(sync->pipeline, why, unpack_sql_state(rank->bad[0].sqlerrcode),
+	cdc_pipeline_stop(sync->pipeline, why, unpack_sql_state(sqlerrcode),
 					  "Look at cdcsync.quarantine and correct the set-up. The option \"max_quarantine_share\" 1 lets all bad records pass into quarantine.");
 	ereport(WARNING,
 			(errcode(ERRCODE_DATA_EXCEPTION),

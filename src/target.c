@@ -363,6 +363,12 @@ cdc_target_describe(Oid relid, List *key, List *readings, bool strict)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("target \"%s\" is not a table", RelationGetRelationName(rel)),
 				 errhint("A target is a table or a partitioned table.")));
+	if (rel->rd_rules != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("target \"%s\" has rules", RelationGetRelationName(rel)),
+				 errdetail("Rules rewrite the statements of a sync, which then neither changes nor counts what it should."),
+				 errhint("Use triggers in their place.")));
 	foreach(lc, readings)
 		(void) find_column(rel, ((CdcReading *) lfirst(lc))->column);
 
