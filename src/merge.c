@@ -27,6 +27,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/syscache.h"
@@ -55,6 +56,7 @@ typedef struct Run
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
+	MemoryContext scratch;		/* of the statements */
 } Run;
 
 /* Delete; delete, then insert; update or insert. */
@@ -386,12 +388,12 @@ spare_value(const CdcColumn *column, bool nullable)
 		case NUMERICOID:
 		case FLOAT4OID:
 		case FLOAT8OID:
-			return psprintf("CAST(b.base - r.n AS %s)", type);
+			return psprintf("CAST(b.base OPERATOR(pg_catalog.-) r.n AS %s)", type);
 		case DATEOID:
-			return "b.base - r.n::pg_catalog.int4";
+			return "b.base OPERATOR(pg_catalog.-) r.n::pg_catalog.int4";
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			return "b.base - r.n * '1 day'::pg_catalog.interval";
+			return "b.base OPERATOR(pg_catalog.-) (r.n OPERATOR(pg_catalog.*) '1 day'::pg_catalog.interval)";
 		case UUIDOID:
 			return "pg_catalog.gen_random_uuid()";
 		case TEXTOID:
@@ -399,7 +401,7 @@ spare_value(const CdcColumn *column, bool nullable)
 			{
 				int			len = column->typmod > 0 ? column->typmod - VARHDRSZ : 32;
 
-				return psprintf("pg_catalog.left(pg_catalog.md5(pg_catalog.random()::pg_catalog.text || r.n), %d)",
+				return psprintf("pg_catalog.left(pg_catalog.md5(pg_catalog.random()::pg_catalog.text OPERATOR(pg_catalog.||) r.n::pg_catalog.text), %d)",
 								len);
 			}
 		default:
@@ -481,8 +483,7 @@ park_rows(Run *run)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (index->rd_index->indisunique && index->rd_index->indimmediate &&
-			!index->rd_index->indisprimary)
+		if (index->rd_index->indisunique && index->rd_index->indimmediate)
 			park_index(run, rel, index);
 		index_close(index, AccessShareLock);
 	}
@@ -493,6 +494,7 @@ static void
 run_step(void *arg)
 {
 	Run		   *run = arg;
+	MemoryContext old = MemoryContextSwitchTo(run->scratch);
 
 	if (run->step == STEP_DELETE || run->step == STEP_ALL)
 		delete_rows(run);
@@ -504,16 +506,36 @@ run_step(void *arg)
 	}
 	if (run->step == STEP_INSERT || run->step == STEP_ALL)
 		insert_rows(run);
+	MemoryContextSwitchTo(old);
 }
 
-/* Try a step over some rows (NULL: all); counts only if it succeeds. */
-static bool
-try_step(CdcMerge *merge, Step step, bool park, const int64 *rows, int64 nrows,
-		 CdcConvertError *error)
+/* What is known of the rows that the target refused so far. */
+typedef struct Failed
 {
-	Run			run = {.merge = merge,.step = step,.park = park,.rows = rows,.nrows = nrows};
+	int64	   *rows;
+	int64		n;
+	bool	   *is_failed;		/* [merge->nrows] */
+	MemoryContext scratch;		/* reset per attempt */
+} Failed;
 
-	if (!cdc_try(run_step, &run, error))
+/*
+ * Try a step over some rows (NULL: all); counts only if it succeeds.  What
+ * *error points to is valid until the next attempt.
+ */
+static bool
+try_step(CdcMerge *merge, Failed *failed, Step step, bool park, const int64 *rows,
+		 int64 nrows, CdcConvertError *error)
+{
+	Run			run = {.merge = merge,.step = step,.park = park,.rows = rows,.nrows = nrows,
+	.scratch = failed->scratch};
+	MemoryContext old;
+	bool		ok;
+
+	MemoryContextReset(failed->scratch);
+	old = MemoryContextSwitchTo(failed->scratch);
+	ok = cdc_try(run_step, &run, error);
+	MemoryContextSwitchTo(old);
+	if (!ok)
 		return false;
 	merge->deleted += run.deleted;
 	merge->updated += run.updated;
@@ -521,29 +543,35 @@ try_step(CdcMerge *merge, Step step, bool park, const int64 *rows, int64 nrows,
 	return true;
 }
 
-/* Rows that the target refused so far. */
-typedef struct Failed
+static bool
+is_conflict(const CdcMerge *merge, const CdcConvertError *error)
 {
-	int64	   *rows;
-	int64		n;
-	bool	   *is_failed;		/* [merge->nrows] */
-} Failed;
+	return merge->target->other_unique && error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION;
+}
 
 /* Apply what can be applied of the rows; append the others to failed. */
 static void
 halve(CdcMerge *merge, Step step, const int64 *rows, int64 nrows, Failed *failed)
 {
 	CdcConvertError error;
+	bool		enough = failed->n > merge->max_refused;
 
 	CHECK_FOR_INTERRUPTS();
-	if (nrows == 0 || try_step(merge, step, false, rows, nrows, &error))
+	if (nrows == 0 ||
+		(!enough && try_step(merge, failed, step, false, rows, nrows, &error)))
 		return;
-	if (nrows == 1)
+	if (nrows == 1 || enough)
 	{
-		failed->rows[failed->n++] = rows[0];
-		failed->is_failed[rows[0]] = true;
+		for (int64 i = 0; i < nrows; i++)
+		{
+			failed->rows[failed->n++] = rows[i];
+			failed->is_failed[rows[i]] = true;
+		}
 		return;
 	}
+	if (step != STEP_INSERT && step != STEP_DELETE && is_conflict(merge, &error) &&
+		try_step(merge, failed, step, true, rows, nrows, &error))
+		return;
 	halve(merge, step, rows, nrows / 2, failed);
 	halve(merge, step, rows + nrows / 2, nrows - nrows / 2, failed);
 }
@@ -561,20 +589,47 @@ apply_step(CdcMerge *merge, Step step, Failed *failed)
 		return;
 	if (failed->n == 0)
 	{
-		if (try_step(merge, step, false, NULL, 0, &error))
+		if (try_step(merge, failed, step, false, NULL, 0, &error))
 			return;
-		if (step == STEP_UPDATE && error.sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
-			merge->target->other_unique &&
-			try_step(merge, step, true, NULL, 0, &error))
+		if (step == STEP_UPDATE && is_conflict(merge, &error) &&
+			try_step(merge, failed, step, true, NULL, 0, &error))
 			return;
 	}
-	rows = palloc(sizeof(int64) * n);
+	rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * n);
 	n = 0;
 	for (int64 i = 0; i < merge->nrows; i++)
 		if (strchr(actions, merge->actions[i]) != NULL && !failed->is_failed[i])
 			rows[n++] = i;
 	halve(merge, step, rows, n, failed);
 	pfree(rows);
+}
+
+/*
+ * Rows that fail alone for a unique value may be parts of a swap: try those
+ * together, without the ones that fail for another reason.  Keeps in failed what
+ * does not succeed.
+ */
+static void
+retry_conflicts(CdcMerge *merge, Failed *failed)
+{
+	int64	   *conflicts = MemoryContextAllocHuge(CurrentMemoryContext,
+												   sizeof(int64) * failed->n);
+	int64		n = 0;
+	int64		left = 0;
+	CdcConvertError error;
+
+	for (int64 i = 0; i < failed->n; i++)
+	{
+		if (try_step(merge, failed, STEP_ALL, false, &failed->rows[i], 1, &error))
+			continue;
+		if (is_conflict(merge, &error))
+			conflicts[n++] = failed->rows[i];
+		else
+			failed->rows[left++] = failed->rows[i];
+	}
+	failed->n = left;
+	halve(merge, STEP_ALL, conflicts, n, failed);
+	pfree(conflicts);
 }
 
 /*
@@ -585,30 +640,35 @@ static void
 retry_failed(CdcMerge *merge, Failed *failed)
 {
 	CdcConvertError error;
-	bool		progress = true;
+	CdcConvertError not_tried = {
+		.sqlerrcode = ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
+		.message = "not tried alone: too many records of the window are refused"
+	};
+	int64		before;
 
-	if (failed->n > 1 && merge->target->other_unique &&
-		try_step(merge, STEP_ALL, true, failed->rows, failed->n, &error))
-		return;
-	while (progress)
+	if (merge->target->other_unique && failed->n <= merge->max_refused)
+		retry_conflicts(merge, failed);
+	do
 	{
 		int64		left = 0;
 
-		progress = false;
-		for (int64 i = 0; i < failed->n; i++)
+		before = failed->n;
+		for (int64 i = 0; i < before && before <= merge->max_refused; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (try_step(merge, STEP_ALL, false, &failed->rows[i], 1, &error))
-				progress = true;
-			else
+			if (!try_step(merge, failed, STEP_ALL, false, &failed->rows[i], 1, &error))
 				failed->rows[left++] = failed->rows[i];
+			failed->n = left;
 		}
-		failed->n = left;
-		progress &= left > 0;
-	}
+	} while (failed->n > 0 && failed->n < before);
+
+	/* one attempt more for the reason of each: it may even succeed now */
 	for (int64 i = 0; i < failed->n; i++)
 	{
-		(void) try_step(merge, STEP_ALL, false, &failed->rows[i], 1, &error);
+		if (i > merge->max_refused)
+			error = not_tried;
+		else if (try_step(merge, failed, STEP_ALL, false, &failed->rows[i], 1, &error))
+			continue;
 		merge->refused(merge->arg, failed->rows[i], &error);
 	}
 }
@@ -674,14 +734,42 @@ refuse_homeless(CdcMerge *merge)
 	(void) run_sql(&run, &sql);
 }
 
+/*
+ * Deferrable unique and exclusion constraints are checked by our statements, not
+ * at commit, where nobody could tell which rows to leave out; afterwards they
+ * are as they are declared.  (Deferred foreign keys stay deferred: the row that
+ * is referenced may come later in the same transaction.)
+ */
+static void
+set_constraints(CdcMerge *merge, bool back)
+{
+	Oid			types[] = {OIDOID, BOOLOID};
+	Datum		values[] = {ObjectIdGetDatum(merge->target->relid), BoolGetDatum(back)};
+	bool		isnull = true;
+	Datum		names = (Datum) 0;
+
+	if (cdc_spi_run("SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') "
+					"FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
+					"ON n.oid OPERATOR(pg_catalog.=) c.connamespace "
+					"WHERE c.conrelid OPERATOR(pg_catalog.=) $1 AND c.contype IN ('p', 'u', 'x') "
+					"AND c.condeferrable AND (c.condeferred OR NOT $2)",
+					2, types, values, NULL, 0) == 1)
+		names = cdc_spi_value(0, 1, &isnull);
+	if (!isnull)
+		cdc_spi_run(psprintf("SET CONSTRAINTS %s %s", TextDatumGetCString(names),
+							 back ? "DEFERRED" : "IMMEDIATE"), 0, NULL, NULL, NULL, 0);
+}
+
 void
 cdc_merge(CdcMerge *merge)
 {
-	Failed		failed = {
-		palloc(sizeof(int64) * (merge->nrows + 1)), 0,
-		palloc0(merge->nrows + 1)
-	};
+	Failed		failed = {0};
 
+	failed.rows = MemoryContextAllocHuge(CurrentMemoryContext,
+										 sizeof(int64) * (merge->nrows + 1));
+	failed.is_failed = palloc0(merge->nrows + 1);
+	failed.scratch = AllocSetContextCreate(CurrentMemoryContext, "cdcsync merge",
+										   ALLOCSET_DEFAULT_SIZES);
 	if (merge->truncate)
 		merge->deleted += cdc_spi_run(psprintf("DELETE FROM %s",
 											   cdc_qualified_name(merge->target->relid)),
@@ -692,9 +780,16 @@ cdc_merge(CdcMerge *merge)
 		merge->nactions[strchr(all_actions, merge->actions[i]) - all_actions]++;
 	if (merge->needs_rows)
 		refuse_homeless(merge);
+	if (merge->target->deferrable)
+		set_constraints(merge, false);
 	apply_step(merge, STEP_DELETE, &failed);
 	apply_step(merge, STEP_UPDATE, &failed);
+	/* a cascade of the deletes, or a trigger, may have taken rows away */
+	if (merge->needs_rows)
+		refuse_homeless(merge);
 	apply_step(merge, STEP_INSERT, &failed);
 	if (failed.n > 0)
 		retry_failed(merge, &failed);
+	if (merge->target->deferrable)
+		set_constraints(merge, true);
 }

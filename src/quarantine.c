@@ -401,6 +401,14 @@ first_all_bad(const CdcRank *rank)
 	return n > 0 && n == first;
 }
 
+int64
+cdc_quarantine_limit(const CdcPipeline *pipeline, const CdcRank *rank)
+{
+	if (pipeline->max_quarantine_share >= 1)
+		return PG_INT64_MAX;
+	return (int64) (pipeline->max_quarantine_share * Max(rank->ordinal, SHARE_RECORDS));
+}
+
 char *
 cdc_quarantine_breaker(const CdcPipeline *pipeline, const CdcRank *rank,
 					   bool first)
@@ -413,7 +421,7 @@ cdc_quarantine_breaker(const CdcPipeline *pipeline, const CdcRank *rank,
 		return psprintf("the first records are all bad: %s%s%s%s", bad->message,
 						bad->column ? " (column \"" : "",
 						bad->column ? bad->column : "", bad->column ? "\")" : "");
-	if (rank->nbad > pipeline->max_quarantine_share * Max(rank->ordinal, SHARE_RECORDS))
+	if (rank->nbad > cdc_quarantine_limit(pipeline, rank))
 		return psprintf(INT64_FORMAT " of " INT64_FORMAT " records are bad, more than the share of %g that \"max_quarantine_share\" allows; the first: %s",
 						rank->nbad, rank->ordinal, pipeline->max_quarantine_share,
 						bad->message);

@@ -51,6 +51,9 @@ extern bool cdc_quarantine_waiting(const char *pipeline);
 extern void cdc_quarantine_write(const CdcPipeline *pipeline, CdcRank *rank,
 								 int64 first, int64 last);
 
+/* So many bad records among those of the window do not trip the breaker. */
+extern int64 cdc_quarantine_limit(const CdcPipeline *pipeline, const CdcRank *rank);
+
 /*
  * The breaker: if the bad records say that the set-up is wrong, why (a message
  * for people), else NULL.  first: the window starts with the pipeline's very

@@ -80,7 +80,8 @@ typedef struct CdcRankState
 	CdcToken   *key_fields;		/* [nfields] from the record's key */
 	CdcToken   *tokens;			/* [ncolumns] of the record at hand */
 	CdcToken   *old_tokens;		/* [ncolumns] of its before image */
-	CdcToken   *merged;			/* [ncolumns] scratch of overlay() */
+	CdcToken   *merged;			/* [ncolumns] scratch of merge_tokens() */
+	CdcToken   *bad_tokens;		/* [ncolumns] scratch of break_key() */
 	CdcRowSchema *schema;		/* the last one seen */
 	List	   *schemas;
 	CdcToken	connector_name;
@@ -186,6 +187,7 @@ cdc_rank_begin(const CdcTarget *target, CdcDecoder *decoder, CdcMoves *moves,
 	st->tokens = palloc0(sizeof(CdcToken) * target->ncolumns);
 	st->old_tokens = palloc0(sizeof(CdcToken) * target->ncolumns);
 	st->merged = palloc0(sizeof(CdcToken) * target->ncolumns);
+	st->bad_tokens = palloc0(sizeof(CdcToken) * target->ncolumns);
 	st->scalar_field = -1;
 	if (target->nkeys == 1 &&
 		target->columns[target->keys[0]].source == CDC_COLUMN_FIELD)
@@ -236,21 +238,6 @@ origin_of(const CdcRank *rank, const Record *rec)
 	};
 
 	return at;
-}
-
-/* The record at hand is bad: keep its bytes, they are here. */
-static void
-bad_record(CdcRank *rank, Record *rec, const char *column, int sqlerrcode,
-		   const char *message)
-{
-	MemoryContext old = MemoryContextSwitchTo(rank->context);
-	CdcOrigin	at = origin_of(rank, rec);
-	CdcBadRecord *bad = cdc_rank_bad(rank, &at, column, sqlerrcode, message);
-
-	bad->has_bytes = true;
-	bad->key = copy_bytes(&rec->chunk->keys[rec->i]);
-	bad->value = copy_bytes(&rec->chunk->values[rec->i]);
-	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -322,6 +309,60 @@ spread(const CdcRank *rank, const CdcToken *image, const CdcToken *source,
 		else
 			memset(&tokens[i], 0, sizeof(CdcToken));
 	}
+}
+
+/*
+ * The key of the row that the record's own key names, in key_buf.  Returns NULL,
+ * or the name of the column that it lacks, "" if it cannot be read at all.
+ */
+static const char *
+record_key(CdcRank *rank, const Record *rec, const CdcToken *source,
+		   CdcToken *tokens, CdcBytes *key)
+{
+	CdcRankState *st = rank->state;
+	const CdcBytes *bytes = kafka_key_of(rec);
+	CdcDecodeError error;
+
+	if (bytes->data == NULL ||
+		!cdc_decode_key(st->decoder, bytes->data, bytes->len, st->scalar_field,
+						st->key_fields, &error))
+		return "";
+	spread(rank, st->key_fields, source, tokens);
+	return make_key(rank, tokens, key);
+}
+
+/*
+ * A bad record may have changed its key's row in a way that we cannot tell:
+ * later changes that leave values out must not take them from before it.
+ */
+static void
+break_key(CdcRank *rank, const Record *rec)
+{
+	CdcBytes	key;
+	CdcWinner  *w;
+
+	if (record_key(rank, rec, NULL, rank->state->bad_tokens, &key) != NULL)
+		return;
+	w = cdc_rank_find(rank, &key);
+	if (w)
+		w->broken_by = rec->offset;
+}
+
+/* The record at hand is bad: keep its bytes, they are here. */
+static CdcBadRecord *
+bad_record(CdcRank *rank, Record *rec, const char *column, int sqlerrcode,
+		   const char *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	CdcOrigin	at = origin_of(rank, rec);
+	CdcBadRecord *bad = cdc_rank_bad(rank, &at, column, sqlerrcode, message);
+
+	bad->has_bytes = true;
+	bad->key = copy_bytes(&rec->chunk->keys[rec->i]);
+	bad->value = copy_bytes(&rec->chunk->values[rec->i]);
+	MemoryContextSwitchTo(old);
+	break_key(rank, rec);
+	return bad;
 }
 
 /* Do the bytes of this key decide what it is equal to? */
@@ -439,6 +480,7 @@ new_winner(CdcRank *rank, const CdcBytes *key)
 	CdcWinner  *w = palloc0(sizeof(CdcWinner));
 
 	w->key = copy_bytes(key);
+	w->broken_by = -1;
 	MemoryContextSwitchTo(old);
 	if (rank->nwinners == rank->maxwinners)
 	{
@@ -957,6 +999,17 @@ merge_tokens(CdcRank *rank, CdcWinner *w, Record *rec, const CdcToken *tokens)
 		prune_origins(rank, w, merged);
 }
 
+/* Does a change leave out what the winner of its key may have? */
+static bool
+leaves_out(const CdcRank *rank, const CdcToken *tokens, const CdcWinner *w)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if ((tokens[i].flags & CDC_JSON_UNAVAILABLE) ||
+			(tokens[i].kind == CDC_JSON_MISSING && w->tokens[i].kind != CDC_JSON_MISSING))
+			return true;
+	return false;
+}
+
 /* A row under this key now has these values, as far as they are told. */
 static void
 upsert(CdcRank *rank, Record *rec, const CdcBytes *key, CdcToken *tokens, char op)
@@ -966,6 +1019,18 @@ upsert(CdcRank *rank, Record *rec, const CdcBytes *key, CdcToken *tokens, char o
 
 	if (w == NULL || (!isnew && record_is_older(rec, w)))
 		return;
+	if (!isnew && w->broken_by >= 0)
+	{
+		if (leaves_out(rank, tokens, w))
+		{
+			int64		broken_by = w->broken_by;
+
+			bad_record(rank, rec, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					   CDC_BLOCKED_MESSAGE)->blocked_by = broken_by;
+			return;
+		}
+		w->broken_by = -1;
+	}
 	settle_wanted(rank, key, tokens);
 	if (rec->rename && rec->rename->has_old && !bytes_equal(rec->rename->key, *key))
 		arrive(rank, key, &rec->rename->key, rec->rename->tokens, tokens);
@@ -1003,7 +1068,8 @@ delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *toke
 		rec->progress->skipped_delete = true;
 		return;
 	}
-	if (!isnew && w->deleted && rec->change.shape == CDC_SHAPE_TOMBSTONE)
+	if (!isnew && w->deleted && w->broken_by < 0 &&
+		rec->change.shape == CDC_SHAPE_TOMBSTONE)
 		return;					/* the delete itself says more */
 	if (!leaves)
 		settle_wanted(rank, key, NULL);
@@ -1011,6 +1077,7 @@ delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *toke
 		depart(rank, rec, w, key, tokens);
 	w->deleted = true;
 	w->fresh = false;
+	w->broken_by = -1;
 	w->norigins = 0;
 	for (int i = 0; i < rank->target->ncolumns; i++)
 	{
@@ -1148,27 +1215,22 @@ static void
 add_delete(CdcRank *rank, Record *rec)
 {
 	CdcRankState *st = rank->state;
-	const CdcBytes *record_key = &rec->chunk->keys[rec->i];
 	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
-	const char *missing = "";
-	CdcDecodeError error;
+	const CdcToken *source = tombstone ? NULL : rec->change.source;
+	const char *missing;
 	CdcBytes	key;
 
-	if (record_key->data &&
-		cdc_decode_key(st->decoder, record_key->data, record_key->len,
-					   st->scalar_field, st->key_fields, &error))
-	{
-		spread(rank, st->key_fields, tombstone ? NULL : rec->change.source, st->tokens);
-		missing = make_key(rank, st->tokens, &key);
-	}
+	missing = record_key(rank, rec, source, st->tokens, &key);
 	if (missing && !tombstone && rec->change.has_before)
 	{
-		spread(rank, rec->change.before, rec->change.source, st->tokens);
+		spread(rank, rec->change.before, source, st->tokens);
 		missing = make_key(rank, st->tokens, &key);
+		/* what its tombstone, which has no before image, could not tell */
+		rec->progress->skipped_delete = missing == NULL;
 	}
 	if (missing)
 	{
-		if (tombstone && record_key->data == NULL)
+		if (tombstone && kafka_key_of(rec)->data == NULL)
 			return;				/* says nothing */
 		bad_record(rank, rec, *missing ? missing : NULL,
 				   ERRCODE_NOT_NULL_VIOLATION,
@@ -1354,7 +1416,10 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 			case CDC_SHAPE_TOMBSTONE:
 				if (after_skipped_delete)
 				{
-					progress->resent++;
+					CdcBytes	key;
+
+					if (record_key(rank, &rec, NULL, rank->state->tokens, &key) == NULL)
+						progress->resent++;
 					break;
 				}
 				rank->ordinal++;

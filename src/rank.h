@@ -48,6 +48,8 @@ typedef struct CdcWinner
 	bool		has_ts_ms;
 	CdcConnector connector;
 	bool		refused;		/* it went to quarantine */
+	int64		broken_by;		/* offset of a later record of the key that is bad,
+								 * or -1 */
 	CdcOrigin	last;			/* the last change */
 	CdcOrigin  *origins;		/* the changes that the tokens come from, by
 								 * CdcToken.origin; NULL: all from the last one */
@@ -66,6 +68,10 @@ typedef struct CdcWinner
 	int64		source_ts_ms;
 	Timestamp	kafka_timestamp;
 } CdcWinner;
+
+/* Why a change goes to quarantine behind a record of its key. */
+#define CDC_BLOCKED_MESSAGE \
+	"the change belongs together with a quarantined change of its key"
 
 /* A record that goes to quarantine. */
 typedef struct CdcBadRecord
@@ -92,7 +98,8 @@ typedef struct CdcProgress
 	int64		events;			/* in this window */
 	int64		resent;			/* in this window */
 	bool		skipped_delete; /* the last record was a delete that was left
-								 * out: its tombstone shares its fate */
+								 * out, or whose key only its image tells: its
+								 * tombstone is to be left out */
 	bool		known;			/* has a watermark row */
 	bool		moved;			/* changed in this window */
 } CdcProgress;

@@ -21,6 +21,7 @@
 #include "catalog/pg_collation.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "parser/parse_type.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -57,7 +58,8 @@ struct CdcStagingWriter
 {
 	const CdcTarget *target;
 	Relation	rel;
-	BulkInsertState bistate;
+	TupleDesc	desc;			/* a copy: its references belong to no
+								 * subtransaction */
 	TupleTableSlot *slots[CDC_STAGING_BATCH];
 	int			nslots;
 	AttrNumber *attnums;		/* of target columns and service columns */
@@ -118,26 +120,31 @@ collation_name(Oid collation)
 	return name;
 }
 
-/* The column definitions of the staging table, each after prefix. */
+/* Type and collation of a column, as SQL. */
 static char *
-column_definitions(const CdcTarget *target, const char *prefix)
+column_type(const CdcColumn *column)
+{
+	char	   *type = format_type_extended(column->typid, column->typmod,
+											FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+
+	return OidIsValid(column->collation) ?
+		psprintf("%s COLLATE %s", type, collation_name(column->collation)) : type;
+}
+
+/* The column definitions of the staging table. */
+static char *
+column_definitions(const CdcTarget *target)
 {
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	for (int i = 0; i < target->ncolumns; i++)
-	{
-		const CdcColumn *c = &target->columns[i];
-
-		appendStringInfo(&buf, "%s%s%s %s", i ? ", " : "", prefix, quote_identifier(c->name),
-						 format_type_extended(c->typid, c->typmod,
-											  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
-		if (OidIsValid(c->collation))
-			appendStringInfo(&buf, " COLLATE %s", collation_name(c->collation));
-	}
+		appendStringInfo(&buf, "%s%s %s", i ? ", " : "",
+						 quote_identifier(target->columns[i].name),
+						 column_type(&target->columns[i]));
 	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
 		if (!shared_column(target, i))
-			appendStringInfo(&buf, ", %s%s %s", prefix,
+			appendStringInfo(&buf, ", %s %s",
 							 quote_identifier(cdc_staging_column(target, i)),
 							 service_columns[i].type);
 	return buf.data;
@@ -159,7 +166,7 @@ cdc_staging_create(const char *name, Oid nspid, const CdcTarget *target)
 				 errhint("Rename that relation, give the pipeline another name, or set the option \"helper_schema\".")));
 	cdc_spi_begin(&spi, NULL);
 	cdc_spi_run(psprintf("CREATE UNLOGGED TABLE %s (%s)",
-						 qualified, column_definitions(target, "")),
+						 qualified, column_definitions(target)),
 				0, NULL, NULL, NULL, 0);
 	cdc_spi_run(psprintf("COMMENT ON TABLE %s IS %s", qualified,
 						 quote_literal_cstr(psprintf("cdcsync pipeline \"%s\": the latest change of each key in the last window", name))),
@@ -179,38 +186,83 @@ cdc_staging_lock(Oid staging, const char *pipeline)
 				 errmsg("pipeline \"%s\" was dropped by another session", pipeline)));
 }
 
-/* Does the staging table have just the columns that the target wants? */
-static bool
-staging_fits(Relation rel, const CdcTarget *target)
+/* The columns that a staging table should have. */
+typedef struct Wanted
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	int			live = 0;
-	int			wanted = target->ncolumns;
+	const char *name;
+	char	   *type;			/* as SQL, with its collation */
+	Oid			typid;
+	int32		typmod;
+	Oid			collation;
+	bool		found;
+} Wanted;
 
-	for (int i = 0; i < desc->natts; i++)
-		live += !TupleDescAttr(desc, i)->attisdropped;
+static Wanted *
+wanted_columns(const CdcTarget *target, int *n)
+{
+	Wanted	   *wanted = palloc0(sizeof(Wanted) * (target->ncolumns + CDC_STAGING_NCOLUMNS));
+
+	*n = 0;
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+
+		wanted[*n].name = c->name;
+		wanted[*n].type = column_type(c);
+		wanted[*n].typid = c->typid;
+		wanted[*n].typmod = c->typmod;
+		wanted[(*n)++].collation = c->collation;
+	}
 	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
 	{
 		if (shared_column(target, i))
 			continue;
-		wanted++;
-		if (get_attnum(RelationGetRelid(rel), cdc_staging_column(target, i)) == InvalidAttrNumber)
-			return false;
+		wanted[*n].name = cdc_staging_column(target, i);
+		wanted[*n].type = pstrdup(service_columns[i].type);
+		parseTypeString(service_columns[i].type, &wanted[*n].typid, &wanted[*n].typmod, false);
+		wanted[*n].collation = get_typcollation(wanted[*n].typid);
+		(*n)++;
 	}
-	for (int i = 0; i < target->ncolumns; i++)
-	{
-		const CdcColumn *c = &target->columns[i];
-		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), c->name);
-		Form_pg_attribute att;
+	return wanted;
+}
 
-		if (attnum == InvalidAttrNumber)
-			return false;
-		att = TupleDescAttr(desc, attnum - 1);
-		if (att->atttypid != c->typid || att->atttypmod != c->typmod ||
-			att->attcollation != c->collation)
-			return false;
+/*
+ * The changes that make a staging table's columns the wanted ones, as a list
+ * for ALTER TABLE; NULL if they are.  A column whose name stays is kept: a
+ * table has numbers for 1600 columns in all its life.
+ */
+static char *
+column_changes(TupleDesc desc, Wanted *wanted, int nwanted)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Wanted	   *w = NULL;
+
+		if (att->attisdropped)
+			continue;
+		for (int j = 0; j < nwanted && w == NULL; j++)
+			if (strcmp(wanted[j].name, NameStr(att->attname)) == 0)
+				w = &wanted[j];
+		if (w == NULL)
+		{
+			appendStringInfo(&sql, ", DROP COLUMN %s", quote_identifier(NameStr(att->attname)));
+			continue;
+		}
+		w->found = true;
+		if (att->atttypid != w->typid || att->atttypmod != w->typmod ||
+			att->attcollation != w->collation)
+			appendStringInfo(&sql, ", ALTER COLUMN %s TYPE %s USING NULL",
+							 quote_identifier(w->name), w->type);
 	}
-	return live == wanted;
+	for (int j = 0; j < nwanted; j++)
+		if (!wanted[j].found)
+			appendStringInfo(&sql, ", ADD COLUMN %s %s",
+							 quote_identifier(wanted[j].name), wanted[j].type);
+	return sql.len ? sql.data + 2 : NULL;
 }
 
 void
@@ -218,28 +270,15 @@ cdc_staging_adapt(Oid staging, const CdcTarget *target)
 {
 	Relation	rel = table_open(staging, NoLock);
 	char	   *name = cdc_qualified_name(staging);
-	bool		fits = staging_fits(rel, target);
-	StringInfoData sql;
+	int			nwanted;
+	Wanted	   *wanted = wanted_columns(target, &nwanted);
+	char	   *changes = column_changes(RelationGetDescr(rel), wanted, nwanted);
 
-	if (!fits)
-	{
-		TupleDesc	desc = RelationGetDescr(rel);
-
-		initStringInfo(&sql);
-		for (int i = 0; i < desc->natts; i++)
-			if (!TupleDescAttr(desc, i)->attisdropped)
-				appendStringInfo(&sql, "%s DROP COLUMN %s", sql.len ? "," : "",
-								 quote_identifier(NameStr(TupleDescAttr(desc, i)->attname)));
-		table_close(rel, NoLock);
-		cdc_spi_run(psprintf("TRUNCATE %s", name), 0, NULL, NULL, NULL, 0);
-		if (sql.len)
-			cdc_spi_run(psprintf("ALTER TABLE %s%s", name, sql.data), 0, NULL, NULL, NULL, 0);
-		cdc_spi_run(psprintf("ALTER TABLE %s %s", name,
-							 column_definitions(target, "ADD COLUMN ")),
-					0, NULL, NULL, NULL, 0);
-		return;
-	}
 	table_close(rel, NoLock);
+	if (changes == NULL)
+		return;
+	cdc_spi_run(psprintf("TRUNCATE %s", name), 0, NULL, NULL, NULL, 0);
+	cdc_spi_run(psprintf("ALTER TABLE %s %s", name, changes), 0, NULL, NULL, NULL, 0);
 }
 
 void
@@ -267,7 +306,7 @@ cdc_staging_begin(Oid staging, const CdcTarget *target)
 
 	w->target = target;
 	w->rel = table_open(staging, RowExclusiveLock);
-	w->bistate = GetBulkInsertState();
+	w->desc = CreateTupleDescCopy(RelationGetDescr(w->rel));
 	w->attnums = palloc(sizeof(AttrNumber) * n);
 	for (int i = 0; i < target->ncolumns; i++)
 		w->attnums[i] = get_attnum(staging, target->columns[i].name);
@@ -282,11 +321,16 @@ cdc_staging_begin(Oid staging, const CdcTarget *target)
 void
 cdc_staging_flush(CdcStagingWriter *w)
 {
+	BulkInsertState bistate;
+
 	CHECK_FOR_INTERRUPTS();
 	if (w->nslots == 0)
 		return;
+	/* its pin belongs to the subtransaction that we may be in */
+	bistate = GetBulkInsertState();
 	table_multi_insert(w->rel, w->slots, w->nslots, GetCurrentCommandId(true),
-					   TABLE_INSERT_SKIP_FSM, w->bistate);
+					   TABLE_INSERT_SKIP_FSM, bistate);
+	FreeBulkInsertState(bistate);
 	if (w->ntids + w->nslots > w->maxtids)
 	{
 		w->maxtids = w->maxtids * 2;
@@ -301,6 +345,14 @@ cdc_staging_flush(CdcStagingWriter *w)
 }
 
 void
+cdc_staging_forget(CdcStagingWriter *writer)
+{
+	for (int i = 0; i < writer->nslots; i++)
+		ExecClearTuple(writer->slots[i]);
+	writer->nslots = 0;
+}
+
+void
 cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
 				const bool *nulls)
 {
@@ -312,7 +364,8 @@ cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
 		/* the caller resets its context between batches */
 		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(writer));
 
-		slot = writer->slots[writer->nslots] = table_slot_create(writer->rel, NULL);
+		slot = writer->slots[writer->nslots] =
+			MakeSingleTupleTableSlot(writer->desc, table_slot_callbacks(writer->rel));
 		MemoryContextSwitchTo(old);
 	}
 	ExecClearTuple(slot);
@@ -337,7 +390,6 @@ cdc_staging_end(CdcStagingWriter *writer)
 	cdc_staging_flush(writer);
 	for (int i = 0; i < CDC_STAGING_BATCH && writer->slots[i]; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
-	FreeBulkInsertState(writer->bistate);
 	table_finish_bulk_insert(writer->rel, TABLE_INSERT_SKIP_FSM);
 	table_close(writer->rel, NoLock);
 	CommandCounterIncrement();

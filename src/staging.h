@@ -75,6 +75,9 @@ extern void cdc_staging_put(CdcStagingWriter *writer, const Datum *values,
 							const bool *nulls);
 extern void cdc_staging_flush(CdcStagingWriter *writer);
 
+/* After an error in put or flush: forget the rows since the last flush. */
+extern void cdc_staging_forget(CdcStagingWriter *writer);
+
 /* Returns the TIDs of the rows in the order of the puts: they rise. */
 extern ItemPointerData *cdc_staging_end(CdcStagingWriter *writer);
 

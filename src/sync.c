@@ -42,8 +42,14 @@
 /* A window ends when its winners hold this much. */
 #define WINDOW_BYTES	(128 * 1024 * 1024)
 
+/* .. which is looked at after reading this much. */
+#define CHECK_BYTES		(1024 * 1024)
+
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
+
+/* From this many columns on a row may be too long for a page. */
+#define WIDE_ROW		100
 
 typedef struct Sync
 {
@@ -58,6 +64,7 @@ typedef struct Sync
 	bool		quarantine;		/* the pipeline has quarantined records */
 	bool		retry;			/* some of them are to be tried again */
 	MemoryContext window;		/* reset per window */
+	Size		unchecked;		/* bytes read since the window's size was looked at */
 	CdcSyncResult *result;
 } Sync;
 
@@ -287,8 +294,12 @@ rank_epoch(Sync *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p,
 			p->refresh_time = Max(p->refresh_time, chunk->refresh_time);
 			p->events++;
 			p->moved = true;
-			if (p->events % 256 == 0)
+			sync->unchecked += sizeof(CdcWinner) + chunk->keys[i].len + chunk->values[i].len;
+			if (sync->unchecked > CHECK_BYTES)
+			{
 				room = cdc_rank_memory(rank) < WINDOW_BYTES;
+				sync->unchecked = 0;
+			}
 		}
 		/* a wrong set-up shows soon: do not read all of it */
 		if (sync->first && cdc_quarantine_breaker(sync->pipeline, rank, true))
@@ -479,7 +490,7 @@ static void
 blocked_record(CdcRank *rank, const CdcOrigin *at, int64 blocked_by)
 {
 	cdc_rank_bad(rank, at, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 "the change belongs together with a quarantined change of its key")->blocked_by = blocked_by;
+				 CDC_BLOCKED_MESSAGE)->blocked_by = blocked_by;
 }
 
 /*
@@ -506,6 +517,23 @@ refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
 		blocked_record(rank, &w->last, blamed->offset);
 }
 
+/* Of a refused winner at stage->at, apply the delete that preceded it, if any. */
+static void
+bury_refused(Stage *stage, CdcWinner *w)
+{
+	CdcConvertError error;
+	int			slot = stage->at;
+
+	stage->batch_actions[slot] = 0;
+	if (!w->fresh)
+		return;
+	w->deleted = true;
+	if (!convert_winner(stage, w, stage->values + slot * stage->width,
+						stage->nulls + slot * stage->width,
+						&stage->batch_actions[slot], &error))
+		stage->batch_actions[slot] = 0;
+}
+
 /*
  * A winner that cannot be converted goes to quarantine; the record is blamed
  * that the value came from, and the later ones of the key wait behind it.  If a delete preceded
@@ -516,21 +544,14 @@ refuse_winner(Stage *stage, CdcWinner *w, const CdcConvertError *error)
 {
 	const CdcColumn *column = &stage->rank->target->columns[stage->column];
 	const CdcOrigin *origin = &w->last;
-	CdcConvertError again;
-	int			slot = stage->at;
 
 	if (w->norigins > 0)
 		origin = &w->origins[w->tokens[stage->column].origin];
 	refuse(stage->rank, w, origin, column->name, error);
-	stage->batch_actions[slot] = 0;
-	if (w->fresh && column->key_no < 0)
-	{
-		w->deleted = true;
-		if (!convert_winner(stage, w, stage->values + slot * stage->width,
-							stage->nulls + slot * stage->width,
-							&stage->batch_actions[slot], &again))
-			stage->batch_actions[slot] = 0;
-	}
+	if (column->key_no < 0)
+		bury_refused(stage, w);
+	else
+		stage->batch_actions[stage->at] = 0;
 }
 
 /* Convert the batch from stage->at on; may raise for the winner at stage->at. */
@@ -551,6 +572,60 @@ convert_batch(void *arg)
 	}
 }
 
+/* Rows first to last of the batch on their way to staging. */
+typedef struct Put
+{
+	Stage	   *stage;
+	CdcStagingWriter *writer;
+	int			first;
+	int			last;
+} Put;
+
+static void
+put_rows(void *arg)
+{
+	Put		   *put = arg;
+	Stage	   *stage = put->stage;
+
+	for (int i = put->first; i < put->last; i++)
+		if (stage->batch_actions[i] != 0)
+			cdc_staging_put(put->writer, stage->values + i * stage->width,
+							stage->nulls + i * stage->width);
+	cdc_staging_flush(put->writer);
+}
+
+/*
+ * Write the batch.  A row of that many columns can be too long for a page; it
+ * would be in the target too, and goes to quarantine.
+ */
+static void
+put_batch(Stage *stage, CdcStagingWriter *writer)
+{
+	Put			put = {stage, writer, 0, stage->nbatch};
+	CdcConvertError error;
+
+	if (stage->width < WIDE_ROW)
+	{
+		put_rows(&put);
+		return;
+	}
+	if (cdc_try(put_rows, &put, &error))
+		return;
+	cdc_staging_forget(writer);
+	for (int i = 0; i < stage->nbatch; i++)
+	{
+		put.first = i;
+		put.last = i + 1;
+		if (cdc_try(put_rows, &put, &error))
+			continue;
+		cdc_staging_forget(writer);
+		stage->at = i;
+		refuse(stage->rank, stage->batch[i], &stage->batch[i]->last, NULL, &error);
+		bury_refused(stage, stage->batch[i]);
+		put_rows(&put);
+	}
+}
+
 /* Convert and stage a batch of winners. */
 static void
 stage_batch(Stage *stage, CdcStagingWriter *writer, bool may_raise)
@@ -566,16 +641,14 @@ stage_batch(Stage *stage, CdcStagingWriter *writer, bool may_raise)
 			refuse_winner(stage, stage->batch[stage->at], &error);
 			stage->at++;
 		}
+	put_batch(stage, writer);
 	for (int i = 0; i < stage->nbatch; i++)
 	{
 		if (stage->batch_actions[i] == 0)
 			continue;
-		cdc_staging_put(writer, stage->values + i * stage->width,
-						stage->nulls + i * stage->width);
 		stage->rows[stage->nrows] = stage->batch[i];
 		stage->actions[stage->nrows++] = stage->batch_actions[i];
 	}
-	cdc_staging_flush(writer);
 	stage->nbatch = 0;
 }
 
@@ -720,6 +793,7 @@ apply_window(Sync *sync, CdcRank *rank)
 	merge.never_set = stage.never_set;
 	merge.partly_set = stage.partly_set;
 	merge.needs_rows = stage.needs_rows;
+	merge.max_refused = cdc_quarantine_limit(sync->pipeline, rank);
 	cdc_merge(&merge);
 	supersede_quarantine(&stage);
 	sync->result->inserted += merge.inserted;
@@ -749,6 +823,9 @@ try_window(void *arg)
 	if (window->retry)
 		cdc_quarantine_retry(sync->pipeline->name, rank);
 	window->done = rank_window(sync, rank);
+	window->trip = cdc_quarantine_breaker(sync->pipeline, rank, sync->first);
+	if (window->trip)
+		return false;
 	written = rank->nbad;
 	/* first those that are known: later changes of their keys heed them */
 	cdc_quarantine_write(sync->pipeline, rank, 0, written);
@@ -840,13 +917,22 @@ static bool
 open_sync(Sync *sync)
 {
 	CdcPipeline *pipeline = sync->pipeline;
+	Oid			staging;
 
 	if (!OidIsValid(pipeline->target) && !make_target(pipeline))
 		return false;
 	cdc_staging_lock(pipeline->staging, pipeline->name);
 	check_snapshot(pipeline);
-	/* it may have been stopped while we waited */
-	cdc_pipeline_check_active(cdc_pipeline_get(pipeline->name));
+	/* it may have been stopped or altered while we waited */
+	staging = pipeline->staging;
+	*pipeline = *cdc_pipeline_get(pipeline->name);
+	cdc_pipeline_check_active(pipeline);
+	if (pipeline->staging != staging)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("pipeline \"%s\" was created anew by another session",
+						pipeline->name),
+				 errhint("Try again.")));
 	LockRelationOid(pipeline->target, RowExclusiveLock);
 	if (get_rel_name(pipeline->target) == NULL)
 		ereport(ERROR,

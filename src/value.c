@@ -24,8 +24,10 @@ cdc_error_in_data(int sqlerrcode)
 {
 	int			class = ERRCODE_TO_CATEGORY(sqlerrcode);
 
+	/* 54000: a value too long for an index, a row too long for a page */
 	return class == ERRCODE_DATA_EXCEPTION ||
-		class == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION;
+		class == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
+		sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 }
 
 bool
@@ -55,8 +57,9 @@ cdc_try(void (*func) (void *arg), void *arg, CdcConvertError *error)
 		if (!cdc_error_in_data(edata->sqlerrcode))
 			ReThrowError(edata);
 		error->sqlerrcode = edata->sqlerrcode;
-		error->message = edata->message;
-		error->column = edata->column_name;
+		error->message = pstrdup(edata->message ? edata->message : "error without a message");
+		error->column = edata->column_name ? pstrdup(edata->column_name) : NULL;
+		FreeErrorData(edata);
 		ok = false;
 	}
 	PG_END_TRY();
