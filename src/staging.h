@@ -4,7 +4,8 @@
  *	  Staging: the latest change of each key in a window, as rows.
  *
  * The table has the columns of the target that we feed, under their names and
- * types, and after them what the merge needs and what people look at:
+ * types (those that the target gets later come last), and what the merge needs
+ * and people look at:
  *
  *	op, ts_ms, record_rank, refresh_time, kafka_partition, kafka_offset
  *		as in the pattern; a column of the target that is fed by the same
