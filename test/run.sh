@@ -69,7 +69,7 @@ suite_model() { in_copy make -s -C test/model check; }
 suite_readme()
 {
 	in_copy make -s PG_CONFIG="$PG_CONFIG" build/mock_broker &&
-		in_copy /usr/bin/python3 test/readme.py
+		in_copy make -s -C test/readme check
 }
 
 suite_e2e()
