@@ -460,14 +460,16 @@ park_index(Run *run, Relation rel, Relation index)
 		return;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "UPDATE %s t SET %s = %s FROM %s s, "
-					 "(SELECT x.ctid AS tid, pg_catalog.row_number() OVER () AS n FROM %s x) r, "
+					 "(SELECT x.ctid AS tid, pg_catalog.row_number() OVER () AS n FROM %s x%s) r, "
 					 "(SELECT %s AS base FROM %s y) b "
 					 "WHERE r.tid = s.ctid AND %s AND %s AND (%s) IS NOT TRUE "
-					 "AND EXISTS (SELECT FROM %s o WHERE o.ctid <> s.ctid AND %s%s)",
+					 "AND EXISTS (SELECT FROM %s o WHERE o.ctid <> s.ctid AND %s%s%s)",
 					 target, quote_identifier(park->name), spare, staging, staging,
+					 run->rows ? " WHERE x.ctid = ANY ($1)" : "",
 					 strstr(spare, "b.base") ? psprintf("pg_catalog.min(y.%s)", quote_identifier(park->name)) : "pg_catalog.count(*)",
 					 target, action_in(m, "s", "u"), key_join(m->target),
-					 changed.data, staging, action_in(m, "o", "ur"), same.data);
+					 changed.data, staging, action_in(m, "o", "ur"), same.data,
+					 run->rows ? " AND o.ctid = ANY ($1)" : "");
 	append_rows(run, &sql);
 	(void) run_sql(run, &sql);
 }
@@ -569,7 +571,8 @@ halve(CdcMerge *merge, Step step, const int64 *rows, int64 nrows, Failed *failed
 		}
 		return;
 	}
-	if (step != STEP_INSERT && step != STEP_DELETE && is_conflict(merge, &error) &&
+	/* in the end only: what is not among these rows is applied by then */
+	if (step == STEP_ALL && is_conflict(merge, &error) &&
 		try_step(merge, failed, step, true, rows, nrows, &error))
 		return;
 	halve(merge, step, rows, nrows / 2, failed);

@@ -142,7 +142,8 @@ cdc_moves_load(const char *pipeline, const CdcTarget *target)
 
 	moves->pipeline = pipeline;
 	moves->target = target;
-	moves->context = CurrentMemoryContext;
+	moves->context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync moves",
+										   ALLOCSET_DEFAULT_SIZES);
 	moves->by_key = movetable_create(moves->context, 64, NULL);
 	cdc_spi_begin_catalog(&spi);
 	n = cdc_spi_run("SELECT new_key, old_key, departed, columns, \"values\" "
@@ -522,4 +523,11 @@ cdc_moves_store(CdcMoves *moves)
 	}
 	forget_done(moves);
 	MemoryContextSwitchTo(old);
+
+	/* nearly always: what the window's moves were made of would pile up */
+	if (moves->moves == NIL)
+	{
+		MemoryContextReset(moves->context);
+		moves->by_key = movetable_create(moves->context, 64, NULL);
+	}
 }
