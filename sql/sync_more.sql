@@ -206,6 +206,20 @@ INSERT INTO r_debezium (kafka_key, kafka_value)
 SELECT * FROM sync('r');
 SELECT sqlstate, count(*) FROM bad WHERE pipeline = 'r' GROUP BY sqlstate ORDER BY sqlstate;
 
+-- records that wait for a constraint do not trip the breaker when they are tried
+-- again, however many they are
+CREATE TABLE k_target (id int PRIMARY KEY, parent int REFERENCES r_parent);
+SELECT cdc_create('k', target => 'k_target');
+INSERT INTO k_debezium (kafka_key, kafka_value)
+	SELECT key(i), ev('c', NULL, jsonb_build_object('id', i, 'parent', CASE WHEN i > 370 THEN 7 END)) FROM generate_series(1, 400) i;
+SELECT * FROM sync('k');
+SELECT * FROM sync('k');
+SELECT state, quarantined FROM cdc_status WHERE pipeline = 'k';
+INSERT INTO r_parent VALUES (7);
+SELECT * FROM sync('k');
+SELECT state, quarantined FROM cdc_status WHERE pipeline = 'k';
+SELECT count(*), count(parent) FROM k_target;
+
 -- a cursor of this session on staging is in nobody's way
 CREATE TABLE c_target (id int PRIMARY KEY, v text);
 SELECT cdc_create('c', target => 'c_target');
@@ -227,5 +241,5 @@ CREATE RULE nothing AS ON UPDATE TO t_target DO INSTEAD NOTHING;
 SELECT cdc_create('t', target => 't_target');
 
 SET client_min_messages = error;
-SELECT cdc_drop(p) FROM unnest('{q,p,d,s,i,e,n,g,w,f,u,h,r,c}'::text[]) p;
+SELECT cdc_drop(p) FROM unnest('{q,p,d,s,i,e,n,g,w,f,u,h,r,c,k}'::text[]) p;
 DROP SCHEMA sync_more CASCADE;

@@ -406,24 +406,42 @@ cdc_quarantine_limit(const CdcPipeline *pipeline, const CdcRank *rank)
 {
 	if (pipeline->max_quarantine_share >= 1)
 		return PG_INT64_MAX;
-	return (int64) (pipeline->max_quarantine_share * Max(rank->ordinal, SHARE_RECORDS));
+	return (int64) (pipeline->max_quarantine_share * Max(rank->ordinal - rank->again, SHARE_RECORDS));
+}
+
+const CdcBadRecord *
+cdc_quarantine_new(const CdcRank *rank, int64 *n)
+{
+	const CdcBadRecord *first = NULL;
+
+	*n = 0;
+	for (int64 i = 0; i < rank->nbad; i++)
+	{
+		if (rank->bad[i].at.since != 0)
+			continue;
+		if (first == NULL)
+			first = &rank->bad[i];
+		(*n)++;
+	}
+	return first;
 }
 
 char *
 cdc_quarantine_breaker(const CdcPipeline *pipeline, const CdcRank *rank,
 					   bool first)
 {
-	const CdcBadRecord *bad = rank->bad;
+	int64		nbad;
+	const CdcBadRecord *bad = cdc_quarantine_new(rank, &nbad);
 
-	if (rank->nbad == 0 || pipeline->max_quarantine_share >= 1)
+	if (bad == NULL || pipeline->max_quarantine_share >= 1)
 		return NULL;
 	if (first && first_all_bad(rank))
 		return psprintf("the first records are all bad: %s%s%s%s", bad->message,
 						bad->column ? " (column \"" : "",
 						bad->column ? bad->column : "", bad->column ? "\")" : "");
-	if (rank->nbad > cdc_quarantine_limit(pipeline, rank))
+	if (nbad > cdc_quarantine_limit(pipeline, rank))
 		return psprintf(INT64_FORMAT " of " INT64_FORMAT " records are bad, more than the share of %g that \"max_quarantine_share\" allows; the first: %s",
-						rank->nbad, rank->ordinal, pipeline->max_quarantine_share,
+						nbad, rank->ordinal - rank->again, pipeline->max_quarantine_share,
 						bad->message);
 	return NULL;
 }

@@ -51,8 +51,14 @@ extern bool cdc_quarantine_waiting(const char *pipeline);
 extern void cdc_quarantine_write(const CdcPipeline *pipeline, CdcRank *rank,
 								 int64 first, int64 last);
 
-/* So many bad records among those of the window do not trip the breaker. */
+/*
+ * So many bad records among those of the window do not trip the breaker, those
+ * not counted that are tried again.
+ */
 extern int64 cdc_quarantine_limit(const CdcPipeline *pipeline, const CdcRank *rank);
+
+/* The first bad record that is not tried again, or NULL; *n: how many there are. */
+extern const CdcBadRecord *cdc_quarantine_new(const CdcRank *rank, int64 *n);
 
 /*
  * The breaker: if the bad records say that the set-up is wrong, why (a message

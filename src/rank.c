@@ -1443,6 +1443,7 @@ cdc_rank_again(CdcRank *rank, const CdcChunk *chunk, TimestampTz since)
 	CdcProgress nowhere = {.refresh_time = DT_NOBEGIN};
 
 	add_record(rank, chunk, 0, &nowhere, since);
+	rank->again = rank->ordinal;
 }
 
 void

@@ -117,6 +117,7 @@ typedef struct CdcRank
 	int64		maxbad;
 	int64		ordinal;		/* records decoded, those left out by rule not
 								 * counted */
+	int64		again;			/* of those, the ones from quarantine */
 	bool		truncated;		/* the target is to be emptied first */
 	int64		truncate_offset;	/* of the truncate */
 	struct CdcRankState *state;

@@ -794,6 +794,8 @@ apply_window(Sync *sync, CdcRank *rank)
 	merge.partly_set = stage.partly_set;
 	merge.needs_rows = stage.needs_rows;
 	merge.max_refused = cdc_quarantine_limit(sync->pipeline, rank);
+	if (merge.max_refused < PG_INT64_MAX)
+		merge.max_refused += rank->again;
 	cdc_merge(&merge);
 	supersede_quarantine(&stage);
 	sync->result->inserted += merge.inserted;
@@ -845,8 +847,10 @@ try_window(void *arg)
 static void
 stop_pipeline(Sync *sync, CdcRank *rank, const char *why)
 {
-	int			sqlerrcode = rank->bad[0].sqlerrcode;
-	int64		left = 0;
+	int64		left;
+	int			sqlerrcode = cdc_quarantine_new(rank, &left)->sqlerrcode;
+
+	left = 0;
 
 	for (int64 i = 0; i < rank->nbad && left < BREAKER_RECORDS; i++)
 		if (rank->bad[i].at.since == 0)
