@@ -92,6 +92,13 @@ SELECT * FROM sync('s');
 SELECT * FROM s_target ORDER BY id;
 SELECT * FROM bad WHERE pipeline = 's';
 
+-- and beside rows that want what others keep
+INSERT INTO s_debezium (kafka_key, kafka_value) VALUES
+	(key(1), ev('u', NULL, '{"id":1,"code":"c1","n":1}')), (key(4), ev('u', NULL, '{"id":4,"code":"c5","n":4}')),
+	(key(2), ev('u', NULL, '{"id":2,"code":"c2","n":2}')), (key(6), ev('c', NULL, '{"id":6,"code":"c3","n":6}'));
+SELECT * FROM sync('s');
+SELECT * FROM s_target ORDER BY id;
+
 -- the key is another unique column than the primary key, and rows swap that one
 CREATE TABLE i_target (id int PRIMARY KEY, code text UNIQUE NOT NULL);
 SELECT cdc_create('i', target => 'i_target', key => '{code}');

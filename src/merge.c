@@ -51,6 +51,7 @@ typedef struct Run
 	CdcMerge   *merge;
 	Step		step;
 	bool		park;			/* park swapped unique values before the update */
+	const int64 *only;			/* after that, go on with this row alone */
 	const int64 *rows;			/* NULL: all */
 	int64		nrows;
 	int64		inserted;
@@ -504,6 +505,11 @@ run_step(void *arg)
 	{
 		if (run->park)
 			park_rows(run);
+		if (run->only)
+		{
+			run->rows = run->only;
+			run->nrows = 1;
+		}
 		update_rows(run);
 	}
 	if (run->step == STEP_INSERT || run->step == STEP_ALL)
@@ -607,6 +613,55 @@ apply_step(CdcMerge *merge, Step step, Failed *failed)
 	pfree(rows);
 }
 
+typedef struct Probe
+{
+	Run			run;
+	bool		ok;
+} Probe;
+
+static bool
+probe(void *arg)
+{
+	Probe	   *p = arg;
+	CdcConvertError error;
+
+	p->ok = cdc_try(run_step, &p->run, &error);
+	return false;				/* to be rolled back */
+}
+
+/*
+ * Of rows that do not go together, move to failed those that fail even when all
+ * others have made way; if there are none, the last.  Returns how many are left.
+ */
+static int64
+drop_hopeless(CdcMerge *merge, int64 *rows, int64 n, Failed *failed)
+{
+	int64	   *all = palloc(sizeof(int64) * n);
+	int64		left = 0;
+
+	memcpy(all, rows, sizeof(int64) * n);
+	for (int64 i = 0; i < n; i++)
+	{
+		Probe		p = {{.merge = merge,.step = STEP_ALL,.park = true,.rows = all,.nrows = n,
+		.only = &all[i],.scratch = failed->scratch}};
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(failed->scratch);
+		(void) cdc_tentatively(probe, &p);
+		if (p.ok)
+			rows[left++] = all[i];
+		else
+			failed->rows[failed->n++] = all[i];
+	}
+	if (left == n)
+		failed->rows[failed->n++] = rows[--left];
+	pfree(all);
+	return left;
+}
+
+/* So many rows in conflict are looked at one by one. */
+#define PROBE_ROWS	100
+
 /*
  * Rows that fail alone for a unique value may be parts of a swap: try those
  * together, without the ones that fail for another reason.  Keeps in failed what
@@ -631,6 +686,14 @@ retry_conflicts(CdcMerge *merge, Failed *failed)
 			failed->rows[left++] = failed->rows[i];
 	}
 	failed->n = left;
+	while (n > 0 && n <= PROBE_ROWS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (try_step(merge, failed, STEP_ALL, true, conflicts, n, &error))
+			n = 0;
+		else
+			n = drop_hopeless(merge, conflicts, n, failed);
+	}
 	halve(merge, STEP_ALL, conflicts, n, failed);
 	pfree(conflicts);
 }
