@@ -155,10 +155,16 @@ ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
 	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
 											WHERE c.oid OPERATOR(pg_catalog.=) chunk), owner), 'USAGE'));
--- and a pipeline to the owner of its staging table, while it has one
+-- and a pipeline to the owner of its staging table; while it has none, it goes
+-- with a landing of the same owner
 CREATE POLICY owned ON cdcsync.pipeline FOR SELECT
 	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
-											WHERE c.oid OPERATOR(pg_catalog.=) staging), owner), 'USAGE'));
+											WHERE c.oid OPERATOR(pg_catalog.=) staging),
+										   (SELECT c.relowner FROM cdcsync.landing l
+												   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.chunk
+											WHERE l.landing_id OPERATOR(pg_catalog.=) pipeline.landing_id
+											  AND l.owner OPERATOR(pg_catalog.=) pipeline.owner),
+										   owner), 'USAGE'));
 CREATE POLICY owned ON cdcsync.position FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.landing l WHERE l.landing_id = position.landing_id));
 CREATE POLICY owned ON cdcsync.watermark FOR SELECT
@@ -180,7 +186,7 @@ COMMENT ON FUNCTION cdcsync.is_here(bigint, bigint) IS
 
 CREATE VIEW cdcsync.pipeline_state WITH (security_invoker = true) AS
 SELECT p.name,
-	   coalesce(s.relowner::pg_catalog.regrole, p.owner) AS owner,
+	   coalesce(s.relowner, CASE WHEN p.owner = l.owner THEN c.relowner END, p.owner)::pg_catalog.regrole AS owner,
 	   CASE WHEN NOT here THEN 'paused'
 			WHEN target_gone THEN 'stopped'
 			ELSE p.state END AS state,
