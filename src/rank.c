@@ -1210,6 +1210,15 @@ add_upsert(CdcRank *rank, Record *rec)
 	upsert(rank, rec, &key, st->tokens, rec->change.op);
 }
 
+/* A key that is a JSON string by itself: nothing tells text, digits and base64. */
+static bool
+key_is_bare_string(const Record *rec)
+{
+	const CdcBytes *bytes = kafka_key_of(rec);
+
+	return bytes->data && bytes->len > 0 && bytes->data[0] == '"';
+}
+
 /* d, and a tombstone, which is a delete without images */
 static void
 add_delete(CdcRank *rank, Record *rec)
@@ -1220,13 +1229,16 @@ add_delete(CdcRank *rank, Record *rec)
 	const char *missing;
 	CdcBytes	key;
 
-	missing = record_key(rank, rec, source, st->tokens, &key);
+	missing = tombstone || !rec->change.has_before || !key_is_bare_string(rec) ?
+		record_key(rank, rec, source, st->tokens, &key) : "";
 	if (missing && !tombstone && rec->change.has_before)
 	{
 		spread(rank, rec->change.before, source, st->tokens);
 		missing = make_key(rank, st->tokens, &key);
 		/* what its tombstone, which has no before image, could not tell */
 		rec->progress->skipped_delete = missing == NULL;
+		if (missing)
+			missing = record_key(rank, rec, source, st->tokens, &key);
 	}
 	if (missing)
 	{
