@@ -53,6 +53,9 @@
 #include "kafka_options.h"
 
 #define BATCH_SIZE			2048	/* records */
+#define QUEUE_BYTES			(32 * 1024 * 1024)	/* queued.max.messages.kbytes */
+#define KICK_RECORDS		16384	/* the queue is nearly empty below this */
+#define KICK_TIMEOUT		20	/* ms */
 #define REASON_SIZE			512
 #define DESTROY_DEADLINE	3	/* seconds */
 #define POLL_FALLBACK		1000	/* ms; look again even if nothing woke us */
@@ -112,6 +115,8 @@ struct CdcKafka
 
 	rd_kafka_message_t *messages[BATCH_SIZE];
 	int			nmessages;
+	bool		needs_kick;		/* see kick() */
+	Size		unkicked;		/* bytes taken since it was done */
 	CdcKafkaEvent events[BATCH_SIZE];
 	PartitionError error;
 
@@ -170,8 +175,8 @@ static const struct
 	 */
 	{"receive.message.max.bytes", "300000000"},
 
-	/* Less, and 2.0.2 stops fetching for a second whenever it is full. */
-	{"queued.max.messages.kbytes", "65536"},
+	/* When it is full, see kick(). */
+	{"queued.max.messages.kbytes", "32768"},
 	{"fetch.queue.backoff.ms", "10", true},
 	{"enable.metrics.push", "false", true},
 };
@@ -523,6 +528,7 @@ make_conf(CdcKafka *kafka, List *properties, const char **refused,
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	rd_kafka_conf_res_t result;
 	char		timeout[16];
+	size_t		size = 0;
 	ListCell   *lc;
 
 	for (int i = 0; i < lengthof(fixed_properties); i++)
@@ -534,6 +540,8 @@ make_conf(CdcKafka *kafka, List *properties, const char **refused,
 			!(result == RD_KAFKA_CONF_UNKNOWN && fixed_properties[i].optional))
 			goto failed;
 	}
+	kafka->needs_kick = rd_kafka_conf_get(conf, "fetch.queue.backoff.ms", NULL,
+										  &size) != RD_KAFKA_CONF_OK;
 	snprintf(timeout, sizeof(timeout), "%d", kafka->connect_timeout);
 	*refused = "socket.connection.setup.timeout.ms";
 	if (rd_kafka_conf_set(conf, *refused, timeout, errstr,
@@ -1275,6 +1283,35 @@ wake_up(CdcKafka *kafka)
 	(void) rc;
 }
 
+/*
+ * A librdkafka without fetch.queue.backoff.ms stops fetching when its queue is
+ * full, and looks again when a broker's thread has anything to do, or after a
+ * second: that we have emptied the queue it does not notice.  So give the
+ * threads something to do, by asking the brokers for the ends of the
+ * partitions, as soon as the queue is nearly empty and may have been full since
+ * we did it last.  It costs a round trip; the answer does not matter.
+ */
+static void
+kick(CdcKafka *kafka)
+{
+	rd_kafka_topic_partition_list_t *list;
+
+	for (int i = 0; i < kafka->nmessages; i++)
+		kafka->unkicked += kafka->messages[i]->len + kafka->messages[i]->key_len;
+	if (!kafka->needs_kick || kafka->unkicked < QUEUE_BYTES / 2 ||
+		rd_kafka_queue_length(kafka->queue) > KICK_RECORDS)
+		return;
+	kafka->unkicked = 0;
+	list = rd_kafka_topic_partition_list_new(kafka->nsources);
+	for (int i = 0; i < kafka->nsources; i++)
+		if (kafka->sources[i].active)
+			rd_kafka_topic_partition_list_add(list, kafka->sources[i].topic,
+											  kafka->sources[i].partition)->offset = RD_KAFKA_OFFSET_END;
+	if (list->cnt > 0)
+		(void) rd_kafka_offsets_for_times(kafka->rk, list, KICK_TIMEOUT);
+	rd_kafka_topic_partition_list_destroy(list);
+}
+
 static int
 next_batch(CdcKafka *kafka)
 {
@@ -1291,6 +1328,7 @@ next_batch(CdcKafka *kafka)
 	if (kafka->nmessages == BATCH_SIZE)
 		wake_up(kafka);
 	reset_quiet(kafka);
+	kick(kafka);
 	return translate_batch(kafka);
 }
 

@@ -392,6 +392,8 @@ first_all_bad(const CdcRank *rank)
 
 		if (bad->at.ordinal > first || bad->at.ordinal < 1 || seen[bad->at.ordinal - 1])
 			continue;
+		if (bad->sqlerrcode == ERRCODE_FOREIGN_KEY_VIOLATION)
+			return false;		/* it waits for another pipeline */
 		if (reason && !same_reason(reason, bad))
 			return false;
 		reason = bad;
