@@ -76,6 +76,8 @@ typedef struct CdcRankState
 	TupleTableSlot *typed_slot;
 	MemoryContext key_context;	/* reset per typed look-up */
 	MemoryContext rows;			/* winners, their tokens and keys */
+	char	   *block;			/* for keep() */
+	Size		block_left;
 	StringInfoData key_buf;
 	CdcToken   *key_fields;		/* [nfields] from the record's key */
 	CdcToken   *tokens;			/* [ncolumns] of the record at hand */
@@ -473,15 +475,38 @@ cdc_rank_find(CdcRank *rank, const CdcBytes *key)
 	return entry ? entry->winner : NULL;
 }
 
+/*
+ * Memory that lives as long as the winners.  There are hundreds of thousands of
+ * them, and palloc() would round each up to a power of two.
+ */
+static void *
+keep(CdcRankState *st, Size size)
+{
+	void	   *p;
+
+	size = MAXALIGN(size);
+	if (size > st->block_left)
+	{
+		Size		block = Max(size, 64 * 1024);
+
+		st->block = MemoryContextAllocHuge(st->rows, block);
+		st->block_left = block;
+	}
+	p = st->block;
+	st->block += size;
+	st->block_left -= size;
+	return p;
+}
+
 static CdcWinner *
 new_winner(CdcRank *rank, const CdcBytes *key)
 {
-	MemoryContext old = MemoryContextSwitchTo(rank->state->rows);
-	CdcWinner  *w = palloc0(sizeof(CdcWinner));
+	CdcWinner  *w = keep(rank->state, sizeof(CdcWinner) + key->len);
 
-	w->key = copy_bytes(key);
+	memset(w, 0, sizeof(CdcWinner));
+	w->key.data = memcpy(w + 1, key->data, key->len);
+	w->key.len = key->len;
 	w->broken_by = -1;
-	MemoryContextSwitchTo(old);
 	if (rank->nwinners == rank->maxwinners)
 	{
 		rank->maxwinners *= 2;
@@ -1269,6 +1294,7 @@ add_truncate(CdcRank *rank, Record *rec)
 	st->typed = NULL;
 	rank->nwinners = 0;
 	MemoryContextReset(st->rows);
+	st->block_left = 0;
 	cdc_moves_clear(st->moves);
 	rank->nbad = 0;				/* what they would have changed is gone */
 	rank->truncated = true;

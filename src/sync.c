@@ -24,6 +24,7 @@
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -44,6 +45,9 @@
 
 /* .. which is looked at after reading this much. */
 #define CHECK_BYTES		(1024 * 1024)
+
+/* work_mem of the merge, at least, in kB. */
+#define MERGE_WORK_MEM	(32 * 1024)
 
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
@@ -986,6 +990,19 @@ has_work(const Sync *sync)
 	return false;
 }
 
+/*
+ * The rows of a window are sorted and hashed in memory, not in temporary files:
+ * that takes less than the window itself has taken.  Lasts to cdc_spi_end().
+ */
+static void
+raise_work_mem(void)
+{
+	if (work_mem < MERGE_WORK_MEM)
+		(void) set_config_option("work_mem", psprintf("%d", MERGE_WORK_MEM),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+}
+
 void
 cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, CdcSyncResult *result)
 {
@@ -998,6 +1015,7 @@ cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, CdcSyncResult *result)
 	memset(result, 0, sizeof(CdcSyncResult));
 	result->latest_refresh_time = DT_NOBEGIN;
 	cdc_spi_begin_as(&spi, pipeline->owner, target_search_path(pipeline));
+	raise_work_mem();
 	old = MemoryContextSwitchTo(context);
 	if (open_sync(&sync))
 	{
