@@ -1047,7 +1047,8 @@ cdc_sync(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name of the pipeline must not be NULL")));
+				 errmsg("pipeline name must not be null"),
+				 errhint("The view cdc_status lists your pipelines.")));
 	if (!PG_ARGISNULL(1) && max_windows < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
