@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "catalog.h"
 #include "infer.h"
 #include "merge.h"
@@ -559,7 +560,7 @@ refuse_winner(Stage *stage, CdcWinner *w, const CdcConvertError *error)
 }
 
 /* Convert the batch from stage->at on; may raise for the winner at stage->at. */
-static void
+static bool
 convert_batch(void *arg)
 {
 	Stage	   *stage = arg;
@@ -574,6 +575,7 @@ convert_batch(void *arg)
 							&stage->batch_actions[stage->at], &error))
 			refuse_winner(stage, w, &error);
 	}
+	return true;
 }
 
 /* Rows first to last of the batch on their way to staging. */
@@ -585,7 +587,7 @@ typedef struct Put
 	int			last;
 } Put;
 
-static void
+static bool
 put_rows(void *arg)
 {
 	Put		   *put = arg;
@@ -596,6 +598,7 @@ put_rows(void *arg)
 			cdc_staging_put(put->writer, stage->values + i * stage->width,
 							stage->nulls + i * stage->width);
 	cdc_staging_flush(put->writer);
+	return true;
 }
 
 /*
@@ -886,7 +889,7 @@ run_window(Sync *sync)
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
 	sync->retry = false;
-	if (cdc_tentatively(try_window, &window))
+	if (cdc_attempt(try_window, &window, NULL, NULL))
 	{
 		for (int i = 0; i < sync->npartitions; i++)
 			sync->result->events += sync->progress[i].events;
