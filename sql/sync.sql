@@ -169,6 +169,12 @@ INSERT INTO m_debezium (kafka_key, kafka_value) VALUES (key(1), NULL);
 SELECT * FROM sync('m');
 SELECT * FROM m_target ORDER BY id;
 SELECT events, resent FROM cdcsync.watermark WHERE pipeline = 'm';
+-- a server that logs some transactions with a GTID, and others without one
+INSERT INTO m_debezium (kafka_key, kafka_value) VALUES
+	(key(2), convert_to(replace(convert_from(my('d', 50, 2000, NULL), 'UTF8'), '"gtid": null', '"gtid": "3e11-a:7"'), 'UTF8')),
+	(key(2), my('c', 40, 2000, '{"id":2,"v":"x"}'));
+SELECT * FROM sync('m');
+SELECT * FROM m_target ORDER BY id;
 -- a lower position with a newer time is another incarnation of the source
 INSERT INTO m_debezium (kafka_key, kafka_value) VALUES (key(1), my('u', 5, 9000, '{"id":1,"v":"after a reset"}'));
 SELECT * FROM sync('m');
@@ -185,6 +191,17 @@ SELECT * FROM k_target ORDER BY id;
 INSERT INTO k_debezium (kafka_key, kafka_value) VALUES ('{"id":2.0,"part":"a"}', '{"op":"d","before":null,"after":null}');
 SELECT * FROM sync('k');
 SELECT * FROM k_target ORDER BY id;
+
+-- a key that is a bare string: digits or base64?  The before image tells
+CREATE TABLE s_target (id int PRIMARY KEY, v text);
+SELECT cdc_create('s', target => 's_target', options => '{"max_quarantine_share": 1}');
+INSERT INTO s_debezium (kafka_key, kafka_value) VALUES
+	('"8004"', ev('c', NULL, '{"id":8004,"v":"a"}')), ('"8005"', ev('c', NULL, '{"id":8005,"v":"b"}'));
+SELECT * FROM sync('s');
+INSERT INTO s_debezium (kafka_key, kafka_value) VALUES ('"8004"', ev('d', '{"id":8004,"v":"a"}', NULL)), ('"8004"', NULL), ('"8005"', NULL);
+SELECT * FROM sync('s');
+SELECT * FROM s_target;
+SELECT kafka_offset, column_name, message FROM cdcsync.quarantine WHERE pipeline = 's';
 
 -- the breaker: the first records are all bad for one reason
 CREATE TABLE b_target (id int PRIMARY KEY, v int);

@@ -50,9 +50,10 @@ typedef enum CdcPositionKind
 typedef struct CdcPosition
 {
 	uint8_t		kind;			/* CdcPositionKind */
-	uint64_t	server;			/* MySQL: server_id, or a hash of the GTID's
-								 * source (uuid[:tag], or domain-server) */
+	uint64_t	gtid_source;	/* MySQL: hash of the GTID's uuid[:tag], or of
+								 * domain-server; 0 without a GTID */
 	uint64_t	major;			/* GTID number, or 0; PostgreSQL: sequence[0] */
+	uint64_t	server;			/* MySQL: server_id */
 	uint64_t	file;			/* MySQL: hash of the file's base name */
 	uint64_t	file_no;		/* MySQL: its numeric suffix */
 	uint64_t	minor;			/* MySQL: pos; PostgreSQL: sequence[1] */

@@ -33,6 +33,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "attempt.h"
 #include "catalog.h"
 #include "merge.h"
 #include "value.h"
@@ -493,7 +494,7 @@ park_rows(Run *run)
 	table_close(rel, AccessShareLock);
 }
 
-static void
+static bool
 run_step(void *arg)
 {
 	Run		   *run = arg;
@@ -515,6 +516,7 @@ run_step(void *arg)
 	if (run->step == STEP_INSERT || run->step == STEP_ALL)
 		insert_rows(run);
 	MemoryContextSwitchTo(old);
+	return true;
 }
 
 /* What is known of the rows that the target refused so far. */
@@ -647,7 +649,7 @@ drop_hopeless(CdcMerge *merge, int64 *rows, int64 n, Failed *failed)
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(failed->scratch);
-		(void) cdc_tentatively(probe, &p);
+		(void) cdc_attempt(probe, &p, NULL, NULL);
 		if (p.ok)
 			rows[left++] = all[i];
 		else

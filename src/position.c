@@ -113,7 +113,7 @@ parse_gtid(const char *text, int len, CdcPosition *position)
 	if (last == NULL || last == text ||
 		!parse_number(last + 1, text + len, &position->major))
 		return false;
-	position->server = hash_name(text, (size_t) (last - text));
+	position->gtid_source = hash_name(text, (size_t) (last - text));
 	position->has_gtid = true;
 	return true;
 }
@@ -141,6 +141,7 @@ cdc_position_mysql(const CdcToken *server_id, const CdcToken *gtid,
 		gtid->kind == CDC_JSON_NULL || gtid_len == 0;
 	int			file_len;
 	bool		in_file;
+	bool		has_server;
 
 	memset(position, 0, sizeof(*position));
 	if (!gtid_absent && (gtid_len < 0 || !parse_gtid(buf, gtid_len, position)))
@@ -153,8 +154,8 @@ cdc_position_mysql(const CdcToken *server_id, const CdcToken *gtid,
 	in_file = file_len > 0 && number_value(pos, &position->minor);
 	if (in_file)
 		parse_file(buf, file_len, position);
-	if (!position->has_gtid &&
-		(!in_file || !number_value(server_id, &position->server)))
+	has_server = number_value(server_id, &position->server);
+	if (!position->has_gtid && !(in_file && has_server))
 	{
 		memset(position, 0, sizeof(*position));
 		return;
@@ -200,15 +201,30 @@ compare_numbers(uint64_t a, uint64_t b)
 	return a < b ? -1 : a > b;
 }
 
+/*
+ * A server may log some transactions with a GTID and others without one: those
+ * have only the file in common.  Two GTIDs of one source need no server, as
+ * they go on counting where another server takes over.
+ */
 bool
 cdc_position_compare(const CdcPosition *a, const CdcPosition *b, int *cmp)
 {
-	if (a->kind != b->kind || a->kind == CDC_POSITION_NONE ||
-		a->server != b->server || a->has_gtid != b->has_gtid)
+	if (a->kind != b->kind || a->kind == CDC_POSITION_NONE)
 		return false;
-	*cmp = compare_numbers(a->major, b->major);
-	if (*cmp != 0)
-		return true;
+	if (a->has_gtid != b->has_gtid)
+	{
+		if (a->server == 0 || a->server != b->server)
+			return false;
+	}
+	else
+	{
+		if (a->has_gtid ? a->gtid_source != b->gtid_source :
+			a->server != b->server)
+			return false;
+		*cmp = compare_numbers(a->major, b->major);
+		if (*cmp != 0)
+			return true;
+	}
 	if (a->file != b->file)
 		return false;
 	*cmp = compare_numbers(a->file_no, b->file_no);
@@ -225,10 +241,10 @@ cdc_position_print(const CdcPosition *position, char *buf)
 		case CDC_POSITION_MYSQL:
 			snprintf(buf, CDC_POSITION_TEXT,
 					 "%s:%" PRIu64 ":%" PRIu64 ":%" PRIu64 ":%" PRIu64
-					 ":%" PRIu64,
-					 position->has_gtid ? "gtid" : "file", position->server,
-					 position->major, position->file, position->file_no,
-					 position->minor);
+					 ":%" PRIu64 ":%" PRIu64,
+					 position->has_gtid ? "gtid" : "file",
+					 position->gtid_source, position->major, position->server,
+					 position->file, position->file_no, position->minor);
 			break;
 		case CDC_POSITION_POSTGRESQL:
 			snprintf(buf, CDC_POSITION_TEXT, "lsn:%" PRIu64 ":%" PRIu64,
@@ -257,8 +273,8 @@ parse_numbers(const char *text, uint64_t **values, int n)
 bool
 cdc_position_parse(const char *text, CdcPosition *position)
 {
-	uint64_t   *mysql[] = {&position->server, &position->major,
-		&position->file, &position->file_no, &position->minor};
+	uint64_t   *mysql[] = {&position->gtid_source, &position->major,
+		&position->server, &position->file, &position->file_no, &position->minor};
 	uint64_t   *postgresql[] = {&position->major, &position->minor};
 
 	memset(position, 0, sizeof(*position));
@@ -273,5 +289,5 @@ cdc_position_parse(const char *text, CdcPosition *position)
 	position->has_gtid = strncmp(text, "gtid:", 5) == 0;
 	if (!position->has_gtid && strncmp(text, "file:", 5) != 0)
 		return false;
-	return parse_numbers(text + 5, mysql, 5);
+	return parse_numbers(text + 5, mysql, 6);
 }

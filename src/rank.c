@@ -76,6 +76,8 @@ typedef struct CdcRankState
 	TupleTableSlot *typed_slot;
 	MemoryContext key_context;	/* reset per typed look-up */
 	MemoryContext rows;			/* winners, their tokens and keys */
+	char	   *block;			/* for keep() */
+	Size		block_left;
 	StringInfoData key_buf;
 	CdcToken   *key_fields;		/* [nfields] from the record's key */
 	CdcToken   *tokens;			/* [ncolumns] of the record at hand */
@@ -473,15 +475,38 @@ cdc_rank_find(CdcRank *rank, const CdcBytes *key)
 	return entry ? entry->winner : NULL;
 }
 
+/*
+ * Memory that lives as long as the winners.  There are hundreds of thousands of
+ * them, and palloc() would round each up to a power of two.
+ */
+static void *
+keep(CdcRankState *st, Size size)
+{
+	void	   *p;
+
+	size = MAXALIGN(size);
+	if (size > st->block_left)
+	{
+		Size		block = Max(size, 64 * 1024);
+
+		st->block = MemoryContextAllocHuge(st->rows, block);
+		st->block_left = block;
+	}
+	p = st->block;
+	st->block += size;
+	st->block_left -= size;
+	return p;
+}
+
 static CdcWinner *
 new_winner(CdcRank *rank, const CdcBytes *key)
 {
-	MemoryContext old = MemoryContextSwitchTo(rank->state->rows);
-	CdcWinner  *w = palloc0(sizeof(CdcWinner));
+	CdcWinner  *w = keep(rank->state, sizeof(CdcWinner) + key->len);
 
-	w->key = copy_bytes(key);
+	memset(w, 0, sizeof(CdcWinner));
+	w->key.data = memcpy(w + 1, key->data, key->len);
+	w->key.len = key->len;
 	w->broken_by = -1;
-	MemoryContextSwitchTo(old);
 	if (rank->nwinners == rank->maxwinners)
 	{
 		rank->maxwinners *= 2;
@@ -1210,6 +1235,15 @@ add_upsert(CdcRank *rank, Record *rec)
 	upsert(rank, rec, &key, st->tokens, rec->change.op);
 }
 
+/* A key that is a JSON string by itself: nothing tells text, digits and base64. */
+static bool
+key_is_bare_string(const Record *rec)
+{
+	const CdcBytes *bytes = kafka_key_of(rec);
+
+	return bytes->data && bytes->len > 0 && bytes->data[0] == '"';
+}
+
 /* d, and a tombstone, which is a delete without images */
 static void
 add_delete(CdcRank *rank, Record *rec)
@@ -1220,13 +1254,16 @@ add_delete(CdcRank *rank, Record *rec)
 	const char *missing;
 	CdcBytes	key;
 
-	missing = record_key(rank, rec, source, st->tokens, &key);
+	missing = tombstone || !rec->change.has_before || !key_is_bare_string(rec) ?
+		record_key(rank, rec, source, st->tokens, &key) : "";
 	if (missing && !tombstone && rec->change.has_before)
 	{
 		spread(rank, rec->change.before, source, st->tokens);
 		missing = make_key(rank, st->tokens, &key);
 		/* what its tombstone, which has no before image, could not tell */
 		rec->progress->skipped_delete = missing == NULL;
+		if (missing)
+			missing = record_key(rank, rec, source, st->tokens, &key);
 	}
 	if (missing)
 	{
@@ -1257,6 +1294,7 @@ add_truncate(CdcRank *rank, Record *rec)
 	st->typed = NULL;
 	rank->nwinners = 0;
 	MemoryContextReset(st->rows);
+	st->block_left = 0;
 	cdc_moves_clear(st->moves);
 	rank->nbad = 0;				/* what they would have changed is gone */
 	rank->truncated = true;

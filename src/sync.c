@@ -24,11 +24,13 @@
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "catalog.h"
 #include "infer.h"
 #include "merge.h"
@@ -44,6 +46,9 @@
 
 /* .. which is looked at after reading this much. */
 #define CHECK_BYTES		(1024 * 1024)
+
+/* work_mem of the merge, at least, in kB. */
+#define MERGE_WORK_MEM	(32 * 1024)
 
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
@@ -555,7 +560,7 @@ refuse_winner(Stage *stage, CdcWinner *w, const CdcConvertError *error)
 }
 
 /* Convert the batch from stage->at on; may raise for the winner at stage->at. */
-static void
+static bool
 convert_batch(void *arg)
 {
 	Stage	   *stage = arg;
@@ -570,6 +575,7 @@ convert_batch(void *arg)
 							&stage->batch_actions[stage->at], &error))
 			refuse_winner(stage, w, &error);
 	}
+	return true;
 }
 
 /* Rows first to last of the batch on their way to staging. */
@@ -581,7 +587,7 @@ typedef struct Put
 	int			last;
 } Put;
 
-static void
+static bool
 put_rows(void *arg)
 {
 	Put		   *put = arg;
@@ -592,6 +598,7 @@ put_rows(void *arg)
 			cdc_staging_put(put->writer, stage->values + i * stage->width,
 							stage->nulls + i * stage->width);
 	cdc_staging_flush(put->writer);
+	return true;
 }
 
 /*
@@ -882,7 +889,7 @@ run_window(Sync *sync)
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
 	sync->retry = false;
-	if (cdc_tentatively(try_window, &window))
+	if (cdc_attempt(try_window, &window, NULL, NULL))
 	{
 		for (int i = 0; i < sync->npartitions; i++)
 			sync->result->events += sync->progress[i].events;
@@ -986,6 +993,19 @@ has_work(const Sync *sync)
 	return false;
 }
 
+/*
+ * The rows of a window are sorted and hashed in memory, not in temporary files:
+ * that takes less than the window itself has taken.  Lasts to cdc_spi_end().
+ */
+static void
+raise_work_mem(void)
+{
+	if (work_mem < MERGE_WORK_MEM)
+		(void) set_config_option("work_mem", psprintf("%d", MERGE_WORK_MEM),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+}
+
 void
 cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, CdcSyncResult *result)
 {
@@ -998,6 +1018,7 @@ cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, CdcSyncResult *result)
 	memset(result, 0, sizeof(CdcSyncResult));
 	result->latest_refresh_time = DT_NOBEGIN;
 	cdc_spi_begin_as(&spi, pipeline->owner, target_search_path(pipeline));
+	raise_work_mem();
 	old = MemoryContextSwitchTo(context);
 	if (open_sync(&sync))
 	{

@@ -33,16 +33,9 @@ extern const CdcSchemaField *cdc_value_schema_field(const CdcSchema *schema,
 													const CdcField *field);
 
 /*
- * Run func(arg) in a subtransaction.  Returns true if it succeeded; for an
- * error in the data rolls back, fills *error (message in the current context)
- * and returns false; rolls back and passes on other errors.
+ * cdc_attempt() with the errors of the data: fills *error for those (message in
+ * the current context).
  */
-extern bool cdc_try(void (*func) (void *arg), void *arg, CdcConvertError *error);
-
-/*
- * Run func(arg) in a subtransaction, which is rolled back if it returns false.
- * Errors of all kinds are passed on.  Returns what func returned.
- */
-extern bool cdc_tentatively(bool (*func) (void *arg), void *arg);
+extern bool cdc_try(bool (*func) (void *arg), void *arg, CdcConvertError *error);
 
 #endif							/* CDC_VALUE_H */

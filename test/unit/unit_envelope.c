@@ -359,7 +359,11 @@ test_positions(void)
 				  NOT_COMPARABLE);
 	check_compare(file, MYSQL_POSITION("1", "null", "log.000009", "99"),
 				  NOT_COMPARABLE);
-	check_compare(file, gtid, NOT_COMPARABLE);
+	/* with GTID and without one: the file, of one server alone */
+	check_compare(file, gtid, 0);
+	check_compare(file, MYSQL_POSITION("1", "\"3e11-a:1\"", "bin.000010", "4"), -1);
+	check_compare(file, MYSQL_POSITION("2", "\"3e11-a:1\"", "bin.000009", "100"),
+				  NOT_COMPARABLE);
 	check_compare(file, MYSQL_POSITION("1", "\"\"", "bin.000009", "100"), 0);
 
 	CHECK(gtid.kind == CDC_POSITION_MYSQL && gtid.has_gtid && gtid.major == 57,
@@ -420,8 +424,8 @@ test_no_positions(void)
 	};
 	static const char *const texts[] = {
 		"", "lsn", "lsn:", "lsn:1", "lsn:1:", "lsn:1:2:3", "lsn:1:x",
-		"lsn:1:-2", "lsn:1:99999999999999999999", "gtid:1:2:3:4", "file:",
-		"page:1:2:3:4:5", "none "
+		"lsn:1:-2", "lsn:1:99999999999999999999", "gtid:1:2:3:4:5", "file:",
+		"page:1:2:3:4:5:6", "none "
 	};
 	CdcPosition position;
 
@@ -433,7 +437,7 @@ test_no_positions(void)
 	CHECK(cdc_position_parse("none", &position) &&
 		  position.kind == CDC_POSITION_NONE, "none");
 	/* the text form is stored, so it must stay what it is */
-	CHECK(cdc_position_parse("gtid:12892410973027045893:57:"
+	CHECK(cdc_position_parse("gtid:12892410973027045893:57:1:"
 							 "14444972190246154094:42:5390", &position),
 		  "stored position");
 	check_compare(position,
