@@ -565,12 +565,9 @@ drop_table(const CdcPipeline *pipeline, Oid relid)
 	cdc_spi_end(&spi);
 }
 
-/*
- * Is the landing without pipelines?  Its row is locked, so that nobody can
- * begin to use it before we have dropped it.
- */
+/* Is the landing without pipelines, with its row locked or not? */
 static bool
-landing_unused(const CdcLanding *landing)
+has_no_pipeline(const CdcLanding *landing, bool lock)
 {
 	Oid			types[] = {INT4OID};
 	Datum		values[] = {Int32GetDatum(landing->id)};
@@ -578,12 +575,28 @@ landing_unused(const CdcLanding *landing)
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR UPDATE",
-					   1, types, values, NULL, 0);
+	if (lock)
+		(void) cdc_spi_run("SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR UPDATE",
+						   1, types, values, NULL, 0);
 	unused = cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE landing_id = $1",
 						 1, types, values, NULL, 1) == 0;
 	cdc_spi_end(&spi);
 	return unused;
+}
+
+/*
+ * May the landing be dropped?  Then its row is locked, so that nobody can begin
+ * to use it before we have dropped it; and its view before that, as who inserts
+ * into the view, or makes a pipeline from what is in it, locks them in this
+ * order.
+ */
+static bool
+landing_unused(const CdcLanding *landing)
+{
+	if (!has_no_pipeline(landing, false))
+		return false;
+	LockRelationOid(landing->view, AccessExclusiveLock);
+	return has_no_pipeline(landing, true);
 }
 
 /*
