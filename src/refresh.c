@@ -317,7 +317,7 @@ get_topic(const CdcLanding *landing, Oid *serverid)
 				 errmsg("foreign table %s is no longer topic \"%s\"",
 						cdc_qualified_name(landing->topic), landing->topic_name),
 				 errdetail("Its option \"topic\" is now \"%s\".", topic),
-				 errhint("Set the option back, or make a pipeline of its own for the other topic.")));
+				 errhint("Set the option back; for the other topic drop the pipeline and create it again, or make another one.")));
 	cdc_kafka_topic_check(landing->topic, *serverid, landing->owner);
 	return topic;
 }
