@@ -803,25 +803,27 @@ refuse_homeless(CdcMerge *merge)
 }
 
 /*
- * Deferrable unique and exclusion constraints are checked by our statements, not
- * at commit, where nobody could tell which rows to leave out; afterwards they
- * are as they are declared.  (Deferred foreign keys stay deferred: the row that
- * is referenced may come later in the same transaction.)
+ * Deferrable constraints are checked by our statements, not at commit, where
+ * nobody could tell which rows to leave out; afterwards they are as they are
+ * declared.  A foreign key stays deferred where the row that is referenced may
+ * come later in the transaction.
  */
 static void
 set_constraints(CdcMerge *merge, bool back)
 {
-	Oid			types[] = {OIDOID, BOOLOID};
-	Datum		values[] = {ObjectIdGetDatum(merge->target->relid), BoolGetDatum(back)};
+	Oid			types[] = {OIDOID, BOOLOID, BOOLOID};
+	Datum		values[] = {ObjectIdGetDatum(merge->target->relid), BoolGetDatum(back),
+	BoolGetDatum(merge->check_foreign_keys)};
 	bool		isnull = true;
 	Datum		names = (Datum) 0;
 
 	if (cdc_spi_run("SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') "
 					"FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
 					"ON n.oid OPERATOR(pg_catalog.=) c.connamespace "
-					"WHERE c.conrelid OPERATOR(pg_catalog.=) $1 AND c.contype IN ('p', 'u', 'x') "
+					"WHERE c.conrelid OPERATOR(pg_catalog.=) $1 "
+					"AND (c.contype IN ('p', 'u', 'x') OR $3 AND c.contype IN ('f')) "
 					"AND c.condeferrable AND (c.condeferred OR NOT $2)",
-					2, types, values, NULL, 0) == 1)
+					3, types, values, NULL, 0) == 1)
 		names = cdc_spi_value(0, 1, &isnull);
 	if (!isnull)
 		cdc_spi_run(psprintf("SET CONSTRAINTS %s %s", TextDatumGetCString(names),

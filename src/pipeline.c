@@ -13,9 +13,9 @@
  *
  * Everything runs in the caller's transaction.  Who changes a pipeline holds
  * a lock on its row until the end of it, and before that, if a sync must not be
- * under way, one on the staging table, which a sync locks first of all.  Rows are written as the owner of the
- * catalog, after the caller was found to have the privileges of the pipeline's
- * owner; relations are dropped as that owner.
+ * under way, one on the staging table, which a sync locks first of all.  Rows
+ * are written as the owner of the catalog, after the caller was found to have
+ * the privileges of the pipeline's owner; relations are dropped as that owner.
  *
  *-------------------------------------------------------------------------
  */

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/tupdesc.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
@@ -244,15 +245,18 @@ origin_of(const CdcRank *rank, const Record *rec)
 
 /*
  * Append the canonical bytes of one key column: kind, length, text with the
- * escapes undone.  False if the text holds what no PostgreSQL text can.
+ * escapes undone.  A number is a string to a column of text.  False if the text
+ * holds what no PostgreSQL text can.
  */
 static bool
-append_key_token(StringInfo buf, const CdcToken *t)
+append_key_token(StringInfo buf, const CdcColumn *column, const CdcToken *t)
 {
+	bool		is_text = column->typid == TEXTOID || column->typid == VARCHAROID;
 	uint32		len = t->len;
 	int			at;
 
-	appendStringInfoCharMacro(buf, (char) t->kind);
+	appendStringInfoCharMacro(buf, is_text && t->kind == CDC_JSON_NUMBER ?
+							  CDC_JSON_STRING : t->kind);
 	at = buf->len;
 	enlargeStringInfo(buf, sizeof(len) + t->len + 1);
 	buf->len += sizeof(len);
@@ -287,7 +291,7 @@ make_key(CdcRank *rank, const CdcToken *tokens, CdcBytes *key)
 		const CdcToken *t = &tokens[rank->target->keys[k]];
 
 		if (!token_is_set(t) || t->kind == CDC_JSON_NULL ||
-			!append_key_token(buf, t))
+			!append_key_token(buf, c, t))
 			return c->name;
 	}
 	key->data = buf->data;

@@ -68,6 +68,7 @@ typedef struct Sync
 	bool		first;			/* nothing was ever synced */
 	bool		quarantine;		/* the pipeline has quarantined records */
 	bool		retry;			/* some of them are to be tried again */
+	bool		alone;			/* nothing follows in the transaction */
 	MemoryContext window;		/* reset per window */
 	Size		unchecked;		/* bytes read since the window's size was looked at */
 	CdcSyncResult *result;
@@ -800,6 +801,7 @@ apply_window(Sync *sync, CdcRank *rank)
 	merge.never_set = stage.never_set;
 	merge.partly_set = stage.partly_set;
 	merge.needs_rows = stage.needs_rows;
+	merge.check_foreign_keys = sync->alone;
 	merge.max_refused = cdc_quarantine_limit(sync->pipeline, rank);
 	if (merge.max_refused < PG_INT64_MAX)
 		merge.max_refused += rank->again;
@@ -1012,7 +1014,7 @@ cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, CdcSyncResult *result)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync sync",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
-	Sync		sync = {.pipeline = pipeline,.result = result};
+	Sync		sync = {.pipeline = pipeline,.result = result,.alone = !IsTransactionBlock()};
 	CdcSpi		spi;
 
 	memset(result, 0, sizeof(CdcSyncResult));
