@@ -331,6 +331,15 @@ record_key(CdcRank *rank, const Record *rec, const CdcToken *source,
 	return make_key(rank, tokens, key);
 }
 
+/* The winner of a key in its canonical bytes, or NULL. */
+static CdcWinner *
+find_winner(CdcRank *rank, const CdcBytes *key)
+{
+	KeyEntry   *entry = keytable_lookup(rank->state->keys, *key);
+
+	return entry ? entry->winner : NULL;
+}
+
 /*
  * A bad record may have changed its key's row in a way that we cannot tell:
  * later changes that leave values out must not take them from before it.
@@ -343,7 +352,7 @@ break_key(CdcRank *rank, const Record *rec)
 
 	if (record_key(rank, rec, NULL, rank->state->bad_tokens, &key) != NULL)
 		return;
-	w = cdc_rank_find(rank, &key);
+	w = find_winner(rank, &key);
 	if (w)
 		w->broken_by = rec->offset;
 }
@@ -463,14 +472,6 @@ type_all_winners(CdcRank *rank)
 		if (place)
 			*place = w;
 	}
-}
-
-CdcWinner *
-cdc_rank_find(CdcRank *rank, const CdcBytes *key)
-{
-	KeyEntry   *entry = keytable_lookup(rank->state->keys, *key);
-
-	return entry ? entry->winner : NULL;
 }
 
 static CdcWinner *
@@ -714,7 +715,7 @@ arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
 	}
 	if (!wants_values(rank, tokens))
 		return;
-	old_winner = cdc_rank_find(rank, old_key);
+	old_winner = find_winner(rank, old_key);
 	if (rank->multi_partition)
 	{
 		move = cdc_move_add(moves, new_key, old_key, false);

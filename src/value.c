@@ -19,8 +19,9 @@
 
 #include "value.h"
 
-bool
-cdc_error_in_data(int sqlerrcode)
+/* Is this the SQLSTATE of a fault of the data, not of the system? */
+static bool
+error_in_data(int sqlerrcode)
 {
 	int			class = ERRCODE_TO_CATEGORY(sqlerrcode);
 
@@ -54,7 +55,7 @@ cdc_try(void (*func) (void *arg), void *arg, CdcConvertError *error)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		if (!cdc_error_in_data(edata->sqlerrcode))
+		if (!error_in_data(edata->sqlerrcode))
 			ReThrowError(edata);
 		error->sqlerrcode = edata->sqlerrcode;
 		error->message = pstrdup(edata->message ? edata->message : "error without a message");
