@@ -242,6 +242,24 @@ cdc_move_add(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key,
 	return move;
 }
 
+static bool
+has_left(const CdcMove *move, const CdcBytes *key)
+{
+	return move->departed && !move->done && move->old_key.len == key->len &&
+		memcmp(move->old_key.data, key->data, key->len) == 0;
+}
+
+bool
+cdc_move_left(const CdcMoves *moves, const CdcBytes *key)
+{
+	ListCell   *lc;
+
+	foreach(lc, moves->moves)
+		if (has_left(lfirst(lc), key))
+			return true;
+	return false;
+}
+
 void
 cdc_move_forward(CdcMoves *moves, const CdcBytes *left_key, const bool *wanted,
 				 const CdcToken *tokens)
@@ -253,8 +271,7 @@ cdc_move_forward(CdcMoves *moves, const CdcBytes *left_key, const bool *wanted,
 	{
 		CdcMove    *move = lfirst(lc);
 
-		if (!move->departed || move->done || move->old_key.len != left_key->len ||
-			memcmp(move->old_key.data, left_key->data, left_key->len) != 0)
+		if (!has_left(move, left_key))
 			continue;
 		for (int i = 0; i < moves->target->ncolumns; i++)
 			if (wanted[i] && (move->tokens[i].kind == CDC_JSON_MISSING ||

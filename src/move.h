@@ -52,6 +52,9 @@ extern CdcMove *cdc_move_arrival(CdcMoves *moves, const CdcBytes *new_key);
 extern CdcMove *cdc_move_add(CdcMoves *moves, const CdcBytes *new_key,
 							 const CdcBytes *old_key, bool departed);
 
+/* Has a row left this key, and not arrived yet under another? */
+extern bool cdc_move_left(const CdcMoves *moves, const CdcBytes *key);
+
 /*
  * Values that were on their way to a row which has itself left its key
  * meanwhile: give them to the moves that carry it.

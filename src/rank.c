@@ -785,11 +785,20 @@ static void
 deliver(CdcRank *rank, Record *rec, const CdcMove *move, CdcToken *tokens)
 {
 	bool		isnew;
-	CdcWinner  *w = find_or_make(rank, rec, &rec->rename->key, tokens, &isnew);
+	CdcWinner  *w;
 	CdcBytes	no_key = {NULL, 0};
 	CdcOrigin	now = origin_of(rank, rec);
 	uint16		origin = 0;
 
+	/* gone on to a third key in a window before this one? */
+	if (find_winner(rank, &rec->rename->key) == NULL &&
+		cdc_move_left(rank->state->moves, &rec->rename->key) &&
+		fetch_target_row(rank, rec->rename->tokens) == NULL)
+	{
+		cdc_move_forward(rank->state->moves, &rec->rename->key, move->wanted, tokens);
+		return;
+	}
+	w = find_or_make(rank, rec, &rec->rename->key, tokens, &isnew);
 	if (w == NULL)
 		return;
 	if (w->deleted)
