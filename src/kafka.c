@@ -1451,9 +1451,3 @@ cdc_kafka_poll(CdcKafka *kafka, int timeout, const CdcKafkaEvent **events)
 		ResetLatch(MyLatch);
 	}
 }
-
-pgsocket
-cdc_kafka_socket(CdcKafka *kafka)
-{
-	return kafka->pipe[0];
-}

@@ -506,18 +506,6 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 	return result;
 }
 
-int
-cdc_kafka_workers(Oid serverid)
-{
-	char	   *value = option_value(GetForeignServer(serverid)->options,
-									 "workers");
-	int			workers = 1;
-
-	if (value && !parse_number(value, 1, 64, &workers))
-		check_workers("workers", value);
-	return workers;
-}
-
 /* Is this one of our servers?  Told by the handler, not by a name. */
 static bool
 is_kafka_server(Oid serverid)

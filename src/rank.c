@@ -337,6 +337,15 @@ record_key(CdcRank *rank, const Record *rec, const CdcToken *source,
 	return make_key(rank, tokens, key);
 }
 
+/* The winner of a key in its canonical bytes, or NULL. */
+static CdcWinner *
+find_winner(CdcRank *rank, const CdcBytes *key)
+{
+	KeyEntry   *entry = keytable_lookup(rank->state->keys, *key);
+
+	return entry ? entry->winner : NULL;
+}
+
 /*
  * A bad record may have changed its key's row in a way that we cannot tell:
  * later changes that leave values out must not take them from before it.
@@ -349,7 +358,7 @@ break_key(CdcRank *rank, const Record *rec)
 
 	if (record_key(rank, rec, NULL, rank->state->bad_tokens, &key) != NULL)
 		return;
-	w = cdc_rank_find(rank, &key);
+	w = find_winner(rank, &key);
 	if (w)
 		w->broken_by = rec->offset;
 }
@@ -469,14 +478,6 @@ type_all_winners(CdcRank *rank)
 		if (place)
 			*place = w;
 	}
-}
-
-CdcWinner *
-cdc_rank_find(CdcRank *rank, const CdcBytes *key)
-{
-	KeyEntry   *entry = keytable_lookup(rank->state->keys, *key);
-
-	return entry ? entry->winner : NULL;
 }
 
 /*
@@ -743,7 +744,7 @@ arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
 	}
 	if (!wants_values(rank, tokens))
 		return;
-	old_winner = cdc_rank_find(rank, old_key);
+	old_winner = find_winner(rank, old_key);
 	if (rank->multi_partition)
 	{
 		move = cdc_move_add(moves, new_key, old_key, false);
@@ -813,11 +814,17 @@ static void
 deliver(CdcRank *rank, Record *rec, const CdcMove *move, CdcToken *tokens)
 {
 	bool		isnew;
-	CdcWinner  *w = find_or_make(rank, rec, &rec->rename->key, tokens, &isnew);
+	CdcWinner  *w;
 	CdcBytes	no_key = {NULL, 0};
 	CdcOrigin	now = origin_of(rank, rec);
 	uint16		origin = 0;
 
+	if (move->moved_on)
+	{
+		cdc_move_forward(rank->state->moves, &rec->rename->key, move->wanted, tokens);
+		return;
+	}
+	w = find_or_make(rank, rec, &rec->rename->key, tokens, &isnew);
 	if (w == NULL)
 		return;
 	if (w->deleted)
@@ -1080,6 +1087,16 @@ upsert(CdcRank *rank, Record *rec, const CdcBytes *key, CdcToken *tokens, char o
 	set_record(rank, w, rec, op);
 }
 
+/* The row of this key takes along what it still waits for. */
+static void
+note_moved_on(CdcRank *rank, const CdcBytes *key)
+{
+	CdcMove    *move = cdc_move_arrival(rank->state->moves, key);
+
+	if (move)
+		move->moved_on = move->changed = true;
+}
+
 /* The row of this key is gone. */
 static void
 delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *tokens,
@@ -1100,7 +1117,9 @@ delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *toke
 	if (!isnew && w->deleted && w->broken_by < 0 &&
 		rec->change.shape == CDC_SHAPE_TOMBSTONE)
 		return;					/* the delete itself says more */
-	if (!leaves)
+	if (leaves)
+		note_moved_on(rank, key);
+	else
 		settle_wanted(rank, key, NULL);
 	if (leaves && !isnew)
 		depart(rank, rec, w, key, tokens);

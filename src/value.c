@@ -18,21 +18,16 @@
 #include "attempt.h"
 #include "value.h"
 
-bool
-cdc_error_in_data(int sqlerrcode)
+/* Is it a fault of the data, not of the system? */
+static bool
+is_in_data(const ErrorData *edata)
 {
-	int			class = ERRCODE_TO_CATEGORY(sqlerrcode);
+	int			class = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
 
 	/* 54000: a value too long for an index, a row too long for a page */
 	return class == ERRCODE_DATA_EXCEPTION ||
 		class == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
-		sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
-}
-
-static bool
-is_in_data(const ErrorData *edata)
-{
-	return cdc_error_in_data(edata->sqlerrcode);
+		edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 }
 
 bool
