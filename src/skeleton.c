@@ -9,7 +9,7 @@
  * the images, the gap or the stretch of literal bytes that it came from.  The
  * next record is compared with the literals, and scanned at the gaps alone; no
  * name is looked up.  A record that fits no skeleton is scanned in full, which
- * is also what words all errors.
+ * also tells what is wrong with it.
  *
  * This is as strict as the full scan: the literals equal bytes that it has
  * accepted, and a gap is only where it would call cdc_scan_value() whatever
@@ -27,11 +27,14 @@
  * skeletons and gain nothing: credit, earned by hits, pays for failures, and
  * without it skeletons are left alone for a while.
  *
- * Measured by test/unit/bench_envelope.c: @@MEASURED@@
+ * Measured by test/unit/bench_envelope.c (events of 555 bytes without schema,
+ * a fifth inserts and a fifth deletes, three fields wanted): 5,400 instructions
+ * per event instead of 11,100, 255 ns instead of 465.  A stream of which no two
+ * records are alike costs 1.5 % more.
  *
  * Memory: CDC_SKELETONS records of at most RECORD_MAX bytes with LEAVES_MAX
- * values, in malloc'ed buffers that are used again.  Without memory, no
- * skeleton.
+ * values, some 2 MB in the worst case, in malloc'ed buffers that are used
+ * again.  Without memory, no skeleton.
  *
  *-------------------------------------------------------------------------
  */
