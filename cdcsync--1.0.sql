@@ -3,6 +3,14 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION cdcsync" to load this file. \quit
 
+/*
+ * The schema of the extension may be one where others can create.  An operator
+ * of theirs that fits better than the server's must not be taken for it, here
+ * or in what is made here: so names are resolved in pg_catalog, and what goes
+ * into the schema is qualified.
+ */
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 DO $$
 BEGIN
 	IF pg_catalog.getdatabaseencoding() <> 'UTF8' THEN
@@ -11,8 +19,8 @@ BEGIN
 				  DETAIL = pg_catalog.format('This database has encoding %s.', pg_catalog.getdatabaseencoding()),
 				  HINT = 'Create a database WITH ENCODING ''UTF8'' TEMPLATE template0.';
 	END IF;
-	IF pg_catalog.to_regclass(pg_catalog.quote_ident('@extschema@') || '.debezium_last_extract') IS NOT NULL THEN
-		RAISE EXCEPTION 'relation "debezium_last_extract" already exists in schema "%"', '@extschema@'
+	IF pg_catalog.to_regclass('@extschema@.debezium_last_extract') IS NOT NULL THEN
+		RAISE EXCEPTION 'relation "debezium_last_extract" already exists in schema "%"', (pg_catalog.parse_ident('@extschema@'))[1]
 			USING ERRCODE = 'duplicate_table',
 				  DETAIL = 'The extension has a view of this name.',
 				  HINT = 'Rename the relation, or use CREATE EXTENSION cdcsync SCHEMA another_schema.';
@@ -108,6 +116,7 @@ CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
 	new_key bytea NOT NULL,
 	old_key bytea NOT NULL,
 	departed boolean NOT NULL,		-- the delete has come; else the create
+	moved_on boolean NOT NULL,		-- the row that was created has left again
 	columns text[] NOT NULL,		-- of the old row; or those that wait for it
 	"values" text[],				-- of the old row
 	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()
@@ -155,10 +164,16 @@ ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
 	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
 											WHERE c.oid OPERATOR(pg_catalog.=) chunk), owner), 'USAGE'));
--- and a pipeline to the owner of its staging table, while it has one
+-- and a pipeline to the owner of its staging table; while it has none, it goes
+-- with a landing of the same owner
 CREATE POLICY owned ON cdcsync.pipeline FOR SELECT
 	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
-											WHERE c.oid OPERATOR(pg_catalog.=) staging), owner), 'USAGE'));
+											WHERE c.oid OPERATOR(pg_catalog.=) staging),
+										   (SELECT c.relowner FROM cdcsync.landing l
+												   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.chunk
+											WHERE l.landing_id OPERATOR(pg_catalog.=) pipeline.landing_id
+											  AND l.owner OPERATOR(pg_catalog.=) pipeline.owner),
+										   owner), 'USAGE'));
 CREATE POLICY owned ON cdcsync.position FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.landing l WHERE l.landing_id = position.landing_id));
 CREATE POLICY owned ON cdcsync.watermark FOR SELECT
@@ -180,7 +195,7 @@ COMMENT ON FUNCTION cdcsync.is_here(bigint, bigint) IS
 
 CREATE VIEW cdcsync.pipeline_state WITH (security_invoker = true) AS
 SELECT p.name,
-	   coalesce(s.relowner::pg_catalog.regrole, p.owner) AS owner,
+	   coalesce(s.relowner, CASE WHEN p.owner = l.owner THEN c.relowner END, p.owner)::pg_catalog.regrole AS owner,
 	   CASE WHEN NOT here THEN 'paused'
 			WHEN target_gone THEN 'stopped'
 			ELSE p.state END AS state,
@@ -203,25 +218,25 @@ COMMENT ON VIEW cdcsync.pipeline_state IS
 GRANT SELECT ON cdcsync.pipeline_state TO PUBLIC;
 
 /* JSON and the envelope, as functions */
-CREATE FUNCTION json_parse(bytea) RETURNS jsonb
+CREATE FUNCTION @extschema@.json_parse(bytea) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'cdc_json_parse_bytea' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION json_parse(bytea) IS
+COMMENT ON FUNCTION @extschema@.json_parse(bytea) IS
 	'JSON in UTF-8 as jsonb; error 22P02 if jsonb cannot hold it';
 
-CREATE FUNCTION json_parse(text) RETURNS jsonb
+CREATE FUNCTION @extschema@.json_parse(text) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'cdc_json_parse_text' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION json_parse(text) IS
+COMMENT ON FUNCTION @extschema@.json_parse(text) IS
 	'JSON as jsonb; error 22P02 if jsonb cannot hold it';
 
 -- These try what they cannot foresee in a subtransaction, hence not parallel.
-CREATE FUNCTION can_json_parse(bytea) RETURNS boolean
+CREATE FUNCTION @extschema@.can_json_parse(bytea) RETURNS boolean
 AS 'MODULE_PATHNAME', 'cdc_can_json_parse_bytea' LANGUAGE C IMMUTABLE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION can_json_parse(bytea) IS
+COMMENT ON FUNCTION @extschema@.can_json_parse(bytea) IS
 	'false exactly where json_parse raises an error';
 
-CREATE FUNCTION can_json_parse(text) RETURNS boolean
+CREATE FUNCTION @extschema@.can_json_parse(text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'cdc_can_json_parse_text' LANGUAGE C IMMUTABLE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION can_json_parse(text) IS
+COMMENT ON FUNCTION @extschema@.can_json_parse(text) IS
 	'false exactly where json_parse raises an error';
 
 CREATE FUNCTION cdcsync.json_parse_or_null(bytea) RETURNS jsonb
@@ -229,11 +244,11 @@ AS 'MODULE_PATHNAME', 'cdc_json_parse_or_null' LANGUAGE C IMMUTABLE STRICT PARAL
 COMMENT ON FUNCTION cdcsync.json_parse_or_null(bytea) IS
 	'json_parse for the landing views: NULL where it would raise an error';
 
-CREATE FUNCTION cdc_decode(value bytea, OUT op text, OUT ts_ms bigint,
+CREATE FUNCTION @extschema@.cdc_decode(value bytea, OUT op text, OUT ts_ms bigint,
 						   OUT before jsonb, OUT after jsonb,
 						   OUT source jsonb, OUT transaction jsonb)
 AS 'MODULE_PATHNAME', 'cdc_decode' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION cdc_decode(bytea) IS
+COMMENT ON FUNCTION @extschema@.cdc_decode(bytea) IS
 	'a Debezium change event as a row; all NULL for a tombstone';
 
 /* Kafka as SQL */
@@ -260,48 +275,48 @@ AS 'MODULE_PATHNAME', 'cdc_chunk_element' LANGUAGE C STRICT IMMUTABLE PARALLEL S
 COMMENT ON FUNCTION cdcsync.chunk_element(anyarray, bigint) IS
 	'element of a chunk''s array, for landing views';
 
-CREATE FUNCTION cdc_refresh(name text, OUT records bigint, OUT bytes bigint, OUT partitions integer)
-AS 'MODULE_PATHNAME', 'cdc_refresh' LANGUAGE C STRICT;
-COMMENT ON FUNCTION cdc_refresh(text) IS
+CREATE FUNCTION @extschema@.cdc_refresh(name text, OUT records bigint, OUT bytes bigint, OUT partitions integer)
+AS 'MODULE_PATHNAME', 'cdc_refresh' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_refresh(text) IS
 	'read a pipeline''s topic into its landing, to the end that every partition had at the start';
 
 /* Pipelines */
-CREATE FUNCTION cdc_create(name text, topic regclass DEFAULT NULL, target regclass DEFAULT NULL,
+CREATE FUNCTION @extschema@.cdc_create(name text, topic regclass DEFAULT NULL, target regclass DEFAULT NULL,
 						   key text[] DEFAULT NULL, columns jsonb DEFAULT NULL, options jsonb DEFAULT '{}')
 RETURNS void
 AS 'MODULE_PATHNAME', 'cdc_create' LANGUAGE C;
-COMMENT ON FUNCTION cdc_create(text, regclass, regclass, text[], jsonb, jsonb) IS
+COMMENT ON FUNCTION @extschema@.cdc_create(text, regclass, regclass, text[], jsonb, jsonb) IS
 	'make a pipeline: landing, staging, watermark, and the target where none is given';
 
-CREATE FUNCTION cdc_alter(name text, columns jsonb DEFAULT NULL, options jsonb DEFAULT NULL)
+CREATE FUNCTION @extschema@.cdc_alter(name text, columns jsonb DEFAULT NULL, options jsonb DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'cdc_alter' LANGUAGE C;
-COMMENT ON FUNCTION cdc_alter(text, jsonb, jsonb) IS
+COMMENT ON FUNCTION @extschema@.cdc_alter(text, jsonb, jsonb) IS
 	'replace a pipeline''s column mapping, change its options';
 
-CREATE FUNCTION cdc_drop(name text, drop_target boolean DEFAULT false)
+CREATE FUNCTION @extschema@.cdc_drop(name text, drop_target boolean DEFAULT false)
 RETURNS integer
 AS 'MODULE_PATHNAME', 'cdc_drop' LANGUAGE C;
-COMMENT ON FUNCTION cdc_drop(text, boolean) IS
+COMMENT ON FUNCTION @extschema@.cdc_drop(text, boolean) IS
 	'drop the pipelines that match with all that they have but the target; how many there were';
 
-CREATE FUNCTION cdc_pause(name text, reason text DEFAULT NULL, what text DEFAULT 'sync')
+CREATE FUNCTION @extschema@.cdc_pause(name text, reason text DEFAULT NULL, what text DEFAULT 'sync')
 RETURNS integer
 AS 'MODULE_PATHNAME', 'cdc_pause' LANGUAGE C;
-COMMENT ON FUNCTION cdc_pause(text, text, text) IS
+COMMENT ON FUNCTION @extschema@.cdc_pause(text, text, text) IS
 	'pause the sync (what => ''all'': the landing too) of the pipelines that match; how many there were';
 
-CREATE FUNCTION cdc_resume(name text)
+CREATE FUNCTION @extschema@.cdc_resume(name text)
 RETURNS integer
 AS 'MODULE_PATHNAME', 'cdc_resume' LANGUAGE C;
-COMMENT ON FUNCTION cdc_resume(text) IS
+COMMENT ON FUNCTION @extschema@.cdc_resume(text) IS
 	'let the pipelines that match run again, whatever stopped them; how many there were';
 
-CREATE FUNCTION cdc_sync(name text, max_windows integer DEFAULT NULL,
+CREATE FUNCTION @extschema@.cdc_sync(name text, max_windows integer DEFAULT NULL,
 						 OUT events bigint, OUT staged bigint, OUT inserted bigint, OUT updated bigint,
 						 OUT deleted bigint, OUT quarantined bigint, OUT latest_refresh_time timestamp)
 AS 'MODULE_PATHNAME', 'cdc_sync' LANGUAGE C;
-COMMENT ON FUNCTION cdc_sync(text, integer) IS
+COMMENT ON FUNCTION @extschema@.cdc_sync(text, integer) IS
 	'apply what has landed after the watermark to the target, in at most max_windows windows';
 
 /* Monitoring */
@@ -310,7 +325,7 @@ AS 'MODULE_PATHNAME', 'cdc_pipeline_lag' LANGUAGE C STABLE STRICT;
 COMMENT ON FUNCTION cdcsync.pipeline_lag(text) IS
 	'records of a pipeline''s topic that are not in its target, and when the oldest landed one of them landed';
 
-CREATE VIEW cdc_status WITH (security_invoker = true) AS
+CREATE VIEW @extschema@.cdc_status WITH (security_invoker = true) AS
 SELECT s.name AS pipeline,
 	   CASE s.state WHEN 'active' THEN 'waiting' ELSE s.state END AS state,
 	   CASE WHEN s.state <> 'active' THEN s.reason
@@ -330,18 +345,18 @@ SELECT s.name AS pipeline,
 FROM cdcsync.pipeline_state s
 	 JOIN cdcsync.pipeline p USING (name),
 	 LATERAL cdcsync.pipeline_lag(s.name) AS g;
-COMMENT ON VIEW cdc_status IS
+COMMENT ON VIEW @extschema@.cdc_status IS
 	'your pipelines: what they do, how far behind they are, and what is wrong with them';
-GRANT SELECT ON cdc_status TO PUBLIC;
+GRANT SELECT ON @extschema@.cdc_status TO PUBLIC;
 
-CREATE VIEW debezium_last_extract WITH (security_invoker = true) AS
+CREATE VIEW @extschema@.debezium_last_extract WITH (security_invoker = true) AS
 SELECT s.name AS process_name, pg_catalog.max(w.refresh_time) AS latest_refresh_time
 FROM cdcsync.pipeline_state s
 	 LEFT JOIN cdcsync.watermark w ON w.pipeline = s.name
 GROUP BY s.name;
-COMMENT ON VIEW debezium_last_extract IS
+COMMENT ON VIEW @extschema@.debezium_last_extract IS
 	'the pattern''s control table: the refresh_time that is in the target of each of your pipelines';
-GRANT SELECT ON debezium_last_extract TO PUBLIC;
+GRANT SELECT ON @extschema@.debezium_last_extract TO PUBLIC;
 
 /*
  * Dropping the relations of a pipeline by hand, or with CASCADE from its target,

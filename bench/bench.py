@@ -20,7 +20,7 @@ BUILD = os.path.join(HERE, "..", "build")
 PARTITIONS = 256
 SEED = 42
 MEGABYTE = 1e6
-TARGET = """(customer_id bigint PRIMARY KEY, customer_name varchar(256),
+TARGET = """(customer_id varchar(256) PRIMARY KEY, customer_name varchar(256),
     market_segment varchar(256), refresh_time timestamp)"""
 COLUMNS = '{"customer_id": "CUST_ID", "customer_name": "NAME", "market_segment": "MKTSEGMENT"}'
 

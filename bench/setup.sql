@@ -15,7 +15,7 @@ CREATE TABLE bench_events (
 );
 
 CREATE TABLE bench_stg (
-	customer_id bigint,
+	customer_id varchar(256),
 	customer_name varchar(256),
 	market_segment varchar(256),
 	ts_ms bigint,
@@ -40,12 +40,12 @@ BEGIN
 	TRUNCATE bench_stg;
 
 	INSERT INTO bench_stg
-	SELECT coalesce(payload->'after'->>'CUST_ID', payload->'before'->>'CUST_ID')::bigint,
+	SELECT coalesce(payload->'after'->>'CUST_ID', payload->'before'->>'CUST_ID')::varchar,
 		   payload->'after'->>'NAME',
 		   payload->'after'->>'MKTSEGMENT',
 		   (payload->>'ts_ms')::bigint,
 		   payload->>'op',
-		   rank() OVER (PARTITION BY coalesce(payload->'after'->>'CUST_ID', payload->'before'->>'CUST_ID')::bigint
+		   rank() OVER (PARTITION BY coalesce(payload->'after'->>'CUST_ID', payload->'before'->>'CUST_ID')::varchar
 						ORDER BY (payload->>'ts_ms')::bigint DESC),
 		   refresh_time
 	FROM bench_events

@@ -176,6 +176,32 @@ DROP EXTENSION cdcsync CASCADE;
 CREATE TABLE public.debezium_last_extract (process_name text, latest_refresh_time timestamp);
 CREATE EXTENSION cdcsync SCHEMA public;
 ROLLBACK;
+BEGIN;
+SET LOCAL client_min_messages = warning;
+DROP EXTENSION cdcsync CASCADE;
+CREATE SCHEMA "Drop test";
+CREATE TABLE "Drop test".debezium_last_extract (process_name text, latest_refresh_time timestamp);
+CREATE EXTENSION cdcsync SCHEMA "Drop test";
+ROLLBACK;
+
+-- operators of theirs in its schema are not taken for those of the server
+BEGIN;
+SET LOCAL client_min_messages = warning;
+DROP EXTENSION cdcsync CASCADE;
+CREATE SCHEMA "Drop test";
+SET search_path = "Drop test";
+CREATE FUNCTION spy(oid, regclass) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'as %', current_user; END$$;
+CREATE FUNCTION spy(regrole, regrole) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE 'as %', current_user; END$$;
+CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = spy);
+CREATE OPERATOR = (LEFTARG = regrole, RIGHTARG = regrole, FUNCTION = spy);
+CREATE EXTENSION cdcsync SCHEMA "Drop test";
+SELECT cdc_create('c');
+SELECT pipeline, state FROM cdc_status;
+DROP TABLE c_debezium_chunk CASCADE;
+SELECT process_name FROM debezium_last_extract;
+SELECT count(*) FROM pg_depend d JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND d.refobjid = o.oid
+WHERE o.oprnamespace = '"Drop test"'::regnamespace AND d.deptype = 'n';
+ROLLBACK;
 
 SET client_min_messages = warning;
 DROP SERVER drop_msk CASCADE;

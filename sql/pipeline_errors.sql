@@ -125,10 +125,21 @@ SAVEPOINT s;
 SELECT cdc_create('x');
 ROLLBACK;
 
+-- a type in the way
+CREATE DOMAIN x_stg AS integer;
+SELECT cdc_create('x', target => 't');
+DROP DOMAIN x_stg;
+
+-- no name
+SELECT cdc_refresh(NULL);
+SELECT cdc_sync(NULL);
+
 -- no schema to create in
 SET search_path = pg_catalog;
 SELECT public.cdc_create('x');
 SET search_path = no_such_schema;
+SELECT public.cdc_create('x');
+SET search_path = '';
 SELECT public.cdc_create('x');
 SET search_path = pg_temp;
 SELECT public.cdc_create('x');

@@ -117,13 +117,20 @@ CREATE OR REPLACE VIEW a_debezium AS
 RESET ROLE;
 SELECT cdc_alter('a', columns => '{"id": "id"}');
 
--- what a role owned goes to another with REASSIGN OWNED, pipelines too
+-- what a role owned goes to another with REASSIGN OWNED, pipelines too, also
+-- one that has no table but its landing yet
+SET ROLE regress_cdc_alice;
+SELECT cdc_create('waiting', key => ARRAY['id']);
 RESET ROLE;
 REASSIGN OWNED BY regress_cdc_alice TO regress_cdc_heir;
 SET ROLE regress_cdc_alice;
 SELECT pipeline FROM cdc_status;
 SET ROLE regress_cdc_heir;
-SELECT pipeline, state FROM cdc_status;
+SELECT pipeline, state FROM cdc_status ORDER BY pipeline;
+INSERT INTO waiting_debezium (kafka_value)
+	VALUES ('{"before": null, "after": {"id": 1}, "source": {"ts_ms": 1}, "op": "c", "ts_ms": 1}');
+SELECT events, inserted FROM cdc_sync('waiting');
+SELECT cdc_drop('waiting', drop_target => true);
 SELECT cdc_alter('a', columns => '{"id": "id"}');
 RESET ROLE;
 GRANT SELECT, INSERT, UPDATE, DELETE ON given TO regress_cdc_heir;

@@ -123,6 +123,11 @@ SELECT * FROM try('short', ARRAY['"abc"', '"abcd"']);
 
 -- arrays
 SELECT * FROM try('int[]', ARRAY['[1, null, 3]', '[]', '[1.5]', '[[1],[2]]', '"{1,2}"'], 'postgresql');
+CREATE TYPE has_array AS (a integer[]);
+SET array_nulls = off;
+SELECT * FROM try('has_array', ARRAY[$$"(\"{1,NULL}\")"$$], 'postgresql');
+RESET array_nulls;
+DROP TYPE has_array;
 SELECT * FROM try('text[]', ARRAY['["a","b c",null,"\"{,}"]'], 'postgresql');
 SELECT * FROM try('text[]', ARRAY['"x,z"', '""'], 'mariadb');
 SELECT * FROM try('numeric(6,2)[]', ARRAY['["bg==","ANw=",null]'], 'postgresql', '{"type":"array","items":{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","version":1,"parameters":{"scale":"2"},"optional":true}}');

@@ -51,6 +51,7 @@ cdc_pin_settings(const char *search_path)
 	pin("intervalstyle", "postgres");
 	pin("bytea_output", "hex");
 	pin("extra_float_digits", "1");
+	pin("array_nulls", "on");
 	pin("xmloption", "content");
 	pin("standard_conforming_strings", "on");
 	pin("row_security", "on");

@@ -1239,8 +1239,7 @@ cdc_converter_bytes_decide(Oid typid, Oid collation, const CdcToken *value)
 				!(value->len == 2 && memcmp(value->text, "-0", 2) == 0);
 		case TEXTOID:
 		case VARCHAROID:
-			return value->kind == CDC_JSON_STRING &&
-				!(value->flags & CDC_JSON_ESCAPED) &&
+			return (value->kind == CDC_JSON_STRING || value->kind == CDC_JSON_NUMBER) &&
 				(collation == DEFAULT_COLLATION_OID ||
 				 collation == C_COLLATION_OID ||
 				 (OidIsValid(collation) && get_collation_isdeterministic(collation)));

@@ -59,10 +59,11 @@ extern bool cdc_convert(CdcConverter *converter, const CdcToken *value,
 extern bool cdc_converter_may_raise(const CdcConverter *converter);
 
 /*
- * Do equal values of this column always have equal token bytes when the token
- * is canonical (an integer without escapes, an unescaped string)?  False for
- * types whose equality is coarser than their text (numeric, citext, char(n),
- * floats, timestamps, non-deterministic collations ..).
+ * Do equal values of this column always have equal token bytes, once the
+ * escapes are undone?  False for types whose equality is coarser than their
+ * text (numeric, citext, char(n), floats, timestamps, non-deterministic
+ * collations ..), and for tokens that are not the type's usual form (1.0 for an
+ * integer).
  */
 extern bool cdc_converter_bytes_decide(Oid typid, Oid collation,
 									   const CdcToken *value);

@@ -32,11 +32,13 @@
 #include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "catalog.h"
 #include "cdcsync.h"
 #include "compat.h"
 #include "infer.h"
+#include "kafka_options.h"
 #include "options.h"
 #include "pipeline.h"
 #include "staging.h"
@@ -160,7 +162,7 @@ creation_schema(char **name)
 
 	if (*name)
 		nspid = get_namespace_oid(*name, true);
-	else if (fetch_search_path(true) != NIL)
+	else if (fetch_search_path(false) != NIL)
 		nspid = RangeVarGetCreationNamespace(makeRangeVar(NULL, "x", -1));
 	else
 		nspid = InvalidOid;
@@ -195,6 +197,14 @@ check_relation_free(const char *name, const char *suffix, Oid nspid,
 				 errmsg("relation \"%s\" already exists in schema \"%s\"",
 						relname, get_namespace_name(nspid)),
 				 errhint("%s", hint)));
+	if (SearchSysCacheExists2(TYPENAMENSP, CStringGetDatum(relname),
+							  ObjectIdGetDatum(nspid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("type \"%s\" already exists in schema \"%s\"",
+						relname, get_namespace_name(nspid)),
+				 errdetail("A relation has a type of the same name."),
+				 errhint("%s", hint)));
 }
 
 static void
@@ -227,7 +237,6 @@ check_topic(Oid topic)
 	char	   *name = get_rel_name(topic);
 	ForeignTable *table;
 	ForeignServer *server;
-	AclResult	aclresult;
 	bool		ours = false;
 
 	if (name == NULL)
@@ -248,13 +257,7 @@ check_topic(Oid topic)
 						   FDW_NAME),
 				 errhint("Make the foreign tables with IMPORT FOREIGN SCHEMA kafka FROM SERVER ... INTO ....")));
 
-	aclresult = pg_class_aclcheck(topic, GetUserId(), ACL_SELECT);
-	if (aclresult != ACLCHECK_OK)
-		aclcheck_error(aclresult, OBJECT_FOREIGN_TABLE, name);
-	aclresult = object_aclcheck_compat(ForeignServerRelationId, server->serverid,
-									   GetUserId(), ACL_USAGE);
-	if (aclresult != ACLCHECK_OK)
-		aclcheck_error(aclresult, OBJECT_FOREIGN_SERVER, server->servername);
+	cdc_kafka_topic_check(topic, server->serverid, GetUserId());
 }
 
 /* The landing named by the option, found by the caller's search_path. */
@@ -629,6 +632,13 @@ make_landing(const NewPipeline *new)
 															 CStringGetDatum("{}")));
 
 	options = cdc_options_set(options, "start", new->options->start);
+	if (OidIsValid(new->topic))
+	{
+		Oid			serverid;
+
+		options = cdc_options_set(options, "topic",
+								  cdc_kafka_topic(new->topic, &serverid));
+	}
 	return cdc_landing_get(cdc_landing_create(new->p.name, new->helper_nsp,
 											  new->topic, options));
 }

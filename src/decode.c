@@ -18,14 +18,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/resowner.h"
 
+#include "attempt.h"
 #include "compat.h"
 #include "envelope.h"
 
@@ -148,40 +147,33 @@ parse_or_raise(const char *data, size_t len)
 	return result;
 }
 
+typedef struct JsonbCall
+{
+	const char *data;
+	size_t		len;
+	Datum		result;
+} JsonbCall;
+
+static bool
+attempt_jsonb_in(void *arg)
+{
+	JsonbCall  *call = arg;
+
+	call->result = call_jsonb_in(call->data, call->len);
+	return true;
+}
+
 /* Try what only jsonb itself can tell; false if it refuses. */
 static bool
 try_jsonb_in(const char *data, size_t len, Datum *result)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool accepted = true;
+	JsonbCall	call = {data, len};
+	ErrorData  *edata;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		*result = call_jsonb_in(data, len);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!is_refusal(edata))
-			ReThrowError(edata);
-		FreeErrorData(edata);
-		accepted = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return accepted;
+	if (!cdc_attempt(attempt_jsonb_in, &call, is_refusal, &edata))
+		return false;
+	*result = call.result;
+	return true;
 }
 
 static bool

@@ -187,8 +187,9 @@ plain_name(const CdcFieldSet *set, const CdcToken *name, const char **text,
 	return true;
 }
 
-int
-cdc_fields_find(const CdcFieldSet *set, const CdcToken *name)
+/* First field, in the order of their chain, that means this name; or -1. */
+static int
+find_field(const CdcFieldSet *set, const CdcToken *name)
 {
 	const char *text;
 	uint32_t	len;
@@ -237,7 +238,7 @@ cdc_fields_step(const CdcFieldSet *set, CdcMemo *memo, CdcScanner *scanner,
 	rc = cdc_scan_member(scanner, i == 0, name);
 	if (rc <= 0)
 		return rc;
-	*head = cdc_fields_find(set, name);
+	*head = find_field(set, name);
 	if (slot)
 		remember(slot, name, *head);
 	return 1;

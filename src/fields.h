@@ -34,7 +34,7 @@ typedef struct CdcFieldSet
 #define CDC_MEMO_LITERAL	56
 typedef struct CdcMemoSlot
 {
-	int			head;			/* what cdc_fields_find() said of the name */
+	int			head;			/* what cdc_fields_step() said of the name */
 	uint32_t	len;			/* of the literal; 0: nothing remembered */
 	char		literal[CDC_MEMO_LITERAL];	/* "name": */
 } CdcMemoSlot;
@@ -64,12 +64,10 @@ extern bool cdc_image_init(CdcImage *image, const CdcFieldSet *set);
 extern void cdc_image_free(CdcImage *image);
 extern void cdc_image_reset(CdcImage *image, const CdcFieldSet *set);
 
-/* First field, in the order of their chain, that means this name; or -1. */
-extern int	cdc_fields_find(const CdcFieldSet *set, const CdcToken *name);
-
 /*
  * Step to the i-th member of the object that the scanner is in: as
- * cdc_scan_member(), and *head is what cdc_fields_find() says of its name.
+ * cdc_scan_member(), and *head is the first field, in the order of their
+ * chain, that means its name; or -1.
  */
 extern int	cdc_fields_step(const CdcFieldSet *set, CdcMemo *memo,
 							CdcScanner *scanner, int i, CdcToken *name,

@@ -97,21 +97,3 @@ cdc_headers_to_jsonb(CdcBytes headers)
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
 }
-
-bool
-cdc_headers_find(CdcBytes headers, const char *name, CdcBytes *value)
-{
-	size_t		len = strlen(name);
-	bool		found = false;
-	CdcBytes	key;
-	CdcBytes	data;
-
-	while (next_header(&headers, &key, &data))
-	{
-		if (key.len != len || memcmp(key.data, name, len) != 0)
-			continue;
-		*value = data;
-		found = true;
-	}
-	return found;
-}

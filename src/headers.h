@@ -20,11 +20,4 @@
  */
 extern Jsonb *cdc_headers_to_jsonb(CdcBytes headers);
 
-/*
- * The value of the last header of that name, as consumers usually read it;
- * points into headers.  False if there is none.
- */
-extern bool cdc_headers_find(CdcBytes headers, const char *name,
-							 CdcBytes *value);
-
 #endif							/* CDC_HEADERS_H */

@@ -64,6 +64,7 @@
 #define METADATA_MAX_AGE	5000	/* ms */
 #define FIRST_SLICE			250 /* ms of the first try of a request: it cannot
 								 * be interrupted.  Later ones are longer */
+#define LONGEST_SLICE		2000	/* ms */
 
 /* A partition that is being read. */
 typedef struct Source
@@ -690,7 +691,7 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 		raise_unavailable(kafka);
 	}
 	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT)
-		request->slice *= 2;
+		request->slice = Min(2 * request->slice, LONGEST_SLICE);
 	else if (err != RD_KAFKA_RESP_ERR__TRANSPORT)
 	{
 		/* answered at once that it is not ready */
@@ -1449,10 +1450,4 @@ cdc_kafka_poll(CdcKafka *kafka, int timeout, const CdcKafkaEvent **events)
 								 kafka->pipe[0], wait, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
-}
-
-pgsocket
-cdc_kafka_socket(CdcKafka *kafka)
-{
-	return kafka->pipe[0];
 }

@@ -95,7 +95,4 @@ extern void cdc_kafka_unassign(CdcKafka *kafka, int source);
 extern int	cdc_kafka_poll(CdcKafka *kafka, int timeout,
 						   const CdcKafkaEvent **events);
 
-/* For WaitLatchOrSocket(): readable when cdc_kafka_poll() has something. */
-extern pgsocket cdc_kafka_socket(CdcKafka *kafka);
-
 #endif							/* CDC_KAFKA_H */

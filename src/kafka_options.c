@@ -26,11 +26,13 @@
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "compat.h"
 #include "kafka_options.h"
 
 #define WRAPPER_HANDLER		"cdcsync_kafka_handler"
@@ -504,18 +506,6 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 	return result;
 }
 
-int
-cdc_kafka_workers(Oid serverid)
-{
-	char	   *value = option_value(GetForeignServer(serverid)->options,
-									 "workers");
-	int			workers = 1;
-
-	if (value && !parse_number(value, 1, 64, &workers))
-		check_workers("workers", value);
-	return workers;
-}
-
 /* Is this one of our servers?  Told by the handler, not by a name. */
 static bool
 is_kafka_server(Oid serverid)
@@ -556,4 +546,23 @@ cdc_kafka_topic(Oid relid, Oid *serverid)
 				 errhint("Use a foreign table that IMPORT FOREIGN SCHEMA made from a server of the foreign-data wrapper cdcsync_kafka.")));
 	}
 	return topic;
+}
+
+/*
+ * SELECT on the table is not enough: who reads a topic connects to the server,
+ * with the secrets of a user mapping.
+ */
+void
+cdc_kafka_topic_check(Oid relid, Oid serverid, Oid userid)
+{
+	AclResult	aclresult;
+
+	aclresult = pg_class_aclcheck(relid, userid, ACL_SELECT);
+	if (aclresult != ACLCHECK_OK)
+		aclcheck_error(aclresult, OBJECT_FOREIGN_TABLE, get_rel_name(relid));
+	aclresult = object_aclcheck_compat(ForeignServerRelationId, serverid,
+									   userid, ACL_USAGE);
+	if (aclresult != ACLCHECK_OK)
+		aclcheck_error(aclresult, OBJECT_FOREIGN_SERVER,
+					   GetForeignServer(serverid)->servername);
 }

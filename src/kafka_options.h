@@ -36,10 +36,10 @@ typedef struct CdcKafkaOptions
  */
 extern CdcKafkaOptions *cdc_kafka_options_get(Oid serverid, Oid userid);
 
-/* The option "workers" of a server, 1 if it is not set. */
-extern int	cdc_kafka_workers(Oid serverid);
-
 /* The topic of a foreign table; an error if the table is not one of ours. */
 extern char *cdc_kafka_topic(Oid relid, Oid *serverid);
+
+/* An error unless the user may read the foreign table of a topic. */
+extern void cdc_kafka_topic_check(Oid relid, Oid serverid, Oid userid);
 
 #endif							/* CDC_KAFKA_OPTIONS_H */

@@ -291,12 +291,13 @@ get_by(const char *column, Oid type, Datum value)
 
 	cdc_spi_begin_catalog(&spi);
 	if (cdc_spi_run(psprintf("SELECT l.landing_id, l.view, l.chunk, l.topic,"
-							 " COALESCE(c.relowner, l.owner), l.options ->> 'start'"
+							 " COALESCE(c.relowner, l.owner), l.options ->> 'start', l.options ->> 'topic'"
 							 " FROM cdcsync.landing l LEFT JOIN pg_class c ON c.oid = l.chunk"
 							 " WHERE l.%s = $1", column),
 					1, &type, &value, NULL, 1) == 1)
 	{
 		Datum		start;
+		Datum		topic_name;
 
 		landing = MemoryContextAllocZero(caller, sizeof(CdcLanding));
 		landing->id = DatumGetInt32(cdc_spi_value(0, 1, &isnull));
@@ -308,6 +309,10 @@ get_by(const char *column, Oid type, Datum value)
 		landing->owner = DatumGetObjectId(cdc_spi_value(0, 5, &isnull));
 		start = cdc_spi_value(0, 6, &isnull);
 		parse_start(landing, isnull ? NULL : TextDatumGetCString(start));
+		topic_name = cdc_spi_value(0, 7, &isnull);
+		if (!isnull)
+			landing->topic_name =
+				MemoryContextStrdup(caller, TextDatumGetCString(topic_name));
 	}
 	cdc_spi_end(&spi);
 	return landing;

@@ -31,6 +31,7 @@ typedef struct CdcLanding
 	Oid			view;
 	Oid			chunk;
 	Oid			topic;			/* foreign table; InvalidOid: fed by INSERT */
+	char	   *topic_name;		/* what it named when the landing was made */
 	Oid			owner;
 	CdcStart	start;			/* where a new topic is read from */
 	int64		start_time;		/* CDC_START_TIMESTAMP: ms since the epoch */

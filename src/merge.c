@@ -33,6 +33,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "attempt.h"
 #include "catalog.h"
 #include "merge.h"
 #include "value.h"
@@ -493,7 +494,7 @@ park_rows(Run *run)
 	table_close(rel, AccessShareLock);
 }
 
-static void
+static bool
 run_step(void *arg)
 {
 	Run		   *run = arg;
@@ -515,6 +516,7 @@ run_step(void *arg)
 	if (run->step == STEP_INSERT || run->step == STEP_ALL)
 		insert_rows(run);
 	MemoryContextSwitchTo(old);
+	return true;
 }
 
 /* What is known of the rows that the target refused so far. */
@@ -647,7 +649,7 @@ drop_hopeless(CdcMerge *merge, int64 *rows, int64 n, Failed *failed)
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(failed->scratch);
-		(void) cdc_tentatively(probe, &p);
+		(void) cdc_attempt(probe, &p, NULL, NULL);
 		if (p.ok)
 			rows[left++] = all[i];
 		else
@@ -801,25 +803,27 @@ refuse_homeless(CdcMerge *merge)
 }
 
 /*
- * Deferrable unique and exclusion constraints are checked by our statements, not
- * at commit, where nobody could tell which rows to leave out; afterwards they
- * are as they are declared.  (Deferred foreign keys stay deferred: the row that
- * is referenced may come later in the same transaction.)
+ * Deferrable constraints are checked by our statements, not at commit, where
+ * nobody could tell which rows to leave out; afterwards they are as they are
+ * declared.  A foreign key stays deferred where the row that is referenced may
+ * come later in the transaction.
  */
 static void
 set_constraints(CdcMerge *merge, bool back)
 {
-	Oid			types[] = {OIDOID, BOOLOID};
-	Datum		values[] = {ObjectIdGetDatum(merge->target->relid), BoolGetDatum(back)};
+	Oid			types[] = {OIDOID, BOOLOID, BOOLOID};
+	Datum		values[] = {ObjectIdGetDatum(merge->target->relid), BoolGetDatum(back),
+	BoolGetDatum(merge->check_foreign_keys)};
 	bool		isnull = true;
 	Datum		names = (Datum) 0;
 
 	if (cdc_spi_run("SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') "
 					"FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
 					"ON n.oid OPERATOR(pg_catalog.=) c.connamespace "
-					"WHERE c.conrelid OPERATOR(pg_catalog.=) $1 AND c.contype IN ('p', 'u', 'x') "
+					"WHERE c.conrelid OPERATOR(pg_catalog.=) $1 "
+					"AND (c.contype IN ('p', 'u', 'x') OR $3 AND c.contype IN ('f')) "
 					"AND c.condeferrable AND (c.condeferred OR NOT $2)",
-					2, types, values, NULL, 0) == 1)
+					3, types, values, NULL, 0) == 1)
 		names = cdc_spi_value(0, 1, &isnull);
 	if (!isnull)
 		cdc_spi_run(psprintf("SET CONSTRAINTS %s %s", TextDatumGetCString(names),

@@ -25,6 +25,7 @@ typedef struct CdcMerge
 	const bool *never_set;		/* [ncolumns] no row sets the column */
 	const bool *partly_set;		/* [ncolumns] some rows do, some do not */
 	bool		needs_rows;		/* some row has unavailable values */
+	bool		check_foreign_keys; /* even those that may wait for the commit */
 	int64		max_refused;	/* so many refused rows are enough: the others that
 								 * fail need not be told apart */
 	CdcMergeRefused refused;

@@ -128,6 +128,7 @@ load_move(CdcMoves *moves, uint64 row)
 		}
 		MemoryContextSwitchTo(old);
 	}
+	move->moved_on = DatumGetBool(cdc_spi_value(row, 6, &isnull));
 	move->stored = true;
 }
 
@@ -146,7 +147,7 @@ cdc_moves_load(const char *pipeline, const CdcTarget *target)
 										   ALLOCSET_DEFAULT_SIZES);
 	moves->by_key = movetable_create(moves->context, 64, NULL);
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("SELECT new_key, old_key, departed, columns, \"values\" "
+	n = cdc_spi_run("SELECT new_key, old_key, departed, columns, \"values\", moved_on "
 					"FROM cdcsync.moved WHERE pipeline = $1 ORDER BY moved_at",
 					1, types, values, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
@@ -242,6 +243,14 @@ cdc_move_add(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key,
 	return move;
 }
 
+/* Has a row left this key, and not arrived yet under another? */
+static bool
+has_left(const CdcMove *move, const CdcBytes *key)
+{
+	return move->departed && !move->done && move->old_key.len == key->len &&
+		memcmp(move->old_key.data, key->data, key->len) == 0;
+}
+
 void
 cdc_move_forward(CdcMoves *moves, const CdcBytes *left_key, const bool *wanted,
 				 const CdcToken *tokens)
@@ -253,8 +262,7 @@ cdc_move_forward(CdcMoves *moves, const CdcBytes *left_key, const bool *wanted,
 	{
 		CdcMove    *move = lfirst(lc);
 
-		if (!move->departed || move->done || move->old_key.len != left_key->len ||
-			memcmp(move->old_key.data, left_key->data, left_key->len) != 0)
+		if (!has_left(move, left_key))
 			continue;
 		for (int i = 0; i < moves->target->ncolumns; i++)
 			if (wanted[i] && (move->tokens[i].kind == CDC_JSON_MISSING ||
@@ -428,8 +436,9 @@ insert_stored(CdcMoves *moves, const CdcMove *move)
 	bool	   *nulls = palloc(sizeof(bool) * target->ncolumns);
 	int			n = 0;
 	int			lbound = 1;
-	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID, TEXTARRAYOID, TEXTARRAYOID};
-	Datum		values[6];
+	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID, TEXTARRAYOID, TEXTARRAYOID,
+	BOOLOID};
+	Datum		values[7];
 
 	for (int i = 0; i < target->ncolumns; i++)
 	{
@@ -451,8 +460,9 @@ insert_stored(CdcMoves *moves, const CdcMove *move)
 	values[4] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 	values[5] = PointerGetDatum(construct_md_array(texts, nulls, 1, &n, &lbound, TEXTOID,
 												   -1, false, TYPALIGN_INT));
-	cdc_spi_run("INSERT INTO cdcsync.moved (pipeline, new_key, old_key, departed, columns, \"values\") "
-				"VALUES ($1, $2, $3, $4, $5, $6)", 6, types, values, NULL, 0);
+	values[6] = BoolGetDatum(move->moved_on);
+	cdc_spi_run("INSERT INTO cdcsync.moved (pipeline, new_key, old_key, departed, columns, \"values\", moved_on) "
+				"VALUES ($1, $2, $3, $4, $5, $6, $7)", 7, types, values, NULL, 0);
 }
 
 /* The other half of a move that is a week old has gone elsewhere. */

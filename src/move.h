@@ -34,6 +34,7 @@ typedef struct CdcMove
 	CdcRowSchema *schema;		/* .. and how its tokens are to be read */
 	CdcConnector connector;
 	bool	   *wanted;			/* [ncolumns] arrived: values that are to come */
+	bool		moved_on;		/* arrived: the row has left its key again */
 } CdcMove;
 
 typedef struct CdcMoves CdcMoves;

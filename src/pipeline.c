@@ -5,17 +5,17 @@
  *
  * A pipeline is a row of cdcsync.pipeline with a landing, a staging table and
  * a target.  It belongs to the owner of its staging table (while there is
- * none, to who made it), so ALTER TABLE .. OWNER and REASSIGN OWNED carry it
- * along.  What may be done with it now is decided in one place, the view
+ * none, to that of its landing if one role made both, else to who made it), so
+ * ALTER TABLE .. OWNER and REASSIGN OWNED carry it along.  What may be done with it now is decided in one place, the view
  * cdcsync.pipeline_state: the stored state, overruled by a stamp of another
  * database (the row was restored or copied) and by a target that is gone.  A
  * row whose staging table or landing is gone does not exist for anybody.
  *
  * Everything runs in the caller's transaction.  Who changes a pipeline holds
  * a lock on its row until the end of it, and before that, if a sync must not be
- * under way, one on the staging table, which a sync locks first of all.  Rows are written as the owner of the
- * catalog, after the caller was found to have the privileges of the pipeline's
- * owner; relations are dropped as that owner.
+ * under way, one on the staging table, which a sync locks first of all.  Rows
+ * are written as the owner of the catalog, after the caller was found to have
+ * the privileges of the pipeline's owner; relations are dropped as that owner.
  *
  *-------------------------------------------------------------------------
  */
@@ -565,12 +565,9 @@ drop_table(const CdcPipeline *pipeline, Oid relid)
 	cdc_spi_end(&spi);
 }
 
-/*
- * Is the landing without pipelines?  Its row is locked, so that nobody can
- * begin to use it before we have dropped it.
- */
+/* Is the landing without pipelines, with its row locked or not? */
 static bool
-landing_unused(const CdcLanding *landing)
+has_no_pipeline(const CdcLanding *landing, bool lock)
 {
 	Oid			types[] = {INT4OID};
 	Datum		values[] = {Int32GetDatum(landing->id)};
@@ -578,12 +575,28 @@ landing_unused(const CdcLanding *landing)
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR UPDATE",
-					   1, types, values, NULL, 0);
+	if (lock)
+		(void) cdc_spi_run("SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR UPDATE",
+						   1, types, values, NULL, 0);
 	unused = cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE landing_id = $1",
 						 1, types, values, NULL, 1) == 0;
 	cdc_spi_end(&spi);
 	return unused;
+}
+
+/*
+ * May the landing be dropped?  Then its row is locked, so that nobody can begin
+ * to use it before we have dropped it; and its view before that, as who inserts
+ * into the view, or makes a pipeline from what is in it, locks them in this
+ * order.
+ */
+static bool
+landing_unused(const CdcLanding *landing)
+{
+	if (!has_no_pipeline(landing, false))
+		return false;
+	LockRelationOid(landing->view, AccessExclusiveLock);
+	return has_no_pipeline(landing, true);
 }
 
 /*

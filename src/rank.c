@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/tupdesc.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
@@ -76,6 +77,8 @@ typedef struct CdcRankState
 	TupleTableSlot *typed_slot;
 	MemoryContext key_context;	/* reset per typed look-up */
 	MemoryContext rows;			/* winners, their tokens and keys */
+	char	   *block;			/* for keep() */
+	Size		block_left;
 	StringInfoData key_buf;
 	CdcToken   *key_fields;		/* [nfields] from the record's key */
 	CdcToken   *tokens;			/* [ncolumns] of the record at hand */
@@ -242,15 +245,18 @@ origin_of(const CdcRank *rank, const Record *rec)
 
 /*
  * Append the canonical bytes of one key column: kind, length, text with the
- * escapes undone.  False if the text holds what no PostgreSQL text can.
+ * escapes undone.  A number is a string to a column of text.  False if the text
+ * holds what no PostgreSQL text can.
  */
 static bool
-append_key_token(StringInfo buf, const CdcToken *t)
+append_key_token(StringInfo buf, const CdcColumn *column, const CdcToken *t)
 {
+	bool		is_text = column->typid == TEXTOID || column->typid == VARCHAROID;
 	uint32		len = t->len;
 	int			at;
 
-	appendStringInfoCharMacro(buf, (char) t->kind);
+	appendStringInfoCharMacro(buf, is_text && t->kind == CDC_JSON_NUMBER ?
+							  CDC_JSON_STRING : t->kind);
 	at = buf->len;
 	enlargeStringInfo(buf, sizeof(len) + t->len + 1);
 	buf->len += sizeof(len);
@@ -285,7 +291,7 @@ make_key(CdcRank *rank, const CdcToken *tokens, CdcBytes *key)
 		const CdcToken *t = &tokens[rank->target->keys[k]];
 
 		if (!token_is_set(t) || t->kind == CDC_JSON_NULL ||
-			!append_key_token(buf, t))
+			!append_key_token(buf, c, t))
 			return c->name;
 	}
 	key->data = buf->data;
@@ -331,6 +337,15 @@ record_key(CdcRank *rank, const Record *rec, const CdcToken *source,
 	return make_key(rank, tokens, key);
 }
 
+/* The winner of a key in its canonical bytes, or NULL. */
+static CdcWinner *
+find_winner(CdcRank *rank, const CdcBytes *key)
+{
+	KeyEntry   *entry = keytable_lookup(rank->state->keys, *key);
+
+	return entry ? entry->winner : NULL;
+}
+
 /*
  * A bad record may have changed its key's row in a way that we cannot tell:
  * later changes that leave values out must not take them from before it.
@@ -343,7 +358,7 @@ break_key(CdcRank *rank, const Record *rec)
 
 	if (record_key(rank, rec, NULL, rank->state->bad_tokens, &key) != NULL)
 		return;
-	w = cdc_rank_find(rank, &key);
+	w = find_winner(rank, &key);
 	if (w)
 		w->broken_by = rec->offset;
 }
@@ -465,23 +480,38 @@ type_all_winners(CdcRank *rank)
 	}
 }
 
-CdcWinner *
-cdc_rank_find(CdcRank *rank, const CdcBytes *key)
+/*
+ * Memory that lives as long as the winners.  There are hundreds of thousands of
+ * them, and palloc() would round each up to a power of two.
+ */
+static void *
+keep(CdcRankState *st, Size size)
 {
-	KeyEntry   *entry = keytable_lookup(rank->state->keys, *key);
+	void	   *p;
 
-	return entry ? entry->winner : NULL;
+	size = MAXALIGN(size);
+	if (size > st->block_left)
+	{
+		Size		block = Max(size, 64 * 1024);
+
+		st->block = MemoryContextAllocHuge(st->rows, block);
+		st->block_left = block;
+	}
+	p = st->block;
+	st->block += size;
+	st->block_left -= size;
+	return p;
 }
 
 static CdcWinner *
 new_winner(CdcRank *rank, const CdcBytes *key)
 {
-	MemoryContext old = MemoryContextSwitchTo(rank->state->rows);
-	CdcWinner  *w = palloc0(sizeof(CdcWinner));
+	CdcWinner  *w = keep(rank->state, sizeof(CdcWinner) + key->len);
 
-	w->key = copy_bytes(key);
+	memset(w, 0, sizeof(CdcWinner));
+	w->key.data = memcpy(w + 1, key->data, key->len);
+	w->key.len = key->len;
 	w->broken_by = -1;
-	MemoryContextSwitchTo(old);
 	if (rank->nwinners == rank->maxwinners)
 	{
 		rank->maxwinners *= 2;
@@ -714,7 +744,7 @@ arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
 	}
 	if (!wants_values(rank, tokens))
 		return;
-	old_winner = cdc_rank_find(rank, old_key);
+	old_winner = find_winner(rank, old_key);
 	if (rank->multi_partition)
 	{
 		move = cdc_move_add(moves, new_key, old_key, false);
@@ -784,11 +814,17 @@ static void
 deliver(CdcRank *rank, Record *rec, const CdcMove *move, CdcToken *tokens)
 {
 	bool		isnew;
-	CdcWinner  *w = find_or_make(rank, rec, &rec->rename->key, tokens, &isnew);
+	CdcWinner  *w;
 	CdcBytes	no_key = {NULL, 0};
 	CdcOrigin	now = origin_of(rank, rec);
 	uint16		origin = 0;
 
+	if (move->moved_on)
+	{
+		cdc_move_forward(rank->state->moves, &rec->rename->key, move->wanted, tokens);
+		return;
+	}
+	w = find_or_make(rank, rec, &rec->rename->key, tokens, &isnew);
 	if (w == NULL)
 		return;
 	if (w->deleted)
@@ -1051,6 +1087,16 @@ upsert(CdcRank *rank, Record *rec, const CdcBytes *key, CdcToken *tokens, char o
 	set_record(rank, w, rec, op);
 }
 
+/* The row of this key takes along what it still waits for. */
+static void
+note_moved_on(CdcRank *rank, const CdcBytes *key)
+{
+	CdcMove    *move = cdc_move_arrival(rank->state->moves, key);
+
+	if (move)
+		move->moved_on = move->changed = true;
+}
+
 /* The row of this key is gone. */
 static void
 delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *tokens,
@@ -1071,7 +1117,9 @@ delete_row(CdcRank *rank, Record *rec, const CdcBytes *key, const CdcToken *toke
 	if (!isnew && w->deleted && w->broken_by < 0 &&
 		rec->change.shape == CDC_SHAPE_TOMBSTONE)
 		return;					/* the delete itself says more */
-	if (!leaves)
+	if (leaves)
+		note_moved_on(rank, key);
+	else
 		settle_wanted(rank, key, NULL);
 	if (leaves && !isnew)
 		depart(rank, rec, w, key, tokens);
@@ -1269,6 +1317,7 @@ add_truncate(CdcRank *rank, Record *rec)
 	st->typed = NULL;
 	rank->nwinners = 0;
 	MemoryContextReset(st->rows);
+	st->block_left = 0;
 	cdc_moves_clear(st->moves);
 	rank->nbad = 0;				/* what they would have changed is gone */
 	rank->truncated = true;

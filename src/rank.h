@@ -151,7 +151,4 @@ extern CdcBadRecord *cdc_rank_bad(CdcRank *rank, const CdcOrigin *at,
 								  const char *column, int sqlerrcode,
 								  const char *message);
 
-/* The winner of a key in its canonical bytes, or NULL. */
-extern CdcWinner *cdc_rank_find(CdcRank *rank, const CdcBytes *key);
-
 #endif							/* CDC_RANK_H */

@@ -302,6 +302,26 @@ give_back_memory(const CdcRefreshResult *result)
 #endif
 }
 
+/*
+ * The topic that the landing reads, if its owner may still do so.  Positions
+ * mean nothing in another topic, whose records would be taken for its own.
+ */
+static const char *
+get_topic(const CdcLanding *landing, Oid *serverid)
+{
+	char	   *topic = cdc_kafka_topic(landing->topic, serverid);
+
+	if (landing->topic_name && strcmp(topic, landing->topic_name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("foreign table %s is no longer topic \"%s\"",
+						cdc_qualified_name(landing->topic), landing->topic_name),
+				 errdetail("Its option \"topic\" is now \"%s\".", topic),
+				 errhint("Set the option back; for the other topic drop the pipeline and create it again, or make another one.")));
+	cdc_kafka_topic_check(landing->topic, *serverid, landing->owner);
+	return topic;
+}
+
 void
 cdc_refresh_landing(const CdcLanding *landing, CdcRefreshResult *result)
 {
@@ -323,7 +343,7 @@ cdc_refresh_landing(const CdcLanding *landing, CdcRefreshResult *result)
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "cdcsync refresh",
 								ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
-	refresh.topic = cdc_kafka_topic(landing->topic, &serverid);
+	refresh.topic = get_topic(landing, &serverid);
 	refresh.kafka = cdc_kafka_open(serverid, landing->owner);
 	npositions = cdc_landing_lock(landing, false, &positions);
 	find_partitions(&refresh);
@@ -352,14 +372,20 @@ PG_FUNCTION_INFO_V1(cdc_refresh);
 Datum
 cdc_refresh(PG_FUNCTION_ARGS)
 {
-	CdcPipeline *pipeline = cdc_pipeline_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	CdcPipeline *pipeline;
 	CdcRefreshResult result;
 	TupleDesc	tupdesc;
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
 
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("pipeline name must not be null"),
+				 errhint("The view cdc_status lists your pipelines.")));
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	pipeline = cdc_pipeline_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	cdc_pipeline_check_refresh(pipeline);
 	if (!has_privs_of_role(GetUserId(), pipeline->landing->owner))
 		ereport(ERROR,

@@ -24,11 +24,13 @@
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "catalog.h"
 #include "infer.h"
 #include "merge.h"
@@ -44,6 +46,9 @@
 
 /* .. which is looked at after reading this much. */
 #define CHECK_BYTES		(1024 * 1024)
+
+/* work_mem of the merge, at least, in kB. */
+#define MERGE_WORK_MEM	(32 * 1024)
 
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
@@ -63,6 +68,7 @@ typedef struct Sync
 	bool		first;			/* nothing was ever synced */
 	bool		quarantine;		/* the pipeline has quarantined records */
 	bool		retry;			/* some of them are to be tried again */
+	bool		alone;			/* nothing follows in the transaction */
 	MemoryContext window;		/* reset per window */
 	Size		unchecked;		/* bytes read since the window's size was looked at */
 	CdcSyncResult *result;
@@ -555,7 +561,7 @@ refuse_winner(Stage *stage, CdcWinner *w, const CdcConvertError *error)
 }
 
 /* Convert the batch from stage->at on; may raise for the winner at stage->at. */
-static void
+static bool
 convert_batch(void *arg)
 {
 	Stage	   *stage = arg;
@@ -570,6 +576,7 @@ convert_batch(void *arg)
 							&stage->batch_actions[stage->at], &error))
 			refuse_winner(stage, w, &error);
 	}
+	return true;
 }
 
 /* Rows first to last of the batch on their way to staging. */
@@ -581,7 +588,7 @@ typedef struct Put
 	int			last;
 } Put;
 
-static void
+static bool
 put_rows(void *arg)
 {
 	Put		   *put = arg;
@@ -592,6 +599,7 @@ put_rows(void *arg)
 			cdc_staging_put(put->writer, stage->values + i * stage->width,
 							stage->nulls + i * stage->width);
 	cdc_staging_flush(put->writer);
+	return true;
 }
 
 /*
@@ -793,6 +801,7 @@ apply_window(Sync *sync, CdcRank *rank)
 	merge.never_set = stage.never_set;
 	merge.partly_set = stage.partly_set;
 	merge.needs_rows = stage.needs_rows;
+	merge.check_foreign_keys = sync->alone;
 	merge.max_refused = cdc_quarantine_limit(sync->pipeline, rank);
 	if (merge.max_refused < PG_INT64_MAX)
 		merge.max_refused += rank->again;
@@ -882,7 +891,7 @@ run_window(Sync *sync)
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
 	sync->retry = false;
-	if (cdc_tentatively(try_window, &window))
+	if (cdc_attempt(try_window, &window, NULL, NULL))
 	{
 		for (int i = 0; i < sync->npartitions; i++)
 			sync->result->events += sync->progress[i].events;
@@ -986,18 +995,32 @@ has_work(const Sync *sync)
 	return false;
 }
 
+/*
+ * The rows of a window are sorted and hashed in memory, not in temporary files:
+ * that takes less than the window itself has taken.  Lasts to cdc_spi_end().
+ */
+static void
+raise_work_mem(void)
+{
+	if (work_mem < MERGE_WORK_MEM)
+		(void) set_config_option("work_mem", psprintf("%d", MERGE_WORK_MEM),
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+}
+
 void
 cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, CdcSyncResult *result)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync sync",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
-	Sync		sync = {.pipeline = pipeline,.result = result};
+	Sync		sync = {.pipeline = pipeline,.result = result,.alone = !IsTransactionBlock()};
 	CdcSpi		spi;
 
 	memset(result, 0, sizeof(CdcSyncResult));
 	result->latest_refresh_time = DT_NOBEGIN;
 	cdc_spi_begin_as(&spi, pipeline->owner, target_search_path(pipeline));
+	raise_work_mem();
 	old = MemoryContextSwitchTo(context);
 	if (open_sync(&sync))
 	{
@@ -1029,7 +1052,8 @@ cdc_sync(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name of the pipeline must not be NULL")));
+				 errmsg("pipeline name must not be null"),
+				 errhint("The view cdc_status lists your pipelines.")));
 	if (!PG_ARGISNULL(1) && max_windows < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -279,10 +279,19 @@ describe_indexes(CdcTarget *target, Relation rel)
 				target->key_is_unique = true;
 			else
 				target->other_unique = true;
-			target->deferrable |= !form->indimmediate;
 		}
 		index_close(index, AccessShareLock);
 	}
+}
+
+/* Every deferrable constraint has a trigger. */
+static bool
+has_deferrable_constraint(Relation rel)
+{
+	for (int i = 0; rel->trigdesc && i < rel->trigdesc->numtriggers; i++)
+		if (rel->trigdesc->triggers[i].tgdeferrable)
+			return true;
+	return false;
 }
 
 static void
@@ -399,6 +408,7 @@ cdc_target_describe(Oid relid, List *key, List *readings, bool strict)
 
 	describe_key(target, rel, key);
 	describe_indexes(target, rel);
+	target->deferrable = has_deferrable_constraint(rel);
 	table_close(rel, AccessShareLock);
 	return target;
 }

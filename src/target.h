@@ -53,8 +53,8 @@ typedef struct CdcTarget
 	bool		key_is_unique;	/* a unique index over exactly the key */
 	bool		other_unique;	/* has a unique or exclusion constraint besides the
 								 * key */
-	bool		deferrable;		/* has a unique or exclusion constraint that can be
-								 * checked at commit */
+	bool		deferrable;		/* has a constraint that can be checked at
+								 * commit */
 	bool		identity_always;	/* has a GENERATED ALWAYS AS IDENTITY column */
 } CdcTarget;
 

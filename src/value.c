@@ -11,97 +11,40 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "fmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
+#include "attempt.h"
 #include "value.h"
 
-bool
-cdc_error_in_data(int sqlerrcode)
+/* Is it a fault of the data, not of the system? */
+static bool
+is_in_data(const ErrorData *edata)
 {
-	int			class = ERRCODE_TO_CATEGORY(sqlerrcode);
+	int			class = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
 
 	/* 54000: a value too long for an index, a row too long for a page */
 	return class == ERRCODE_DATA_EXCEPTION ||
 		class == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
-		sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+		edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 }
 
 bool
-cdc_try(void (*func) (void *arg), void *arg, CdcConvertError *error)
+cdc_try(bool (*func) (void *arg), void *arg, CdcConvertError *error)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
+	ErrorData  *edata;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (cdc_attempt(func, arg, is_in_data, &edata))
+		return true;
+	if (edata)
 	{
-		func(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!cdc_error_in_data(edata->sqlerrcode))
-			ReThrowError(edata);
 		error->sqlerrcode = edata->sqlerrcode;
 		error->message = pstrdup(edata->message ? edata->message : "error without a message");
 		error->column = edata->column_name ? pstrdup(edata->column_name) : NULL;
 		FreeErrorData(edata);
-		ok = false;
 	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return ok;
-}
-
-bool
-cdc_tentatively(bool (*func) (void *arg), void *arg)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool keep = false;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		keep = func(arg);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		/* one of ours must never be taken for a savepoint of the user's */
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		ReThrowError(edata);
-	}
-	PG_END_TRY();
-	if (keep)
-		ReleaseCurrentSubTransaction();
-	else
-		RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return keep;
+	return false;
 }
 
 static Datum
@@ -141,15 +84,14 @@ typedef struct ReadCall
 	Datum	   *value;
 	bool	   *isnull;
 	CdcConvertError *error;
-	bool		ok;
 } ReadCall;
 
-static void
+static bool
 call_read(void *arg)
 {
 	ReadCall   *c = arg;
 
-	c->ok = cdc_value_read(c->column, c->token, c->schema, c->at, c->connector,
+	return cdc_value_read(c->column, c->token, c->schema, c->at, c->connector,
 						   c->value, c->isnull, c->error);
 }
 
@@ -158,13 +100,11 @@ cdc_value_convert(const CdcColumn *column, const CdcToken *token,
 				  const CdcRowSchema *schema, int at, CdcConnector connector,
 				  Datum *value, bool *isnull, CdcConvertError *error)
 {
-	ReadCall	call = {column, token, schema, at, connector, value, isnull, error, false};
+	ReadCall	call = {column, token, schema, at, connector, value, isnull, error};
 
 	if (!column->may_raise)
-		call_read(&call);
-	else if (!cdc_try(call_read, &call, error))
-		return false;
-	return call.ok;
+		return call_read(&call);
+	return cdc_try(call_read, &call, error);
 }
 
 const CdcSchemaField *

@@ -314,7 +314,7 @@ CONVERSION = re.compile(r'%(?:\.\*)?(?:ll|z)?[a-zA-Z]')
 
 def messages_of_sources():
     """Everything that may be a message, as patterns."""
-    for path in glob.glob(os.path.join(REPO, 'src', '*.c')):
+    for path in glob.glob(os.path.join(REPO, 'src', '*.[ch]')):
         with open(path, encoding='utf-8') as source:
             for literal in LITERAL.findall(source.read()):
                 parts = re.findall(r'"((?:[^"\\]|\\.)*)"', literal.replace('INT64_FORMAT', '"%d"'))

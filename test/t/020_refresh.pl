@@ -278,6 +278,43 @@ is( sql('SELECT count(*), count(DISTINCT (kafka_partition, kafka_offset)), count
 	"230000|230000|$partitions|230000|t", 'each record once, whole');
 
 #
+# The foreign table now names another topic, which fits the positions
+#
+make_pipeline('mine', 1);
+$broker->topic('other', 1);
+$broker->rec($_, 0, value => $_) foreach qw(mine other other);
+$broker->sync;
+is(refresh('mine'), 1, 'one record');
+sql('ALTER FOREIGN TABLE topics.mine OPTIONS (SET topic $$other$$)');
+like( error_of("SELECT * FROM cdc_refresh('mine')"),
+	qr/55000: foreign table topics.mine is no longer topic "mine"\n.*"topic" is now "other"/,
+	'records of another topic do not land');
+sql('ALTER FOREIGN TABLE topics.mine OPTIONS (SET topic $$mine$$)');
+is(refresh('mine'), 0, 'and it goes on with its own');
+is(sql(q{SELECT convert_from(kafka_value, 'UTF8') FROM mine_debezium}), 'mine', 'nothing else has landed');
+
+#
+# A landing's owner who may no longer read the topic
+#
+sql(q{
+	CREATE ROLE reader;
+	GRANT CREATE ON SCHEMA public TO reader;
+	GRANT USAGE ON SCHEMA topics TO reader;
+	GRANT USAGE ON FOREIGN SERVER broker TO reader;
+	GRANT SELECT ON topics.mine TO reader;
+	SET ROLE reader;
+	CREATE TABLE reader_target (id bigint PRIMARY KEY);
+	SELECT cdc_create('reader', 'topics.mine', 'reader_target');
+});
+is(refresh('reader'), 1, 'a role that may read the topic');
+sql('REVOKE SELECT ON topics.mine FROM reader');
+like(error_of("SELECT * FROM cdc_refresh('reader')"),
+	qr/42501: permission denied for foreign table mine/, 'SELECT on the topic was revoked, whoever calls');
+sql('GRANT SELECT ON topics.mine TO reader; REVOKE USAGE ON FOREIGN SERVER broker FROM reader');
+like(error_of("SELECT * FROM cdc_refresh('reader')"),
+	qr/42501: permission denied for foreign server broker/, 'USAGE on the server was revoked');
+
+#
 # A broker that is away
 #
 $broker->down;
