@@ -14,7 +14,10 @@
  *
  * Memory is taken when a decoder is made, and when the embedded schema is a
  * longer one than before, to keep a copy: the same schema precedes every
- * record of a topic, and comparing is much cheaper than scanning.
+ * record of a topic, and comparing is much cheaper than scanning.  Most
+ * records are not scanned at all but for a few values, see skeleton.c: what
+ * scan_envelope() leaves behind is then restored, and classify() sees no
+ * difference.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +30,7 @@
 #include "fields.h"
 #include "placeholder.h"
 #include "position.h"
+#include "skeleton.h"
 
 /* Longest embedded schema that is remembered. */
 #define SCHEMA_KEEP_MAX	(1024 * 1024)
@@ -108,13 +112,13 @@ struct CdcDecoder
 	char	   *schema;			/* copy of the last record's schema */
 	uint32_t	schema_len;
 	uint32_t	schema_size;
+
+	CdcPositionMemo position_memo;
+	CdcSkeletons skeletons;
 };
 
 static bool decode_error(CdcDecodeError *error, size_t offset,
 						 const char *format,...)
-			__attribute__((format(printf, 3, 4)));
-
-static bool decode_error(CdcDecodeError *error, size_t offset, const char *format,...)
 			__attribute__((format(printf, 3, 4)));
 
 /* Fill *error; returns false, so that callers can return it. */
@@ -161,6 +165,23 @@ init_set(CdcFieldSet *set, const CdcField *fields, int nfields,
 	return ok;
 }
 
+/* Tell the skeletons what a scanned record leaves behind. */
+static void
+add_images(CdcDecoder *decoder)
+{
+	CdcSkeletons *skeletons = &decoder->skeletons;
+
+	cdc_skeletons_add(skeletons, &decoder->before, &decoder->row_set,
+					  decoder->placeholder);
+	cdc_skeletons_add(skeletons, &decoder->after, &decoder->row_set,
+					  decoder->placeholder);
+	cdc_skeletons_add(skeletons, &decoder->source, &decoder->source_set, NULL);
+	cdc_skeletons_add(skeletons, &decoder->envelope[0],
+					  &decoder->envelope_set, NULL);
+	cdc_skeletons_add(skeletons, &decoder->envelope[1],
+					  &decoder->envelope_set, NULL);
+}
+
 CdcDecoder *
 cdc_decoder_create(const CdcField *row_fields, int nrow,
 				   const CdcField *source_fields, int nsource,
@@ -188,7 +209,10 @@ cdc_decoder_create(const CdcField *row_fields, int nrow,
 		cdc_image_init(&decoder->source, &decoder->source_set) &&
 		cdc_image_init(&decoder->envelope[0], &decoder->envelope_set) &&
 		cdc_image_init(&decoder->envelope[1], &decoder->envelope_set))
+	{
+		add_images(decoder);
 		return decoder;
+	}
 	cdc_decoder_free(decoder);
 	return NULL;
 }
@@ -213,8 +237,21 @@ cdc_decoder_free(CdcDecoder *decoder)
 	cdc_image_free(&decoder->source);
 	cdc_image_free(&decoder->envelope[0]);
 	cdc_image_free(&decoder->envelope[1]);
+	cdc_skeletons_free(&decoder->skeletons);
 	free(decoder->schema);
 	free(decoder);
+}
+
+void
+cdc_decoder_use_skeletons(CdcDecoder *decoder, bool use)
+{
+	decoder->skeletons.off = !use;
+}
+
+uint64_t
+cdc_decoder_skeleton_hits(const CdcDecoder *decoder)
+{
+	return decoder->skeletons.hits;
 }
 
 /* Forget the row images and the source of what was read so far. */
@@ -228,11 +265,13 @@ reset_images(CdcDecoder *decoder)
 
 /*
  * Scan a value and, if it is an object, note its wanted members; those that
- * are the placeholder (if one is given) get their flag.
+ * are the placeholder (if one is given) get their flag.  skeletons is NULL
+ * where there is none to be made.
  */
 static bool
 scan_image(CdcScanner *scanner, const CdcFieldSet *set, CdcMemo *memo,
-		   CdcImage *image, const CdcPlaceholder *placeholder)
+		   CdcImage *image, const CdcPlaceholder *placeholder,
+		   CdcSkeletons *skeletons)
 {
 	const char *text;
 	int			rc;
@@ -254,6 +293,8 @@ scan_image(CdcScanner *scanner, const CdcFieldSet *set, CdcMemo *memo,
 			break;
 		if (!cdc_scan_value(scanner, &value))
 			return false;
+		if (skeletons)
+			cdc_skeletons_leaf(skeletons, scanner, &value);
 		if (head < 0)
 			continue;
 		if (placeholder && cdc_placeholder_match(placeholder, &value))
@@ -305,6 +346,15 @@ scan_schema(CdcDecoder *decoder, CdcScanner *scanner, CdcToken *value)
 	return true;
 }
 
+static bool
+scan_leaf(CdcDecoder *decoder, CdcScanner *scanner, CdcToken *value)
+{
+	if (!cdc_scan_value(scanner, value))
+		return false;
+	cdc_skeletons_leaf(&decoder->skeletons, scanner, value);
+	return true;
+}
+
 static bool scan_envelope(CdcDecoder *decoder, CdcScanner *scanner, int level);
 
 /* Scan the value of the member that envelope_names calls head. */
@@ -321,25 +371,26 @@ scan_envelope_member(CdcDecoder *decoder, CdcScanner *scanner, int level,
 		case ENV_AFTER:
 			image = head == ENV_BEFORE ? &decoder->before : &decoder->after;
 			ok = scan_image(scanner, &decoder->row_set, &decoder->row_memo,
-							image, decoder->placeholder);
+							image, decoder->placeholder, &decoder->skeletons);
 			break;
 		case ENV_SOURCE:
 			image = &decoder->source;
 			ok = scan_image(scanner, &decoder->source_set,
-							&decoder->source_memo, image, NULL);
+							&decoder->source_memo, image, NULL,
+							&decoder->skeletons);
 			break;
 		case ENV_PAYLOAD:
 			if (level > 0 || !decoder->wrapper)
-				return cdc_scan_value(scanner, value);
+				return scan_leaf(decoder, scanner, value);
 			image = &decoder->envelope[1];
 			ok = scan_envelope(decoder, scanner, 1);
 			break;
 		case ENV_SCHEMA:
 			if (level > 0)
-				return cdc_scan_value(scanner, value);
+				return scan_leaf(decoder, scanner, value);
 			return scan_schema(decoder, scanner, value);
 		default:
-			return cdc_scan_value(scanner, value);
+			return scan_leaf(decoder, scanner, value);
 	}
 	*value = image->whole;
 	return ok;
@@ -406,10 +457,9 @@ is_object_or_null(const CdcToken *token)
 
 /* A STRING token that says this, escapes undone. */
 static bool
-token_says(const CdcToken *token, const char *word)
+token_equals(const CdcToken *token, const char *word, size_t len)
 {
 	char		buf[128];
-	size_t		len = strlen(word);
 	int			n;
 
 	if (token->kind != CDC_JSON_STRING || token->len > sizeof(buf))
@@ -419,6 +469,9 @@ token_says(const CdcToken *token, const char *word)
 	n = cdc_json_unescape(token, buf);
 	return n >= 0 && (size_t) n == len && memcmp(buf, word, len) == 0;
 }
+
+#define token_says(token, word) \
+	token_equals(token, word, sizeof("" word) - 1)
 
 /* An integer or null; *has tells which. */
 static bool
@@ -459,21 +512,17 @@ clip_length(const CdcToken *token, int max)
 static bool
 is_snapshot(const CdcToken *token)
 {
-	static const char *const values[] = {
-		"true", "first", "first_in_data_collection",
-		"last_in_data_collection", "last", "incremental"
-	};
-
-	if (token->kind == CDC_JSON_TRUE)
-		return true;
-	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
-		if (token_says(token, values[i]))
-			return true;
-	return false;
+	return token->kind == CDC_JSON_TRUE ||
+		token_says(token, "true") ||
+		token_says(token, "first") ||
+		token_says(token, "first_in_data_collection") ||
+		token_says(token, "last_in_data_collection") ||
+		token_says(token, "last") ||
+		token_says(token, "incremental");
 }
 
 static void
-take_position(const CdcDecoder *decoder, CdcChange *change)
+take_position(CdcDecoder *decoder, CdcChange *change)
 {
 	const CdcToken *source = decoder->source.tokens + decoder->nsource;
 
@@ -481,15 +530,15 @@ take_position(const CdcDecoder *decoder, CdcChange *change)
 		return;
 	if (token_says(&change->connector, "mysql") ||
 		token_says(&change->connector, "mariadb"))
-		cdc_position_mysql(&source[SRC_SERVER_ID], &source[SRC_GTID],
-						   &source[SRC_FILE], &source[SRC_POS],
-						   &change->position);
+		cdc_position_mysql(&decoder->position_memo, &source[SRC_SERVER_ID],
+						   &source[SRC_GTID], &source[SRC_FILE],
+						   &source[SRC_POS], &change->position);
 	else if (token_says(&change->connector, "postgresql"))
 		cdc_position_postgresql(&source[SRC_SEQUENCE], &change->position);
 }
 
 static bool
-take_source(const CdcDecoder *decoder, const char *start, CdcChange *change,
+take_source(CdcDecoder *decoder, const char *start, CdcChange *change,
 			CdcDecodeError *error)
 {
 	const CdcToken *source = decoder->source.tokens + decoder->nsource;
@@ -537,7 +586,7 @@ take_image(const CdcImage *image, const char *name, const char *start,
 
 /* Fill *change from an object that has been found to be an envelope. */
 static bool
-take_envelope(const CdcDecoder *decoder, const CdcImage *envelope,
+take_envelope(CdcDecoder *decoder, const CdcImage *envelope,
 			  const char *start, CdcChange *change, CdcDecodeError *error)
 {
 	const CdcToken *tokens = envelope->tokens;
@@ -635,6 +684,7 @@ bool
 cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
 				 CdcChange *change, CdcDecodeError *error)
 {
+	CdcSkeletons *skeletons = &decoder->skeletons;
 	CdcScanner	scanner;
 
 	memset(change, 0, sizeof(*change));
@@ -649,11 +699,19 @@ cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
 	}
 	if (len == 0)
 		return decode_error(error, 0, "the value is empty");
+	if (cdc_skeletons_decode(skeletons, value, len, &decoder->wrapper))
+		return classify(decoder, value, change, error);
 	cdc_scanner_init(&scanner, value, len);
 	decoder->wrapper = true;
+	/* a record without "payload" must not keep tokens of one before */
+	cdc_image_reset(&decoder->envelope[1], &decoder->envelope_set);
 	if (!scan_envelope(decoder, &scanner, 0) || !cdc_scan_finish(&scanner))
 		return scanner_error(error, &scanner);
-	return classify(decoder, value, change, error);
+	if (!classify(decoder, value, change, error))
+		return false;
+	if (change->shape == CDC_SHAPE_CHANGE)
+		cdc_skeletons_keep(skeletons, value, len, decoder->wrapper);
+	return true;
 }
 
 /*
@@ -669,7 +727,7 @@ unwrap_key(CdcDecoder *decoder, const CdcToken *object, CdcToken *payload)
 
 	cdc_scanner_init(&scanner, object->text, object->len);
 	if (!scan_image(&scanner, &decoder->envelope_set,
-					&decoder->envelope_memo[0], outer, NULL))
+					&decoder->envelope_memo[0], outer, NULL, NULL))
 		return false;
 	*payload = outer->tokens[ENV_PAYLOAD];
 	return is_present(payload) &&
@@ -689,7 +747,7 @@ cdc_decode_key(CdcDecoder *decoder, const char *key, size_t len,
 	if (key == NULL)
 		return decode_error(error, 0, "the key is null");
 	cdc_scanner_init(&scanner, key, len);
-	if (!scan_image(&scanner, set, &decoder->key_memo, image, NULL) ||
+	if (!scan_image(&scanner, set, &decoder->key_memo, image, NULL, NULL) ||
 		!cdc_scan_finish(&scanner))
 		return scanner_error(error, &scanner);
 	if (image->whole.kind == CDC_JSON_OBJECT && image->nmembers == 2 &&
@@ -702,7 +760,8 @@ cdc_decode_key(CdcDecoder *decoder, const char *key, size_t len,
 			cdc_image_reset(image, set);
 			image->whole = payload;
 		}
-		else if (!scan_image(&scanner, set, &decoder->key_memo, image, NULL))
+		else if (!scan_image(&scanner, set, &decoder->key_memo, image, NULL,
+							 NULL))
 			return scanner_error(error, &scanner);
 	}
 	switch (image->whole.kind)

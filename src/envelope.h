@@ -111,6 +111,13 @@ extern CdcDecoder *cdc_decoder_create(const CdcField *row_fields, int nrow,
 extern void cdc_decoder_free(CdcDecoder *decoder);
 
 /*
+ * For tests: scan each record in full (by default, records that are like
+ * earlier ones are not); how many records were not scanned in full.
+ */
+extern void cdc_decoder_use_skeletons(CdcDecoder *decoder, bool use);
+extern uint64_t cdc_decoder_skeleton_hits(const CdcDecoder *decoder);
+
+/*
  * Decode a record's value.  value == NULL is a Kafka tombstone.  Returns false
  * and fills *error for bytes that are no JSON, or an envelope with an unknown
  * op, or fields of the wrong JSON type.

@@ -28,6 +28,9 @@
 #define SAFE_NUMBER_LEN		1000
 #define SAFE_EXPONENT_LEN	3
 
+/* Integers of so many characters are certainly in int64's range. */
+#define INT64_SAFE_LEN		18
+
 static const char err_depth[] = "JSON is nested too deeply";
 static const char err_end[] = "unexpected end of JSON";
 static const char err_token[] = "unexpected character in JSON";
@@ -653,7 +656,7 @@ cdc_json_int64(const CdcToken *token, int64_t *value)
 	{
 		uint64_t	digit = (uint64_t) (*p - '0');
 
-		if (n > (UINT64_MAX - digit) / 10)
+		if (token->len > INT64_SAFE_LEN && n > (UINT64_MAX - digit) / 10)
 			return false;
 		n = n * 10 + digit;
 	}

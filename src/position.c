@@ -36,6 +36,21 @@ hash_name(const char *name, size_t len)
 	return hash;
 }
 
+/* The same, out of the memo if it is the name that stands there. */
+static uint64_t
+hash_known(CdcPositionName *known, const char *name, size_t len)
+{
+	if (len == 0 || len > CDC_POSITION_NAME)
+		return hash_name(name, len);
+	if (known->len != len || memcmp(known->name, name, len) != 0)
+	{
+		memcpy(known->name, name, len);
+		known->len = len;
+		known->hash = hash_name(name, len);
+	}
+	return known->hash;
+}
+
 /* All of text, up to end, as a decimal number; false for anything else. */
 static bool
 parse_number(const char *text, const char *end, uint64_t *value)
@@ -104,7 +119,8 @@ is_mariadb_gtid(const char *text, int len)
 
 /* "uuid:number", "uuid:tag:number" or "domain-server-number". */
 static bool
-parse_gtid(const char *text, int len, CdcPosition *position)
+parse_gtid(CdcPositionMemo *memo, const char *text, int len,
+		   CdcPosition *position)
 {
 	const char *last = find_last(text, len, ':');
 
@@ -113,27 +129,29 @@ parse_gtid(const char *text, int len, CdcPosition *position)
 	if (last == NULL || last == text ||
 		!parse_number(last + 1, text + len, &position->major))
 		return false;
-	position->gtid_source = hash_name(text, (size_t) (last - text));
+	position->gtid_source = hash_known(&memo->gtid_source, text,
+									   (size_t) (last - text));
 	position->has_gtid = true;
 	return true;
 }
 
 /* "base.000042": the number may get a seventh digit, so it is no text. */
 static void
-parse_file(const char *text, int len, CdcPosition *position)
+parse_file(CdcPositionMemo *memo, const char *text, int len,
+		   CdcPosition *position)
 {
 	const char *dot = find_last(text, len, '.');
 	int			base = len;
 
 	if (dot && parse_number(dot + 1, text + len, &position->file_no))
 		base = (int) (dot - text);
-	position->file = hash_name(text, (size_t) base);
+	position->file = hash_known(&memo->file, text, (size_t) base);
 }
 
 void
-cdc_position_mysql(const CdcToken *server_id, const CdcToken *gtid,
-				   const CdcToken *file, const CdcToken *pos,
-				   CdcPosition *position)
+cdc_position_mysql(CdcPositionMemo *memo, const CdcToken *server_id,
+				   const CdcToken *gtid, const CdcToken *file,
+				   const CdcToken *pos, CdcPosition *position)
 {
 	char		buf[PART_MAX];
 	int			gtid_len = string_value(gtid, buf);
@@ -144,7 +162,8 @@ cdc_position_mysql(const CdcToken *server_id, const CdcToken *gtid,
 	bool		has_server;
 
 	memset(position, 0, sizeof(*position));
-	if (!gtid_absent && (gtid_len < 0 || !parse_gtid(buf, gtid_len, position)))
+	if (!gtid_absent &&
+		(gtid_len < 0 || !parse_gtid(memo, buf, gtid_len, position)))
 	{
 		/* a GTID that we cannot read: the file alone would be no order */
 		memset(position, 0, sizeof(*position));
@@ -153,7 +172,7 @@ cdc_position_mysql(const CdcToken *server_id, const CdcToken *gtid,
 	file_len = string_value(file, buf);
 	in_file = file_len > 0 && number_value(pos, &position->minor);
 	if (in_file)
-		parse_file(buf, file_len, position);
+		parse_file(memo, buf, file_len, position);
 	has_server = number_value(server_id, &position->server);
 	if (!position->has_gtid && !(in_file && has_server))
 	{

@@ -14,10 +14,29 @@
 #include "envelope.h"
 
 /*
+ * The names of the last GTID's source and of the last file, and their hashes:
+ * they seldom change.  All zero to begin with.
+ */
+#define CDC_POSITION_NAME	64
+typedef struct CdcPositionName
+{
+	char		name[CDC_POSITION_NAME];
+	size_t		len;			/* 0: none */
+	uint64_t	hash;
+} CdcPositionName;
+
+typedef struct CdcPositionMemo
+{
+	CdcPositionName gtid_source;
+	CdcPositionName file;
+} CdcPositionMemo;
+
+/*
  * Both leave position->kind at CDC_POSITION_NONE where the tokens do not tell
  * a position that can be compared.
  */
-extern void cdc_position_mysql(const CdcToken *server_id, const CdcToken *gtid,
+extern void cdc_position_mysql(CdcPositionMemo *memo,
+							   const CdcToken *server_id, const CdcToken *gtid,
 							   const CdcToken *file, const CdcToken *pos,
 							   CdcPosition *position);
 extern void cdc_position_postgresql(const CdcToken *sequence,

@@ -3,15 +3,21 @@
  * fuzz_envelope.c
  *	  Fuzzing the decoder: the input is a sequence of records, separated by
  *	  bytes 0xFE.  What a decoder says of a record must not depend on the
- *	  records before it (the memo of names, the remembered schema), and must
- *	  agree with the scanner on what is JSON.
+ *	  records before it (the memo of names, the remembered schema, the
+ *	  skeletons), and must agree with the scanner on what is JSON.
+ *
+ * Skeletons matter for records that are almost alike.  So each record is
+ * followed by some that differ from it in a few bytes, and all are decoded
+ * with skeletons, after some events of a usual stream, and without.
  *
  *-------------------------------------------------------------------------
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "envelope.h"
+#include "same_change.h"
 
 #define NROW	8
 #define NSOURCE	2
@@ -34,18 +40,10 @@ require(bool condition)
 		abort();
 }
 
-static bool
-same_token(const CdcToken *a, const CdcToken *b)
-{
-	return a->text == b->text && a->len == b->len && a->kind == b->kind &&
-		a->flags == b->flags;
-}
-
 static void
 require_same_tokens(const CdcToken *a, const CdcToken *b, int n)
 {
-	for (int i = 0; i < n; i++)
-		require(same_token(&a[i], &b[i]));
+	require(same_tokens(a, b, n));
 }
 
 /* The position and its text form must be one to one. */
@@ -105,26 +103,13 @@ require_same_answer(const Answer *x, const Answer *y)
 		require_same_tokens(x->key, y->key, NROW);
 	if (!x->ok)
 	{
-		require(strcmp(x->error.message, y->error.message) == 0 &&
-				x->error.offset == y->error.offset);
+		require(same_error(&x->error, &y->error));
 		return;
 	}
-	require(a->shape == b->shape && a->op == b->op &&
-			a->has_before == b->has_before && a->has_after == b->has_after &&
-			a->has_ts_ms == b->has_ts_ms && a->ts_ms == b->ts_ms &&
-			a->has_source_ts_ms == b->has_source_ts_ms &&
-			a->source_ts_ms == b->source_ts_ms &&
-			a->snapshot == b->snapshot && a->incremental == b->incremental &&
-			a->schema == b->schema && a->schema_len == b->schema_len);
+	require(same_frame(a, b));
 	require_same_tokens(x->before, y->before, NROW);
 	require_same_tokens(x->after, y->after, NROW);
 	require_same_tokens(x->source, y->source, NSOURCE);
-	require(same_token(&a->connector, &b->connector) &&
-			same_token(&a->before_json, &b->before_json) &&
-			same_token(&a->after_json, &b->after_json) &&
-			same_token(&a->source_json, &b->source_json) &&
-			same_token(&a->transaction_json, &b->transaction_json));
-	require(a->position.kind == b->position.kind);
 }
 
 static bool
@@ -171,8 +156,137 @@ new_decoder(void)
 	return decoder;
 }
 
+/* A usual stream: what it teaches the decoder depends on no input. */
 static void
-try_record(CdcDecoder *used, bool first, const uint8_t *data, size_t len)
+warm_up(CdcDecoder *decoder)
+{
+	static const char *const formats[] = {
+		"{\"before\":null,\"after\":{\"id\":%d,\"NAME\":\"a%d\",\"big\":%d},"
+		"\"source\":{\"connector\":\"mysql\",\"ts_ms\":5%d,\"snapshot\":\"false\","
+		"\"table\":\"t\",\"server_id\":1,\"gtid\":null,\"file\":\"b.000042\","
+		"\"pos\":%d},\"transaction\":null,\"op\":\"c\",\"ts_ms\":%d}",
+		"{\"before\":{\"id\":%d,\"NAME\":\"a%d\"},\"after\":{\"id\":%d,\"NAME\":\"%d\"},"
+		"\"source\":{\"connector\":\"mysql\",\"gtid\":\"u-1:%d\"},\"op\":\"u\","
+		"\"ts_ms\":%d}",
+		"{\"schema\":{\"type\":\"struct\"},\"payload\":{\"before\":{\"id\":%d},"
+		"\"after\":null,\"source\":{\"connector\":\"postgresql\",\"table\":\"t%d\","
+		"\"sequence\":\"[\\\"%d\\\",\\\"%d\\\"]\"},\"op\":\"d\",\"ts_ms\":%d,"
+		"\"x\":%d}}"
+	};
+	char		record[512];
+	CdcChange	change;
+	CdcDecodeError error;
+
+	for (int i = 0; i < 9; i++)
+	{
+		int			len = snprintf(record, sizeof(record), formats[i % 3],
+								   i, i, i + 7, i, i, 100 + i);
+
+		require(cdc_decode_value(decoder, record, (size_t) len, &change,
+								 &error));
+	}
+	require(cdc_decoder_skeleton_hits(decoder) > 0);
+}
+
+static uint32_t
+next_random(uint32_t *state)
+{
+	*state = *state * 1664525 + 1013904223;
+	return *state >> 8;
+}
+
+/* Replace n bytes of the record at a place by others; returns its length. */
+static size_t
+splice(char *text, size_t len, size_t at, size_t n, const char *with,
+	   size_t with_len)
+{
+	if (n > len - at)
+		n = len - at;
+	memmove(text + at + with_len, text + at + n, len - at - n);
+	memcpy(text + at, with, with_len);
+	return len - n + with_len;
+}
+
+/* Change a record, in a buffer of VARY_MORE bytes more than it. */
+#define VARY_MORE	64
+static size_t
+vary(char *text, size_t len, uint32_t *state)
+{
+	static const char *const values[] = {
+		"null", "true", "12", "-1.5e3", "\"x\"", "\"\\u00e9\\n\"", "{}", "[1]",
+		"{\"id\":1,\"id\":2}", "\"__debezium_unavailable_value\"", "\"d\"",
+		"\"incremental\"", " 7", "\"\"", "01", "\"\\ud800\""
+	};
+	size_t		at = len > 0 ? next_random(state) % len : 0;
+	char		byte = (char) next_random(state);
+	const char *value;
+	size_t		end;
+
+	switch (next_random(state) % 8)
+	{
+		case 0:
+			return splice(text, len, at, 1, &byte, 1);
+		case 1:
+			return at;			/* cut off */
+		case 2:
+			return splice(text, len, at, 0, " ", 1);
+		case 3:
+			return splice(text, len, at, 1, "", 0);
+		case 4:
+			/* the digits from here on become others */
+			for (; at < len; at++)
+				if (text[at] >= '1' && text[at] < '9')
+					text[at]++;
+			return len;
+		default:
+			/* another value after the next colon */
+			while (at < len && text[at] != ':')
+				at++;
+			if (at < len)
+				at++;
+			for (end = at; end < len && text[end] != ',' && text[end] != '}';)
+				end++;
+			value = values[next_random(state) % 16];
+			return splice(text, len, at, end - at, value, strlen(value));
+	}
+}
+
+/* Decode what is almost this record with and without skeletons. */
+static void
+try_variants(CdcDecoder *used, CdcDecoder *plain, const char *text,
+			 size_t len)
+{
+	uint32_t	state = (uint32_t) len * 31;
+
+	for (size_t i = 0; i < len; i++)
+		state = state * 33 + (unsigned char) text[i];
+	for (int i = 0; i < 10; i++)
+	{
+		char	   *buffer = malloc(len + 2 * VARY_MORE);
+		size_t		n = len;
+		char	   *record;
+		Answer		answer;
+		Answer		other;
+
+		require(buffer != NULL);
+		memcpy(buffer, text, len);
+		for (int changes = i % 2; changes >= 0; changes--)
+			n = vary(buffer, n, &state);
+		/* of exactly its length, so that reading beyond it is seen */
+		record = malloc(n > 0 ? n : 1);
+		require(record != NULL);
+		memcpy(record, buffer, n);
+		ask(used, record, n, &answer);
+		ask(plain, record, n, &other);
+		require_same_answer(&answer, &other);
+		free(record);
+		free(buffer);
+	}
+}
+
+static void
+try_record(CdcDecoder *used, CdcDecoder *plain, bool first,
+		   const uint8_t *data, size_t len)
 {
 	char	   *text = malloc(len > 0 ? len : 1);
 	Answer		answer;
@@ -183,6 +297,11 @@ try_record(CdcDecoder *used, bool first, const uint8_t *data, size_t len)
 	require(!(answer.ok || answer.key_ok) || is_json(text, len));
 	ask(used, text, len, &other);
 	require_same_answer(&answer, &other);
+	ask(plain, text, len, &other);
+	require_same_answer(&answer, &other);
+	if (len <= 16384)
+		try_variants(used, plain, text, len);
+	ask(used, text, len, &answer);
 	if (!first)
 	{
 		CdcDecoder *fresh = new_decoder();
@@ -203,20 +322,24 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	CdcDecoder *used = new_decoder();
+	CdcDecoder *plain = new_decoder();
 	const uint8_t *end = data + size;
 
+	cdc_decoder_use_skeletons(plain, false);
+	warm_up(used);
 	for (int records = 0; records < 16; records++)
 	{
 		const uint8_t *stop = size > 0 ?
 			memchr(data, 0xFE, (size_t) (end - data)) : NULL;
 
-		try_record(used, records == 0, data,
+		try_record(used, plain, records == 0, data,
 				   (size_t) ((stop ? stop : end) - data));
 		if (stop == NULL)
 			break;
 		data = stop + 1;
 		size = (size_t) (end - data);
 	}
+	cdc_decoder_free(plain);
 	cdc_decoder_free(used);
 	return 0;
 }

@@ -1,0 +1,65 @@
+/*-------------------------------------------------------------------------
+ *
+ * same_change.h
+ *	  Do two decoders say the same of one record, in the same bytes?
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef SAME_CHANGE_H
+#define SAME_CHANGE_H
+
+#include <string.h>
+
+#include "envelope.h"
+
+static inline bool
+same_token(const CdcToken *a, const CdcToken *b)
+{
+	return a->text == b->text && a->len == b->len && a->kind == b->kind &&
+		a->flags == b->flags;
+}
+
+static inline bool
+same_tokens(const CdcToken *a, const CdcToken *b, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!same_token(&a[i], &b[i]))
+			return false;
+	return true;
+}
+
+static inline bool
+same_position(const CdcPosition *a, const CdcPosition *b)
+{
+	return a->kind == b->kind && a->gtid_source == b->gtid_source &&
+		a->major == b->major && a->server == b->server &&
+		a->file == b->file && a->file_no == b->file_no &&
+		a->minor == b->minor && a->has_gtid == b->has_gtid;
+}
+
+/* All but the wanted fields, which a decoder forgets. */
+static inline bool
+same_frame(const CdcChange *a, const CdcChange *b)
+{
+	return a->shape == b->shape && a->op == b->op &&
+		a->has_before == b->has_before && a->has_after == b->has_after &&
+		a->has_ts_ms == b->has_ts_ms && a->ts_ms == b->ts_ms &&
+		a->has_source_ts_ms == b->has_source_ts_ms &&
+		a->source_ts_ms == b->source_ts_ms &&
+		a->snapshot == b->snapshot && a->incremental == b->incremental &&
+		a->schema == b->schema && a->schema_len == b->schema_len &&
+		same_token(&a->connector, &b->connector) &&
+		same_token(&a->before_json, &b->before_json) &&
+		same_token(&a->after_json, &b->after_json) &&
+		same_token(&a->source_json, &b->source_json) &&
+		same_token(&a->transaction_json, &b->transaction_json) &&
+		same_position(&a->position, &b->position);
+}
+
+static inline bool
+same_error(const CdcDecodeError *a, const CdcDecodeError *b)
+{
+	return strcmp(a->message, b->message) == 0 && a->offset == b->offset;
+}
+
+#endif							/* SAME_CHANGE_H */
