@@ -84,8 +84,8 @@ SET DateStyle = 'SQL, DMY';
 SELECT cdc_create('mixed');
 INSERT INTO mixed_debezium (kafka_key, kafka_value)
 	SELECT convert_to('{"k":' || n || '}', 'UTF8'), convert_to(format('{"before":null,"after":%s,"source":{"connector":"mysql"},"op":"c"}', a), 'UTF8')
-	FROM (VALUES (1, '{"k":1,"int":1,"num":1,"big":1,"txt":1,"bool":true,"json":{},"none":null,"some":null,"Ünï \u0022q\"":1}'),
-		(2, '{"k":2,"int":null,"num":1.5,"big":99999999999999999999,"txt":"a","bool":false,"json":[1],"none":null,"some":1}')) v(n, a);
+	FROM (VALUES (1, '{"k":1,"int":1,"num":1,"big":1,"txt":1,"bool":true,"list":{},"none":null,"some":null,"Ünï \u0022q\"":1}'),
+		(2, '{"k":2,"int":null,"num":1.5,"big":99999999999999999999,"txt":"a","bool":false,"list":[1],"none":null,"some":1}')) v(n, a);
 SELECT events, quarantined FROM cdc_sync('mixed');
 SELECT * FROM made WHERE relname = 'mixed_target' \gx
 TABLE mixed_target ORDER BY 1;
