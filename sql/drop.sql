@@ -1,4 +1,5 @@
 -- What happens when something of a pipeline is dropped, renamed, moved.
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS cdcsync;
 RESET client_min_messages;
