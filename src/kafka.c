@@ -211,10 +211,16 @@ log_callback(const rd_kafka_t *rk, int level, const char *facility,
 			 const char *text)
 {
 	CdcKafka   *kafka = rd_kafka_opaque(rk);
+	const char *thread_end;
 
-	/* Whatever else matters comes as an error, too. */
-	if (level <= 3 && kafka->reason[0] == '\0')
-		store_reason(kafka, RD_KAFKA_RESP_ERR__FAIL, text);
+	/*
+	 * Whatever else matters comes as an error, too; but later versions only log
+	 * (as FAIL) that a broker hung up on them.
+	 */
+	if ((level > 3 && strcmp(facility, "FAIL") != 0) || kafka->reason[0] != '\0')
+		return;
+	thread_end = text[0] == '[' ? strstr(text, "]: ") : NULL;
+	store_reason(kafka, RD_KAFKA_RESP_ERR__FAIL, thread_end ? thread_end + 3 : text);
 }
 
 /* ----------
