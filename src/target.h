@@ -9,6 +9,8 @@
 #ifndef CDC_TARGET_H
 #define CDC_TARGET_H
 
+#include "access/attnum.h"
+
 #include "convert.h"
 
 /* Where a target column's value comes from. */

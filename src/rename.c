@@ -1,0 +1,324 @@
+/*-------------------------------------------------------------------------
+ *
+ * rename.c
+ *	  Key changes in a window: the two halves find each other.
+ *
+ * The delete of the old key and the create of the new one tell of each other in
+ * their headers.  Whichever comes first leaves a move (move.h) for the other:
+ * the create takes the values that it lacks from where the old row is now, and
+ * gets the final ones when the old row departs.
+ *
+ * Runs in the caller's transaction; reads the target as the current user, in
+ * the open SPI connection.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+
+#include "window.h"
+
+/* Does the row want a value that only the old key's row has? */
+static bool
+wants_values(const CdcRank *rank, const CdcToken *tokens)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (tokens[i].flags & CDC_JSON_UNAVAILABLE)
+			return true;
+	return false;
+}
+
+/*
+ * Fill the unavailable tokens of an arriving row from what is known of the
+ * old key's row: its last state in the window, and the target's row.
+ */
+static void
+fill_from_move(CdcRank *rank, CdcToken *tokens, const CdcToken *old_row,
+			   const CdcToken *target_row)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		if (!(tokens[i].flags & CDC_JSON_UNAVAILABLE))
+			continue;
+		if (old_row && cdc_token_is_set(&old_row[i]))
+			tokens[i] = old_row[i];
+		else if (target_row && cdc_token_is_set(&target_row[i]))
+			tokens[i] = target_row[i];
+		tokens[i].origin = 0;
+	}
+}
+
+/*
+ * What an event left out altogether (see change_key) and the old row does not
+ * have either is missing, and gets the column's default.
+ */
+static void
+drop_missing(const CdcRank *rank, CdcToken *tokens)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (tokens[i].kind == CDC_JSON_MISSING)
+			tokens[i].flags &= ~CDC_JSON_UNAVAILABLE;
+}
+
+/* The target's row of a key given as tokens, as PGTEXT tokens, or NULL. */
+static CdcToken *
+fetch_target_row(CdcRank *rank, const CdcToken *key_tokens)
+{
+	if (rank->truncated)
+		return NULL;
+	return cdc_move_target_row(rank->target, key_tokens, rank->state->schema,
+							   rank->state->connector);
+}
+
+/*
+ * A row arrives under its key and lacks values of the old key's row: take
+ * them if the old row has departed already, else from where it is now, and
+ * remember what is to be corrected when it departs.
+ */
+void
+cdc_rename_arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
+	   const CdcToken *old_key_tokens, CdcToken *tokens)
+{
+	CdcMoves   *moves = rank->state->moves;
+	CdcMove    *move = cdc_move_departure(moves, new_key, old_key);
+	CdcWinner  *old_winner;
+	CdcToken   *row = NULL;
+
+	if (move)
+	{
+		if (wants_values(rank, tokens))
+		{
+			if (move->target_row)
+				row = fetch_target_row(rank, old_key_tokens);
+			fill_from_move(rank, tokens, move->tokens, row);
+			drop_missing(rank, tokens);
+		}
+		move->done = move->changed = true;
+		return;
+	}
+	if (!wants_values(rank, tokens))
+		return;
+	old_winner = cdc_winner_find(rank, old_key);
+	if (rank->multi_partition)
+	{
+		move = cdc_move_add(moves, new_key, old_key, false);
+		for (int i = 0; i < rank->target->ncolumns; i++)
+			move->wanted[i] = (tokens[i].flags & CDC_JSON_UNAVAILABLE) != 0;
+		move->changed = true;
+	}
+	if (old_winner == NULL || !(old_winner->deleted || old_winner->fresh))
+		row = fetch_target_row(rank, old_key_tokens);
+	fill_from_move(rank, tokens,
+				   old_winner && !old_winner->deleted ? old_winner->tokens : NULL,
+				   row);
+	drop_missing(rank, tokens);
+
+	/* what is on its way still is missing until then, not a reason to refuse */
+	for (int i = 0; move && i < rank->target->ncolumns; i++)
+		if (tokens[i].flags & CDC_JSON_UNAVAILABLE)
+			memset(&tokens[i], 0, sizeof(CdcToken));
+}
+
+/* A later change of a row that has arrived: what it sets is not wanted any more. */
+void
+cdc_rename_settle(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
+{
+	CdcMove    *move;
+	bool		any = false;
+
+	if (!cdc_moves_any(rank->state->moves))
+		return;
+	move = cdc_move_arrival(rank->state->moves, key);
+	if (move == NULL)
+		return;
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		if (tokens == NULL || cdc_token_is_set(&tokens[i]))
+			move->wanted[i] = false;
+		any |= move->wanted[i];
+	}
+	move->changed = true;
+	if (!any)
+		move->done = true;
+}
+
+/*
+ * Bring the wanted values of the old key's row after the row that has arrived
+ * under the new key; whatever it was given since then stays.
+ */
+static void
+deliver(CdcRank *rank, CdcEvent *rec, const CdcMove *move, CdcToken *tokens)
+{
+	bool		isnew;
+	CdcWinner  *w;
+	CdcBytes	no_key = {NULL, 0};
+	CdcOrigin	now = cdc_event_origin(rank, rec);
+	uint16		origin = 0;
+
+	if (move->moved_on)
+	{
+		cdc_move_forward(rank->state->moves, &rec->rename->key, move->wanted, tokens);
+		return;
+	}
+	w = cdc_winner_get(rank, rec, &rec->rename->key, tokens, &isnew);
+	if (w == NULL)
+		return;
+	if (w->deleted)
+	{
+		cdc_move_forward(rank->state->moves, &rec->rename->key, move->wanted, tokens);
+		return;
+	}
+	if (isnew)
+	{
+		cdc_winner_set_tokens(rank, w, tokens, &no_key);
+		cdc_winner_set_event(rank, w, rec, 'u');
+		return;
+	}
+	if (w->norigins > 0)
+		origin = cdc_winner_add_origin(rank, w, &now);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		bool		wanted = move->wanted[i] && cdc_token_is_set(&tokens[i]);
+
+		rank->state->merged[i] = wanted ? tokens[i] : w->tokens[i];
+		if (wanted)
+			rank->state->merged[i].origin = origin;
+	}
+	no_key = w->kafka_key;
+	cdc_winner_set_tokens(rank, w, rank->state->merged, &no_key);
+}
+
+/*
+ * The row of old_key leaves for new_key.  w: the winner of the old key before
+ * the delete, or NULL if the window has not touched it.
+ */
+void
+cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, const CdcBytes *old_key,
+	   const CdcToken *old_key_tokens)
+{
+	CdcMoves   *moves = rank->state->moves;
+	CdcRename  *rename = rec->rename;
+	CdcMove    *move = cdc_move_arrival(moves, &rename->key);
+	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
+	bool		alive = w == NULL || !w->deleted;
+	bool		in_target = w == NULL || !(w->deleted || w->fresh);
+	CdcToken   *row;
+	CdcToken   *tokens;
+
+	if (move && cdc_bytes_equal(move->old_key, *old_key))
+	{
+		/* the create came first: bring the final values after it */
+		row = in_target ? fetch_target_row(rank, old_key_tokens) : NULL;
+		tokens = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
+		for (int i = 0; i < rank->target->ncolumns; i++)
+		{
+			if (rank->target->columns[i].key_no >= 0)
+				tokens[i] = rename->tokens[i];
+			else
+				tokens[i].flags = CDC_JSON_UNAVAILABLE;
+		}
+		fill_from_move(rank, tokens, w && alive ? w->tokens : NULL, row);
+		for (int i = 0; i < rank->target->ncolumns; i++)
+			if (rank->target->columns[i].key_no < 0 && !move->wanted[i])
+			{
+				memset(&tokens[i], 0, sizeof(CdcToken));
+				tokens[i].flags = CDC_JSON_UNAVAILABLE;	/* as the row has it */
+			}
+		deliver(rank, rec, move, tokens);
+		move->done = move->changed = true;
+		return;
+	}
+	/* a tombstone repeats what its delete has said */
+	if (!alive || (tombstone && cdc_move_departure(moves, &rename->key, old_key)))
+		return;
+	move = cdc_move_add(moves, &rename->key, old_key, true);
+	move->tokens = cdc_move_copy_tokens(moves, w ? w->tokens : NULL);
+	move->old_key_tokens = cdc_move_copy_tokens(moves, old_key_tokens);
+	move->schema = w ? w->schema : rank->state->schema;
+	move->connector = rank->state->connector;
+	move->target_row = in_target;
+	move->changed = true;
+}
+
+/* Parse one header list; NULL if it says nothing of a key change. */
+static CdcRename *
+parse_rename(CdcRank *rank, Jsonb *headers)
+{
+	CdcRankState *st = rank->state;
+	CdcRename  *r = &st->rename;
+	uint32		n = JsonContainerIsArray(&headers->root) ? JsonContainerSize(&headers->root) : 0;
+
+	memset(r, 0, sizeof(CdcRename));
+	for (uint32 i = 0; i < n; i++)
+	{
+		JsonbValue *h = getIthJsonbValueFromContainer(&headers->root, i);
+		JsonbValue	name;
+		JsonbValue	value;
+		bool		is_new;
+		CdcDecodeError error;
+
+		if (h->type != jbvBinary || !JsonContainerIsObject(h->val.binary.data) ||
+			!getKeyJsonValueFromContainer(h->val.binary.data, "key", 3, &name) ||
+			name.type != jbvString || name.val.string.len != 17 ||
+			!getKeyJsonValueFromContainer(h->val.binary.data, "value", 5, &value) ||
+			value.type != jbvString)
+			continue;
+		is_new = memcmp(name.val.string.val, "__debezium.newkey", 17) == 0;
+		if (!is_new && memcmp(name.val.string.val, "__debezium.oldkey", 17) != 0)
+			continue;
+		if (cdc_decode_key(st->decoder, value.val.string.val, value.val.string.len,
+						   st->scalar_field, st->key_fields, &error))
+		{
+			MemoryContext old = MemoryContextSwitchTo(rank->context);
+			CdcBytes	key;
+
+			r->tokens = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
+			cdc_event_spread(rank, st->key_fields, NULL, r->tokens);
+			if (cdc_winner_key(rank, r->tokens, &key) == NULL)
+			{
+				r->key = cdc_copy_bytes(&key);
+				r->has_new = is_new;
+				r->has_old = !is_new;
+				for (int c = 0; c < rank->target->ncolumns; c++)
+				{
+					CdcBytes	text = {r->tokens[c].text, r->tokens[c].len};
+
+					r->tokens[c].text = cdc_copy_bytes(&text).data;
+				}
+			}
+			MemoryContextSwitchTo(old);
+		}
+	}
+	return r;
+}
+
+CdcRename *
+cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i)
+{
+	CdcRankState *st = rank->state;
+	Jsonb	   *headers = cdc_chunk_headers(chunk, i);
+
+	if (headers == NULL)
+		return NULL;
+	if (headers != st->last_headers || chunk->first_offset != st->chunk_first ||
+		chunk->partition != st->chunk_partition || chunk->epoch != st->chunk_epoch)
+	{
+		st->chunk_partition = chunk->partition;
+		st->chunk_epoch = chunk->epoch;
+		st->chunk_first = chunk->first_offset;
+		st->last_headers = headers;
+		parse_rename(rank, headers);
+	}
+	return st->rename.has_new || st->rename.has_old ? &st->rename : NULL;
+}
+
+/* The row of this key takes along what it still waits for. */
+void
+cdc_rename_moved_on(CdcRank *rank, const CdcBytes *key)
+{
+	CdcMove    *move = cdc_move_arrival(rank->state->moves, key);
+
+	if (move)
+		move->moved_on = move->changed = true;
+}

@@ -1,0 +1,196 @@
+/*-------------------------------------------------------------------------
+ *
+ * window.h
+ *	  What the files of the ranking share: the state of a window and the event
+ *	  that is being added to it.  Only rank.c, winner.c and rename.c include it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_WINDOW_H
+#define CDC_WINDOW_H
+
+#include "executor/executor.h"
+#include "lib/stringinfo.h"
+
+#include "move.h"
+#include "rank.h"
+
+/* What the headers of a record say of a key change. */
+typedef struct CdcRename
+{
+	bool		has_new;		/* __debezium.newkey */
+	bool		has_old;		/* __debezium.oldkey */
+	CdcBytes	key;			/* canonical, in the window's context */
+	CdcToken   *tokens;			/* [ncolumns], key columns only */
+} CdcRename;
+
+typedef struct CdcRankState
+{
+	CdcDecoder *decoder;
+	CdcMoves   *moves;
+	struct keytable_hash *keys; /* winner.c's */
+	TupleHashTable typed;		/* NULL until a key needs it */
+	TupleTableSlot *typed_slot;
+	MemoryContext key_context;	/* reset per typed look-up */
+	MemoryContext rows;			/* winners, their tokens and keys */
+	char	   *block;			/* winner.c's, of which .. */
+	Size		block_left;		/* .. so much is free */
+	StringInfoData key_buf;
+	CdcToken   *key_fields;		/* [nfields] from the record's key */
+	CdcToken   *tokens;			/* [ncolumns] of the record at hand */
+	CdcToken   *old_tokens;		/* [ncolumns] of its before image */
+	CdcToken   *merged;			/* [ncolumns] scratch of cdc_winner_merge() */
+	CdcToken   *bad_tokens;		/* [ncolumns] scratch of break_key() */
+	CdcRowSchema *schema;		/* the last one seen */
+	List	   *schemas;
+	CdcToken	connector_name;
+	char		connector_buf[32];
+	CdcConnector connector;
+	const Jsonb *last_headers;	/* of which rename was made; the address is
+								 * good only within the chunk */
+	int64		chunk_partition;
+	int32		chunk_epoch;
+	int64		chunk_first;
+	CdcRename	rename;
+	int			scalar_field;	/* field of a bare scalar key, or -1 */
+} CdcRankState;
+
+/* The record that is being added. */
+typedef struct CdcEvent
+{
+	const CdcChunk *chunk;
+	int			i;
+	int64		offset;
+	CdcProgress *progress;
+	CdcChange	change;
+	CdcRename  *rename;			/* NULL: none */
+	TimestampTz since;			/* it comes out of quarantine, where it has been
+								 * since; 0: it does not */
+} CdcEvent;
+
+/* The record's own key in Kafka. */
+#define cdc_event_key(rec) (&(rec)->chunk->keys[(rec)->i])
+
+#define cdc_bytes_equal(a, b) \
+	((a).len == (b).len && memcmp((a).data, (b).data, (a).len) == 0)
+
+static inline bool
+cdc_token_is_set(const CdcToken *t)
+{
+	return t->kind != CDC_JSON_MISSING && !(t->flags & CDC_JSON_UNAVAILABLE);
+}
+
+/* A copy in the current memory context. */
+static inline CdcBytes
+cdc_copy_bytes(const CdcBytes *b)
+{
+	CdcBytes	copy = *b;
+
+	if (b->data)
+	{
+		char	   *p = (char *) palloc(Max(b->len, 1));
+
+		memcpy(p, b->data, b->len);
+		copy.data = p;
+	}
+	return copy;
+}
+
+/* rank.c */
+extern CdcOrigin cdc_event_origin(const CdcRank *rank, const CdcEvent *rec);
+
+/* Spread an image's tokens, which are by field, over the columns. */
+extern void cdc_event_spread(const CdcRank *rank, const CdcToken *image,
+							 const CdcToken *source, CdcToken *tokens);
+
+/* The record at hand is bad: keep its bytes, they are here. */
+extern CdcBadRecord *cdc_event_bad(CdcRank *rank, CdcEvent *rec,
+								   const char *column, int sqlerrcode,
+								   const char *message);
+
+/* winner.c */
+
+/* An empty table of winners; the same after a truncate. */
+extern void cdc_winners_begin(CdcRank *rank);
+extern void cdc_winners_clear(CdcRank *rank);
+
+/*
+ * The canonical key of a row whose tokens are given by column, in key_buf.
+ * Returns the name of the column that is missing or cannot be one, or NULL.
+ */
+extern const char *cdc_winner_key(CdcRank *rank, const CdcToken *tokens,
+								  CdcBytes *key);
+
+/* The winner of a key in its canonical bytes, or NULL. */
+extern CdcWinner *cdc_winner_find(CdcRank *rank, const CdcBytes *key);
+
+/*
+ * The winner of the record's key; *isnew if the window has none yet.  NULL:
+ * the key cannot be converted, and the record was noted as bad.
+ */
+extern CdcWinner *cdc_winner_get(CdcRank *rank, CdcEvent *rec,
+								 const CdcBytes *key, const CdcToken *tokens,
+								 bool *isnew);
+
+/*
+ * Are two keys of different bytes equal for their types (1.0 and 1.00)?  The
+ * values that cannot be converted are not.
+ */
+extern bool cdc_winner_keys_equal(CdcRank *rank, const CdcToken *a,
+								  const CdcToken *b);
+
+/* Is the record older than the winner, which came from another partition? */
+extern bool cdc_event_is_older(const CdcEvent *rec, const CdcWinner *w);
+
+/*
+ * Give the winner these tokens and this Kafka key, copying what they point to.
+ * Tokens may point into the winner's present memory.
+ */
+extern void cdc_winner_set_tokens(CdcRank *rank, CdcWinner *w,
+								  const CdcToken *tokens,
+								  const CdcBytes *kafka_key);
+
+/* The winner's last change is this record. */
+extern void cdc_winner_set_event(CdcRank *rank, CdcWinner *w, CdcEvent *rec,
+								 char op);
+
+/* Number of an origin in the winner's list, to which it is added. */
+extern uint16 cdc_winner_add_origin(CdcRank *rank, CdcWinner *w,
+									const CdcOrigin *origin);
+
+/*
+ * The record's tokens over those of the winner, in state->merged; with the
+ * origin of each, if they come from several records.
+ */
+extern void cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec,
+							 const CdcToken *tokens);
+
+/* rename.c */
+extern CdcRename *cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i);
+
+/*
+ * A row arrives under its key and lacks values of the old key's row: take
+ * them if the old row has departed already, else from where it is now, and
+ * remember what is to be corrected when it departs.
+ */
+extern void cdc_rename_arrive(CdcRank *rank, const CdcBytes *new_key,
+							  const CdcBytes *old_key,
+							  const CdcToken *old_key_tokens,
+							  CdcToken *tokens);
+
+/*
+ * The row of old_key leaves for new_key.  w: the winner of the old key before
+ * the delete, or NULL if the window has not touched it.
+ */
+extern void cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w,
+							  const CdcBytes *old_key,
+							  const CdcToken *old_key_tokens);
+
+/* The row of this key takes along what it still waits for. */
+extern void cdc_rename_moved_on(CdcRank *rank, const CdcBytes *key);
+
+/* A later change of a row that has arrived: what it sets is not wanted any more. */
+extern void cdc_rename_settle(CdcRank *rank, const CdcBytes *key,
+							  const CdcToken *tokens);
+
+#endif							/* CDC_WINDOW_H */

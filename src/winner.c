@@ -1,0 +1,554 @@
+/*-------------------------------------------------------------------------
+ *
+ * winner.c
+ *	  Winners: the latest change of each key, and how a key finds its own.
+ *
+ * A hash of the raw bytes of the key finds the winner.  Equal bytes mean equal
+ * keys, but not the other way round (1 and 1.0, citext): a key whose bytes do
+ * not decide is converted once, and looked up by the key types' own equality;
+ * its bytes are then another way to the same winner.
+ *
+ * A winner's tokens are copies, in one piece of memory; where they come from
+ * several records, it tells from which each does.
+ *
+ * Key types without a converter of ours run their input function in a
+ * subtransaction.  All memory is in the window's context.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "value.h"
+#include "window.h"
+
+typedef struct KeyEntry
+{
+	CdcBytes	key;
+	CdcWinner  *winner;
+	uint32		hash;
+	char		status;
+} KeyEntry;
+
+#define SH_PREFIX keytable
+#define SH_ELEMENT_TYPE KeyEntry
+#define SH_KEY_TYPE CdcBytes
+#define SH_KEY key
+#define SH_HASH_KEY(tb, k) hash_bytes((const unsigned char *) (k).data, (k).len)
+#define SH_EQUAL(tb, a, b) cdc_bytes_equal(a, b)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) (a)->hash
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+void
+cdc_winners_begin(CdcRank *rank)
+{
+	CdcRankState *st = rank->state;
+
+	rank->maxwinners = 1024;
+	rank->winners = palloc(sizeof(CdcWinner *) * rank->maxwinners);
+	st->rows = AllocSetContextCreate(rank->context, "cdcsync winners",
+									 ALLOCSET_DEFAULT_SIZES);
+	st->key_context = AllocSetContextCreate(rank->context, "cdcsync key",
+											ALLOCSET_SMALL_SIZES);
+	st->keys = keytable_create(rank->context, 1024, NULL);
+}
+
+void
+cdc_winners_clear(CdcRank *rank)
+{
+	CdcRankState *st = rank->state;
+
+	keytable_reset(st->keys);
+	st->typed = NULL;
+	rank->nwinners = 0;
+	MemoryContextReset(st->rows);
+	st->block_left = 0;
+}
+
+static TupleDesc
+key_tupdesc(const CdcTarget *target)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(target->nkeys);
+
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		const CdcColumn *c = &target->columns[target->keys[k]];
+
+		TupleDescInitEntry(desc, k + 1, c->name, c->typid, c->typmod, 0);
+		TupleDescInitEntryCollation(desc, k + 1, c->collation);
+	}
+	return desc;
+}
+
+/*
+ * Append the canonical bytes of one key column: kind, length, text with the
+ * escapes undone.  A number is a string to a column of text.  False if the text
+ * holds what no PostgreSQL text can.
+ */
+static bool
+append_key_token(StringInfo buf, const CdcColumn *column, const CdcToken *t)
+{
+	bool		is_text = column->typid == TEXTOID || column->typid == VARCHAROID;
+	uint32		len = t->len;
+	int			at;
+
+	appendStringInfoCharMacro(buf, is_text && t->kind == CDC_JSON_NUMBER ?
+							  CDC_JSON_STRING : t->kind);
+	at = buf->len;
+	enlargeStringInfo(buf, sizeof(len) + t->len + 1);
+	buf->len += sizeof(len);
+	if (t->kind == CDC_JSON_STRING && (t->flags & CDC_JSON_ESCAPED))
+	{
+		int			n = cdc_json_unescape(t, buf->data + buf->len);
+
+		if (n < 0)
+			return false;
+		len = n;
+	}
+	else
+		memcpy(buf->data + buf->len, t->text, t->len);
+	buf->len += len;
+	memcpy(buf->data + at, &len, sizeof(len));
+	return true;
+}
+
+/*
+ * The canonical key of a row whose tokens are given by column, in key_buf.
+ * Returns the name of the column that is missing or cannot be one, or NULL.
+ */
+const char *
+cdc_winner_key(CdcRank *rank, const CdcToken *tokens, CdcBytes *key)
+{
+	StringInfo	buf = &rank->state->key_buf;
+
+	resetStringInfo(buf);
+	for (int k = 0; k < rank->target->nkeys; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+		const CdcToken *t = &tokens[rank->target->keys[k]];
+
+		if (!cdc_token_is_set(t) || t->kind == CDC_JSON_NULL ||
+			!append_key_token(buf, c, t))
+			return c->name;
+	}
+	key->data = buf->data;
+	key->len = buf->len;
+	return NULL;
+}
+
+/* The winner of a key in its canonical bytes, or NULL. */
+CdcWinner *
+cdc_winner_find(CdcRank *rank, const CdcBytes *key)
+{
+	KeyEntry   *entry = keytable_lookup(rank->state->keys, *key);
+
+	return entry ? entry->winner : NULL;
+}
+
+/* Do the bytes of this key decide what it is equal to? */
+static bool
+key_bytes_decide(const CdcRank *rank, const CdcToken *tokens)
+{
+	for (int k = 0; k < rank->target->nkeys; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+
+		if (!cdc_converter_bytes_decide(c->typid, c->collation,
+										&tokens[rank->target->keys[k]]))
+			return false;
+	}
+	return true;
+}
+
+static void
+begin_typed(CdcRank *rank)
+{
+	CdcRankState *st = rank->state;
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	int			n = rank->target->nkeys;
+	TupleDesc	desc = key_tupdesc(rank->target);
+	AttrNumber *columns = palloc(sizeof(AttrNumber) * n);
+	Oid		   *equal = palloc(sizeof(Oid) * n);
+	Oid		   *collations = palloc(sizeof(Oid) * n);
+	FmgrInfo   *hash = palloc(sizeof(FmgrInfo) * n);
+
+	for (int k = 0; k < n; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+		TypeCacheEntry *type = lookup_type_cache(c->typid,
+												 TYPECACHE_EQ_OPR | TYPECACHE_HASH_PROC);
+
+		columns[k] = k + 1;
+		equal[k] = get_opcode(type->eq_opr);
+		collations[k] = c->collation;
+		fmgr_info(type->hash_proc, &hash[k]);
+	}
+	st->typed_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	st->typed = BuildTupleHashTable_compat(NULL, desc, &TTSOpsVirtual, n, columns,
+										   equal, hash, collations, 1024,
+										   sizeof(void *), rank->context,
+										   rank->context, st->key_context, false);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * The place of a key in the table of typed keys, made if it is new; NULL and
+ * *error filled if the key cannot be converted.
+ */
+static CdcWinner **
+typed_entry(CdcRank *rank, CdcWinner *like, const CdcToken *tokens,
+			const char **column, CdcConvertError *error)
+{
+	CdcRankState *st = rank->state;
+	MemoryContext old = MemoryContextSwitchTo(st->key_context);
+	TupleHashEntry entry;
+	bool		isnew;
+	bool		ok = true;
+
+	ExecClearTuple(st->typed_slot);
+	for (int k = 0; ok && k < rank->target->nkeys; k++)
+	{
+		int			at = rank->target->keys[k];
+
+		ok = cdc_value_convert(&rank->target->columns[at], &tokens[at],
+							   like->schema, at, like->connector,
+							   &st->typed_slot->tts_values[k],
+							   &st->typed_slot->tts_isnull[k], error);
+		*column = rank->target->columns[at].name;
+	}
+	MemoryContextSwitchTo(old);
+	if (!ok)
+		return NULL;
+	ExecStoreVirtualTuple(st->typed_slot);
+	entry = LookupTupleHashEntry(st->typed, st->typed_slot, &isnew, NULL);
+	if (isnew)
+		*TupleHashEntryPointer_compat(st->typed, entry) = NULL;
+	MemoryContextReset(st->key_context);
+	return (CdcWinner **) TupleHashEntryPointer_compat(st->typed, entry);
+}
+
+/* Put all winners that were found by their bytes into the typed table too. */
+static void
+type_all_winners(CdcRank *rank)
+{
+	const char *column;
+	CdcConvertError error;
+
+	begin_typed(rank);
+	for (int64 i = 0; i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+		CdcWinner **place = typed_entry(rank, w, w->tokens, &column, &error);
+
+		if (place)
+			*place = w;
+	}
+}
+
+/*
+ * Memory that lives as long as the winners.  There are hundreds of thousands of
+ * them, and palloc() would round each up to a power of two.
+ */
+static void *
+keep(CdcRankState *st, Size size)
+{
+	void	   *p;
+
+	size = MAXALIGN(size);
+	if (size > st->block_left)
+	{
+		Size		block = Max(size, 64 * 1024);
+
+		st->block = MemoryContextAllocHuge(st->rows, block);
+		st->block_left = block;
+	}
+	p = st->block;
+	st->block += size;
+	st->block_left -= size;
+	return p;
+}
+
+static CdcWinner *
+new_winner(CdcRank *rank, const CdcBytes *key)
+{
+	CdcWinner  *w = keep(rank->state, sizeof(CdcWinner) + key->len);
+
+	memset(w, 0, sizeof(CdcWinner));
+	w->key.data = memcpy(w + 1, key->data, key->len);
+	w->key.len = key->len;
+	w->broken_by = -1;
+	if (rank->nwinners == rank->maxwinners)
+	{
+		rank->maxwinners *= 2;
+		rank->winners = repalloc_huge(rank->winners,
+									  sizeof(CdcWinner *) * rank->maxwinners);
+	}
+	rank->winners[rank->nwinners++] = w;
+	return w;
+}
+
+/*
+ * The winner of the record's key; *isnew if the window has none yet.  NULL:
+ * the key cannot be converted, and the record was noted as bad.
+ */
+CdcWinner *
+cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
+			 const CdcToken *tokens, bool *isnew)
+{
+	CdcRankState *st = rank->state;
+	KeyEntry   *entry = keytable_lookup(st->keys, *key);
+	CdcWinner **place = NULL;
+	CdcWinner  *w;
+	bool		found;
+
+	*isnew = false;
+	if (entry)
+		return entry->winner;
+	if (st->typed == NULL && !key_bytes_decide(rank, tokens))
+		type_all_winners(rank);
+	if (st->typed)
+	{
+		CdcWinner	like = {.schema = st->schema,.connector = st->connector};
+		CdcConvertError error;
+		const char *column = NULL;
+		MemoryContext old = MemoryContextSwitchTo(rank->context);
+
+		place = typed_entry(rank, &like, tokens, &column, &error);
+		MemoryContextSwitchTo(old);
+		if (place == NULL)
+		{
+			cdc_event_bad(rank, rec, column, error.sqlerrcode, error.message);
+			return NULL;
+		}
+	}
+	if (place && *place)
+		w = *place;
+	else
+	{
+		w = new_winner(rank, key);
+		*isnew = true;
+		if (place)
+			*place = w;
+	}
+	entry = keytable_insert(st->keys, *key, &found);
+	if (*isnew)
+		entry->key = w->key;
+	else
+	{
+		MemoryContext old = MemoryContextSwitchTo(st->rows);
+
+		entry->key = cdc_copy_bytes(key);	/* another spelling of the key */
+		MemoryContextSwitchTo(old);
+	}
+	entry->winner = w;
+	return w;
+}
+
+/*
+ * Give the winner these tokens and this Kafka key, copying what they point to.
+ * Tokens may point into the winner's present memory.
+ */
+void
+cdc_winner_set_tokens(CdcRank *rank, CdcWinner *w, const CdcToken *tokens,
+		   const CdcBytes *kafka_key)
+{
+	int			n = rank->target->ncolumns;
+	Size		size = MAXALIGN(sizeof(CdcToken) * n) + kafka_key->len;
+	char	   *blob = w->blob;
+	bool		own = false;
+	CdcToken   *to;
+	char	   *p;
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *t = tokens[i].text;
+
+		size += tokens[i].len;
+		own |= w->blob && t >= w->blob && t < w->blob + w->blob_size;
+	}
+	if (own || size > w->blob_size)
+		blob = MemoryContextAllocHuge(rank->state->rows, size);
+	to = (CdcToken *) blob;
+	p = blob + MAXALIGN(sizeof(CdcToken) * n);
+	for (int i = 0; i < n; i++)
+	{
+		to[i] = tokens[i];
+		to[i].text = p;
+		if (tokens[i].len)
+			memcpy(p, tokens[i].text, tokens[i].len);
+		p += tokens[i].len;
+	}
+	w->kafka_key = *kafka_key;
+	if (kafka_key->data)
+		w->kafka_key.data = memcpy(p, kafka_key->data, kafka_key->len);
+	if (blob != w->blob)
+	{
+		if (w->blob)
+			pfree(w->blob);
+		w->blob = blob;
+		w->blob_size = size;
+	}
+	w->tokens = to;
+}
+
+/* Is the record older than the winner, which came from another partition? */
+bool
+cdc_event_is_older(const CdcEvent *rec, const CdcWinner *w)
+{
+	const CdcChunk *c = rec->chunk;
+	Timestamp	ts = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN;
+	int			cmp;
+
+	if (w->last.partition == c->partition)
+		return false;
+	if (cdc_position_compare(&rec->change.position, &w->position, &cmp) && cmp != 0)
+		return cmp < 0;
+	if (rec->change.has_source_ts_ms && w->source_ts_ms != 0 &&
+		rec->change.source_ts_ms != w->source_ts_ms)
+		return rec->change.source_ts_ms < w->source_ts_ms;
+	if (ts != w->kafka_timestamp)
+		return ts < w->kafka_timestamp;
+	return c->partition < w->last.partition;
+}
+
+/* The winner's last change is this record. */
+void
+cdc_winner_set_event(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
+{
+	const CdcChunk *c = rec->chunk;
+
+	w->op = op;
+	w->last = cdc_event_origin(rank, rec);
+	w->refresh_time = c->refresh_time;
+	w->has_ts_ms = rec->change.has_ts_ms;
+	w->ts_ms = rec->change.ts_ms;
+	w->schema = rank->state->schema;
+	w->connector = rank->state->connector;
+	w->position = rec->change.position;
+	w->source_ts_ms = rec->change.has_source_ts_ms ? rec->change.source_ts_ms : 0;
+	w->kafka_timestamp = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN;
+}
+
+/* Number of an origin in the winner's list, to which it is added. */
+uint16
+cdc_winner_add_origin(CdcRank *rank, CdcWinner *w, const CdcOrigin *origin)
+{
+	if (w->norigins == w->maxorigins)
+	{
+		MemoryContext old = MemoryContextSwitchTo(rank->state->rows);
+
+		w->maxorigins = Max(4, w->maxorigins * 2);
+		w->origins = w->origins ?
+			repalloc(w->origins, sizeof(CdcOrigin) * w->maxorigins) :
+			palloc(sizeof(CdcOrigin) * w->maxorigins);
+		MemoryContextSwitchTo(old);
+	}
+	w->origins[w->norigins] = *origin;
+	return w->norigins++;
+}
+
+/* Forget the origins that no token comes from any more. */
+static void
+prune_origins(CdcRank *rank, CdcWinner *w, CdcToken *tokens)
+{
+	CdcOrigin  *was = w->origins;
+	int			n = rank->target->ncolumns;
+	int			nwas = w->norigins;
+	int		   *number = palloc(sizeof(int) * nwas);
+
+	w->origins = NULL;
+	w->norigins = w->maxorigins = 0;
+	memset(number, -1, sizeof(int) * nwas);
+	for (int i = 0; i < n; i++)
+	{
+		uint16		o = tokens[i].origin;
+
+		if (number[o] < 0)
+			number[o] = cdc_winner_add_origin(rank, w, &was[o]);
+		tokens[i].origin = number[o];
+	}
+	pfree(number);
+	pfree(was);
+}
+
+/*
+ * The record's tokens over those of the winner, in state->merged; with the
+ * origin of each, if they come from several records.
+ */
+void
+cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec, const CdcToken *tokens)
+{
+	CdcToken   *merged = rank->state->merged;
+	CdcOrigin	now = cdc_event_origin(rank, rec);
+	bool		mixed = false;
+	uint16		origin;
+
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		bool		keep = !cdc_token_is_set(&tokens[i]) &&
+		w->tokens[i].kind != CDC_JSON_MISSING;
+
+		merged[i] = keep ? w->tokens[i] : tokens[i];
+		mixed |= keep;
+	}
+	if (!mixed)
+	{
+		w->norigins = 0;
+		return;
+	}
+	if (w->norigins == 0)
+		(void) cdc_winner_add_origin(rank, w, &w->last);
+	origin = cdc_winner_add_origin(rank, w, &now);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (merged[i].text == tokens[i].text && merged[i].kind == tokens[i].kind)
+			merged[i].origin = origin;
+	if (w->norigins > rank->target->ncolumns + 16)
+		prune_origins(rank, w, merged);
+}
+
+/*
+ * Are two keys of different bytes equal for their types (1.0 and 1.00)?  The
+ * values that cannot be converted are not.
+ */
+bool
+cdc_winner_keys_equal(CdcRank *rank, const CdcToken *a, const CdcToken *b)
+{
+	CdcRankState *st = rank->state;
+	MemoryContext old;
+	bool		equal = true;
+
+	if (key_bytes_decide(rank, a) && key_bytes_decide(rank, b))
+		return false;
+	old = MemoryContextSwitchTo(st->key_context);
+	for (int k = 0; equal && k < rank->target->nkeys; k++)
+	{
+		int			at = rank->target->keys[k];
+		const CdcColumn *c = &rank->target->columns[at];
+		TypeCacheEntry *type = lookup_type_cache(c->typid, TYPECACHE_EQ_OPR_FINFO);
+		CdcConvertError error;
+		Datum		x;
+		Datum		y;
+		bool		isnull;
+
+		equal = cdc_value_convert(c, &a[at], st->schema, at, st->connector, &x, &isnull, &error) &&
+			!isnull &&
+			cdc_value_convert(c, &b[at], st->schema, at, st->connector, &y, &isnull, &error) &&
+			!isnull &&
+			DatumGetBool(FunctionCall2Coll(&type->eq_opr_finfo, c->collation, x, y));
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(st->key_context);
+	return equal;
+}
