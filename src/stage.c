@@ -1,0 +1,454 @@
+/*-------------------------------------------------------------------------
+ *
+ * stage.c
+ *	  Winners -> rows of staging.
+ *
+ * Only here are values converted to the types of the target, a batch of winners
+ * at a time; where a type's input function may raise, in one subtransaction a
+ * batch.  A value that cannot be converted puts the record that it came from
+ * into quarantine, and what belongs to it.
+ *
+ * Runs as the pipeline's owner in the caller's SPI connection, under the lock on
+ * the staging table.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "quarantine.h"
+#include "stage.h"
+#include "value.h"
+
+/* From this many columns on a row may be too long for a page. */
+#define WIDE_ROW		100
+
+/* Which columns do all, some, or none of the rows set? */
+void
+cdc_stage_survey(CdcStage *stage)
+{
+	CdcRank    *rank = stage->rank;
+	int			n = rank->target->ncolumns;
+	bool	   *unset = palloc0(n);
+
+	stage->never_set = palloc(n);
+	stage->partly_set = palloc0(n);
+	for (int c = 0; c < n; c++)
+	{
+		CdcColumnSource source = rank->target->columns[c].source;
+
+		stage->never_set[c] = source == CDC_COLUMN_FIELD ||
+			source == CDC_COLUMN_SOURCE_FIELD;
+	}
+	for (int64 i = 0; i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+
+		for (int c = 0; !w->deleted && c < n; c++)
+		{
+			bool		unavailable = (w->tokens[c].flags & CDC_JSON_UNAVAILABLE) != 0;
+
+			if (w->tokens[c].kind == CDC_JSON_MISSING || unavailable)
+				unset[c] = true;
+			else
+				stage->never_set[c] = false;
+			stage->needs_rows |= unavailable;
+		}
+	}
+	for (int c = 0; c < n; c++)
+		stage->partly_set[c] = unset[c] && !stage->never_set[c] &&
+			(rank->target->columns[c].source == CDC_COLUMN_FIELD ||
+			 rank->target->columns[c].source == CDC_COLUMN_SOURCE_FIELD);
+}
+
+static Datum
+op_datum(const CdcColumn *column, char op)
+{
+	char		text[2] = {op, '\0'};
+
+	if (column && getBaseType(column->typid) == BPCHAROID)
+		return DirectFunctionCall3(bpcharin, CStringGetDatum(text),
+								   ObjectIdGetDatum(InvalidOid),
+								   Int32GetDatum(column->typmod));
+	return PointerGetDatum(cstring_to_text_with_len(text, 1));
+}
+
+/* A pseudo-field's value. */
+static Datum
+pseudo_value(const CdcWinner *w, const CdcColumn *column, CdcColumnSource source,
+			 bool *isnull)
+{
+	*isnull = false;
+	switch (source)
+	{
+		case CDC_COLUMN_OP:
+			return op_datum(column, w->op);
+		case CDC_COLUMN_TS_MS:
+			*isnull = !w->has_ts_ms;
+			return Int64GetDatum(w->ts_ms);
+		case CDC_COLUMN_REFRESH_TIME:
+			return TimestampGetDatum(w->refresh_time);
+		case CDC_COLUMN_PARTITION:
+			return Int64GetDatum(w->last.partition);
+		default:
+			return Int64GetDatum(w->last.offset);
+	}
+}
+
+/*
+ * Convert one winner into its staged row.  Returns false and fills *error for a
+ * value that cannot be; stage->column tells which.  May raise (see
+ * cdc_value_read).
+ */
+static bool
+convert_winner(CdcStage *stage, const CdcWinner *w, Datum *values, bool *nulls,
+			   char *action, CdcConvertError *error)
+{
+	const CdcTarget *target = stage->rank->target;
+	Datum	   *service = values + target->ncolumns;
+	bool	   *service_nulls = nulls + target->ncolumns;
+	Datum	   *unset = palloc(sizeof(Datum) * target->ncolumns);
+	int			nunset = 0;
+
+	*action = w->deleted ? 'd' : w->fresh ? 'r' : 'u';
+	memset(nulls, true, stage->width);
+	for (int c = 0; c < target->ncolumns; c++)
+	{
+		const CdcColumn *column = &target->columns[c];
+		const CdcToken *t = &w->tokens[c];
+
+		stage->column = c;
+		if (column->source != CDC_COLUMN_FIELD &&
+			column->source != CDC_COLUMN_SOURCE_FIELD)
+		{
+			values[c] = pseudo_value(w, column, column->source, &nulls[c]);
+			continue;
+		}
+		if (w->deleted && column->key_no < 0)
+			continue;
+		if (t->flags & CDC_JSON_UNAVAILABLE)
+			unset[nunset++] = Int16GetDatum(-column->attnum);
+		else if (t->kind == CDC_JSON_MISSING)
+		{
+			if (!stage->never_set[c])
+				unset[nunset++] = Int16GetDatum(column->attnum);
+		}
+		else if (!cdc_value_read(column, t, w->schema, c, w->connector,
+								 &values[c], &nulls[c], error))
+			return false;
+		if (column->key_no >= 0 && nulls[c])
+		{
+			error->sqlerrcode = ERRCODE_NOT_NULL_VIOLATION;
+			error->message = "the event has no value for the key column";
+			return false;
+		}
+	}
+	service[CDC_STAGING_OP] = pseudo_value(w, NULL, CDC_COLUMN_OP, &service_nulls[CDC_STAGING_OP]);
+	service[CDC_STAGING_TS_MS] = pseudo_value(w, NULL, CDC_COLUMN_TS_MS, &service_nulls[CDC_STAGING_TS_MS]);
+	service[CDC_STAGING_RECORD_RANK] = Int64GetDatum(1);
+	service[CDC_STAGING_REFRESH_TIME] = TimestampGetDatum(w->refresh_time);
+	service[CDC_STAGING_PARTITION] = Int64GetDatum(w->last.partition);
+	service[CDC_STAGING_OFFSET] = Int64GetDatum(w->last.offset);
+	service[CDC_STAGING_ACTION] = CharGetDatum(*action);
+	service_nulls[CDC_STAGING_RECORD_RANK] = service_nulls[CDC_STAGING_REFRESH_TIME] =
+		service_nulls[CDC_STAGING_PARTITION] = service_nulls[CDC_STAGING_OFFSET] =
+		service_nulls[CDC_STAGING_ACTION] = false;
+	if (nunset > 0)
+	{
+		service[CDC_STAGING_UNSET] = PointerGetDatum(construct_array(unset, nunset, INT2OID,
+																	 2, true, TYPALIGN_SHORT));
+		service_nulls[CDC_STAGING_UNSET] = false;
+	}
+	return true;
+}
+
+/* Note one of the records that a winner is made of, which waits for another. */
+static void
+blocked_record(CdcRank *rank, const CdcOrigin *at, int64 blocked_by)
+{
+	cdc_rank_bad(rank, at, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+				 CDC_BLOCKED_MESSAGE)->blocked_by = blocked_by;
+}
+
+/*
+ * A winner goes to quarantine, with all the records that it is made of: one is
+ * blamed, and the others belong to it.
+ */
+static void
+refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
+	   const CdcConvertError *error)
+{
+	bool		last_is_listed = false;
+
+	w->refused = true;
+	cdc_rank_bad(rank, blamed, column, error->sqlerrcode, error->message);
+	for (int i = 0; i < w->norigins; i++)
+	{
+		const CdcOrigin *at = &w->origins[i];
+
+		last_is_listed |= at->offset == w->last.offset;
+		if (at->offset != blamed->offset)
+			blocked_record(rank, at, blamed->offset);
+	}
+	if (!last_is_listed && w->last.offset != blamed->offset)
+		blocked_record(rank, &w->last, blamed->offset);
+}
+
+/* Of a refused winner at stage->at, apply the delete that preceded it, if any. */
+static void
+bury_refused(CdcStage *stage, CdcWinner *w)
+{
+	CdcConvertError error;
+	int			slot = stage->at;
+
+	stage->batch_actions[slot] = 0;
+	if (!w->fresh)
+		return;
+	w->deleted = true;
+	if (!convert_winner(stage, w, stage->values + slot * stage->width,
+						stage->nulls + slot * stage->width,
+						&stage->batch_actions[slot], &error))
+		stage->batch_actions[slot] = 0;
+}
+
+/*
+ * A winner that cannot be converted goes to quarantine; the record is blamed
+ * that the value came from, and the later ones of the key wait behind it.  If a delete preceded
+ * it in the window, that much is applied.
+ */
+static void
+refuse_winner(CdcStage *stage, CdcWinner *w, const CdcConvertError *error)
+{
+	const CdcColumn *column = &stage->rank->target->columns[stage->column];
+	const CdcOrigin *origin = &w->last;
+
+	if (w->norigins > 0)
+		origin = &w->origins[w->tokens[stage->column].origin];
+	refuse(stage->rank, w, origin, column->name, error);
+	if (column->key_no < 0)
+		bury_refused(stage, w);
+	else
+		stage->batch_actions[stage->at] = 0;
+}
+
+/* Convert the batch from stage->at on; may raise for the winner at stage->at. */
+static bool
+convert_batch(void *arg)
+{
+	CdcStage	   *stage = arg;
+	CdcConvertError error;
+
+	for (; stage->at < stage->nbatch; stage->at++)
+	{
+		CdcWinner  *w = stage->batch[stage->at];
+
+		if (!convert_winner(stage, w, stage->values + stage->at * stage->width,
+							stage->nulls + stage->at * stage->width,
+							&stage->batch_actions[stage->at], &error))
+			refuse_winner(stage, w, &error);
+	}
+	return true;
+}
+
+/* Rows first to last of the batch on their way to staging. */
+typedef struct Put
+{
+	CdcStage	   *stage;
+	CdcStagingWriter *writer;
+	int			first;
+	int			last;
+} Put;
+
+static bool
+put_rows(void *arg)
+{
+	Put		   *put = arg;
+	CdcStage	   *stage = put->stage;
+
+	for (int i = put->first; i < put->last; i++)
+		if (stage->batch_actions[i] != 0)
+			cdc_staging_put(put->writer, stage->values + i * stage->width,
+							stage->nulls + i * stage->width);
+	cdc_staging_flush(put->writer);
+	return true;
+}
+
+/*
+ * Write the batch.  A row of that many columns can be too long for a page; it
+ * would be in the target too, and goes to quarantine.
+ */
+static void
+put_batch(CdcStage *stage, CdcStagingWriter *writer)
+{
+	Put			put = {stage, writer, 0, stage->nbatch};
+	CdcConvertError error;
+
+	if (stage->width < WIDE_ROW)
+	{
+		put_rows(&put);
+		return;
+	}
+	if (cdc_try(put_rows, &put, &error))
+		return;
+	cdc_staging_forget(writer);
+	for (int i = 0; i < stage->nbatch; i++)
+	{
+		put.first = i;
+		put.last = i + 1;
+		if (cdc_try(put_rows, &put, &error))
+			continue;
+		cdc_staging_forget(writer);
+		stage->at = i;
+		refuse(stage->rank, stage->batch[i], &stage->batch[i]->last, NULL, &error);
+		bury_refused(stage, stage->batch[i]);
+		put_rows(&put);
+	}
+}
+
+/* Convert and stage a batch of winners. */
+static void
+stage_batch(CdcStage *stage, CdcStagingWriter *writer, bool may_raise)
+{
+	CdcConvertError error;
+
+	stage->at = 0;
+	if (!may_raise)
+		convert_batch(stage);
+	else
+		while (!cdc_try(convert_batch, stage, &error))
+		{
+			refuse_winner(stage, stage->batch[stage->at], &error);
+			stage->at++;
+		}
+	put_batch(stage, writer);
+	for (int i = 0; i < stage->nbatch; i++)
+	{
+		if (stage->batch_actions[i] == 0)
+			continue;
+		stage->rows[stage->nrows] = stage->batch[i];
+		stage->actions[stage->nrows++] = stage->batch_actions[i];
+	}
+	stage->nbatch = 0;
+}
+
+/* CdcStage the window's winners; returns the TIDs of the rows. */
+ItemPointerData *
+cdc_stage_winners(CdcStage *stage)
+{
+	CdcRank    *rank = stage->rank;
+	const CdcTarget *target = rank->target;
+	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext,
+														"cdcsync batch",
+														ALLOCSET_DEFAULT_SIZES);
+	CdcStagingWriter *writer = cdc_staging_begin(stage->pipeline->staging, target);
+	bool		may_raise = false;
+
+	for (int c = 0; c < target->ncolumns; c++)
+		may_raise |= target->columns[c].may_raise;
+	stage->width = target->ncolumns + CDC_STAGING_NCOLUMNS;
+	stage->values = palloc(sizeof(Datum) * stage->width * CDC_STAGING_BATCH);
+	stage->nulls = palloc(sizeof(bool) * stage->width * CDC_STAGING_BATCH);
+	stage->batch = palloc(sizeof(CdcWinner *) * CDC_STAGING_BATCH);
+	stage->batch_actions = palloc(CDC_STAGING_BATCH);
+	stage->rows = MemoryContextAllocHuge(CurrentMemoryContext,
+										 sizeof(CdcWinner *) * (rank->nwinners + 1));
+	stage->actions = MemoryContextAllocHuge(CurrentMemoryContext, rank->nwinners + 1);
+	for (int64 i = 0; i <= rank->nwinners; i++)
+	{
+		if (stage->nbatch == CDC_STAGING_BATCH || i == rank->nwinners)
+		{
+			MemoryContext old = MemoryContextSwitchTo(batch_context);
+
+			CHECK_FOR_INTERRUPTS();
+			stage_batch(stage, writer, may_raise);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(batch_context);
+		}
+		if (i < rank->nwinners && rank->winners[i]->tokens != NULL)
+			stage->batch[stage->nbatch++] = rank->winners[i];
+	}
+	MemoryContextDelete(batch_context);
+	return cdc_staging_end(writer);
+}
+
+void
+cdc_stage_refused(void *arg, int64 row, const CdcConvertError *error)
+{
+	CdcStage	   *stage = arg;
+	CdcWinner  *w = stage->rows[row];
+
+	refuse(stage->rank, w, &w->last,
+		   error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,
+		   error);
+}
+
+/* Does the change leave out values that others of the window do not? */
+static bool
+is_partial(const CdcStage *stage, const CdcWinner *w)
+{
+	if (w->deleted || w->fresh)
+		return false;
+	for (int c = 0; c < stage->rank->target->ncolumns; c++)
+		if ((w->tokens[c].flags & CDC_JSON_UNAVAILABLE) != 0 ||
+			(stage->partly_set[c] && w->tokens[c].kind == CDC_JSON_MISSING))
+			return true;
+	return false;
+}
+
+/*
+ * Changes that leave values out wait behind a quarantined record of their key,
+ * whose values they would need; all others supersede it, if they are applied
+ * (cdc_stage_supersede).
+ */
+void
+cdc_stage_heed_quarantine(CdcStage *stage)
+{
+	CdcRank    *rank = stage->rank;
+	int64	   *blocked = MemoryContextAllocHuge(CurrentMemoryContext,
+												 sizeof(int64) * (rank->nwinners + 1));
+	int64		left = 0;
+
+	stage->superseding = MemoryContextAllocHuge(CurrentMemoryContext,
+												sizeof(CdcWinner *) * (rank->nwinners + 1));
+	cdc_quarantine_find(stage->pipeline->name, rank->nwinners, rank->winners,
+						blocked);
+	for (int64 i = 0; i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+
+		if (w->tokens && blocked[i] >= 0 && is_partial(stage, w))
+		{
+			w->refused = true;
+			for (int j = 0; j < w->norigins; j++)
+				if (w->origins[j].offset != w->last.offset)
+					blocked_record(rank, &w->origins[j], blocked[i]);
+			blocked_record(rank, &w->last, blocked[i]);
+		}
+		else
+		{
+			if (blocked[i] >= 0)
+				stage->superseding[stage->nsuperseding++] = w;
+			rank->winners[left++] = w;
+		}
+	}
+	rank->nwinners = left;
+}
+
+void
+cdc_stage_supersede(CdcStage *stage)
+{
+	for (int64 i = 0; i < stage->nsuperseding; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!stage->superseding[i]->refused)
+			cdc_quarantine_supersede(stage->pipeline->name, stage->superseding[i]);
+	}
+}

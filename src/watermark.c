@@ -1,0 +1,224 @@
+/*-------------------------------------------------------------------------
+ *
+ * watermark.c
+ *	  Watermarks: how far a pipeline is in each partition of its landing.
+ *
+ * A watermark is an offset, never a time: nothing that becomes visible late can
+ * be passed over.  It is written in the transaction, and the subtransaction, that
+ * writes the target, as the catalog's owner; the lock on the staging table keeps
+ * other sessions out.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "watermark.h"
+
+/* Fill *p from the watermark row that is row of the SPI result. */
+static void
+read_watermark(CdcProgress *p, uint64 row)
+{
+	bool		isnull;
+	Datum		d;
+
+	p->known = true;
+	p->epoch = DatumGetInt32(cdc_spi_value(row, 2, &isnull));
+	p->next_offset = DatumGetInt64(cdc_spi_value(row, 3, &isnull));
+	d = cdc_spi_value(row, 4, &isnull);
+	p->refresh_time = isnull ? DT_NOBEGIN : DatumGetTimestamp(d);
+	d = cdc_spi_value(row, 5, &isnull);
+	if (!isnull)
+		(void) cdc_position_parse(TextDatumGetCString(d), &p->position);
+	d = cdc_spi_value(row, 6, &isnull);
+	p->source_ts_ms = isnull ? 0 : DatumGetInt64(d);
+	p->skipped_delete = DatumGetBool(cdc_spi_value(row, 7, &isnull));
+}
+
+/* All watermarks of the pipeline as one text, as the active snapshot sees them. */
+static char *
+watermark_text(const CdcPipeline *pipeline, bool read_only)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline->name)};
+	MemoryContext context = CurrentMemoryContext;
+	bool		isnull;
+	char	   *result;
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	if (SPI_execute_with_args("SELECT coalesce(string_agg(format('%s/%s/%s', kafka_partition, epoch, next_offset), ' ' "
+							  "ORDER BY kafka_partition), '') FROM cdcsync.watermark WHERE pipeline = $1",
+							  1, types, values, NULL, read_only, 0) != SPI_OK_SELECT)
+		elog(ERROR, "cannot read the watermarks");
+	result = MemoryContextStrdup(context, TextDatumGetCString(cdc_spi_value(0, 1, &isnull)));
+	cdc_spi_end(&spi);
+	return result;
+}
+
+/*
+ * A transaction that sees the database as it was before another session's sync
+ * would apply the same records again.
+ */
+void
+cdc_watermark_check_snapshot(const CdcPipeline *pipeline)
+{
+	char	   *now;
+	bool		same;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = watermark_text(pipeline, true);
+	PopActiveSnapshot();
+	same = strcmp(now, watermark_text(pipeline, false)) == 0;
+	if (!same)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to a concurrent sync of pipeline \"%s\"",
+						pipeline->name),
+				 errhint("Try the transaction again.")));
+}
+
+CdcProgress *
+cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
+				   const CdcLandingPosition *positions, bool *first)
+{
+	CdcProgress *progress = palloc0(sizeof(CdcProgress) * Max(npartitions, 1));
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline->name)};
+	int64		events = 0;
+	CdcSpi		spi;
+	uint64		n;
+
+	for (int i = 0; i < npartitions; i++)
+	{
+		progress[i].partition = positions[i].partition;
+		progress[i].refresh_time = DT_NOBEGIN;
+	}
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run("SELECT kafka_partition, epoch, next_offset, refresh_time, source_position, "
+					"source_ts_ms, skipped_delete, events "
+					"FROM cdcsync.watermark WHERE pipeline = $1 ORDER BY kafka_partition",
+					1, types, values, NULL, 0);
+	for (uint64 row = 0, i = 0; row < n; row++)
+	{
+		bool		isnull;
+		int64		partition = DatumGetInt64(cdc_spi_value(row, 1, &isnull));
+
+		events += DatumGetInt64(cdc_spi_value(row, 8, &isnull));
+		/* both are in the order of the partitions */
+		while (i < npartitions && progress[i].partition < partition)
+			i++;
+		if (i < npartitions && progress[i].partition == partition)
+			read_watermark(&progress[i], row);
+	}
+	cdc_spi_end(&spi);
+	*first = events == 0;
+	return progress;
+}
+
+/* Values of one column of the watermark rows, as an array. */
+static Datum
+column_array(Datum *values, bool *nulls, int n, Oid type)
+{
+	int			lbound = 1;
+	int16		len;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lbound, type,
+											  len, byval, align));
+}
+
+#define NCOLUMNS	9
+
+/* The columns of one watermark row. */
+static void
+fill_row(const CdcProgress *p, Datum *values, bool *nulls)
+{
+	char		position[CDC_POSITION_TEXT];
+
+	cdc_position_print(&p->position, position);
+	values[0] = Int64GetDatum(p->partition);
+	values[1] = Int32GetDatum(p->epoch);
+	values[2] = Int64GetDatum(p->next_offset);
+	values[3] = TimestampGetDatum(p->refresh_time);
+	values[4] = CStringGetTextDatum(position);
+	values[5] = Int64GetDatum(p->source_ts_ms);
+	values[6] = Int64GetDatum(p->events);
+	values[7] = Int64GetDatum(p->resent);
+	values[8] = BoolGetDatum(p->skipped_delete);
+	memset(nulls, false, NCOLUMNS);
+	nulls[3] = TIMESTAMP_NOT_FINITE(p->refresh_time);
+	nulls[4] = nulls[5] = p->position.kind == CDC_POSITION_NONE;
+}
+
+void
+cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
+				   CdcProgress *progress)
+{
+	static const Oid types[NCOLUMNS] = {INT8OID, INT4OID, INT8OID, TIMESTAMPOID, TEXTOID,
+	INT8OID, INT8OID, INT8OID, BOOLOID};
+	Oid			arg_types[NCOLUMNS + 1] = {TEXTOID};
+	Datum		args[NCOLUMNS + 1] = {CStringGetTextDatum(pipeline->name)};
+	Datum	   *columns[NCOLUMNS];
+	bool	   *column_nulls[NCOLUMNS];
+	int			n = 0;
+	CdcSpi		spi;
+
+	for (int c = 0; c < NCOLUMNS; c++)
+	{
+		columns[c] = palloc(sizeof(Datum) * Max(npartitions, 1));
+		column_nulls[c] = palloc(sizeof(bool) * Max(npartitions, 1));
+	}
+	for (int i = 0; i < npartitions; i++)
+	{
+		Datum		values[NCOLUMNS];
+		bool		nulls[NCOLUMNS];
+
+		if (!progress[i].moved)
+			continue;
+		fill_row(&progress[i], values, nulls);
+		for (int c = 0; c < NCOLUMNS; c++)
+		{
+			columns[c][n] = values[c];
+			column_nulls[c][n] = nulls[c];
+		}
+		n++;
+		progress[i].events = progress[i].resent = 0;
+		progress[i].moved = false;
+		progress[i].known = true;
+	}
+	if (n == 0)
+		return;
+	for (int c = 0; c < NCOLUMNS; c++)
+	{
+		arg_types[c + 1] = get_array_type(types[c]);
+		args[c + 1] = column_array(columns[c], column_nulls[c], n, types[c]);
+	}
+	cdc_spi_begin_catalog(&spi);
+	cdc_spi_run("INSERT INTO cdcsync.watermark AS w (pipeline, kafka_partition, epoch, "
+				"next_offset, refresh_time, source_position, source_ts_ms, events, resent, "
+				"skipped_delete, synced_at) "
+				"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) u "
+				"ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET "
+				"epoch = excluded.epoch, next_offset = excluded.next_offset, "
+				"refresh_time = excluded.refresh_time, "
+				"source_position = excluded.source_position, "
+				"source_ts_ms = excluded.source_ts_ms, events = w.events + excluded.events, "
+				"resent = w.resent + excluded.resent, "
+				"skipped_delete = excluded.skipped_delete, synced_at = excluded.synced_at",
+				NCOLUMNS + 1, arg_types, args, NULL, 0);
+	cdc_spi_end(&spi);
+}
