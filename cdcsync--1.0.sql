@@ -117,6 +117,7 @@ CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
 	old_key bytea NOT NULL,
 	departed boolean NOT NULL,		-- the delete has come; else the create
 	moved_on boolean NOT NULL,		-- the row that was created has left again
+	source_position text NOT NULL,	-- of the change; both halves have the same
 	columns text[] NOT NULL,		-- of the old row; or those that wait for it
 	"values" text[],				-- of the old row
 	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()

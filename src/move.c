@@ -30,8 +30,9 @@
 #include "value.h"
 
 /*
- * Departures are found by both keys, since several rows can leave for one key
- * before the first arrives there; arrivals by the new key.
+ * Moves are found by both keys and the source position, which the two halves
+ * share: rows can leave for one key, even from one key, more than once before
+ * the first arrives there.
  */
 typedef struct MoveEntry
 {
@@ -92,14 +93,19 @@ load_move(CdcMoves *moves, uint64 row)
 	bool		departed = DatumGetBool(cdc_spi_value(row, 3, &isnull));
 	CdcBytes	nk = {VARDATA_ANY(new_key), VARSIZE_ANY_EXHDR(new_key)};
 	CdcBytes	ok = {VARDATA_ANY(old_key), VARSIZE_ANY_EXHDR(old_key)};
-	CdcMove    *move = cdc_move_add(moves, &nk, &ok, departed);
+	CdcPosition position = {0};
+	CdcMove    *move;
 	Datum	   *names;
 	Datum	   *values = NULL;
 	bool	   *nulls = NULL;
 	int			n;
 	int			nvalues = 0;
-	Datum		d = cdc_spi_value(row, 5, &isnull);
+	Datum		d = cdc_spi_value(row, 7, &isnull);
 
+	if (!isnull)
+		(void) cdc_position_parse(TextDatumGetCString(d), &position);
+	move = cdc_move_add(moves, &nk, &ok, &position, departed);
+	d = cdc_spi_value(row, 5, &isnull);
 	if (!isnull)
 		deconstruct_array(DatumGetArrayTypeP(d), TEXTOID, -1, false, TYPALIGN_INT,
 						  &values, &nulls, &nvalues);
@@ -147,7 +153,7 @@ cdc_moves_load(const char *pipeline, const CdcTarget *target)
 										   ALLOCSET_DEFAULT_SIZES);
 	moves->by_key = movetable_create(moves->context, 64, NULL);
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("SELECT new_key, old_key, departed, columns, \"values\", moved_on "
+	n = cdc_spi_run("SELECT new_key, old_key, departed, columns, \"values\", moved_on, source_position "
 					"FROM cdcsync.moved WHERE pipeline = $1 ORDER BY moved_at",
 					1, types, values, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
@@ -162,114 +168,153 @@ cdc_moves_any(const CdcMoves *moves)
 	return moves->moves != NIL;
 }
 
-/* What a move is found by, in the current context; old_key NULL: an arrival. */
+/*
+ * What a move is found by, in the current context: kind 'd'eparture or
+ * 'a'rrival, both keys and the position; or 'l', the last arrival under new_key.
+ */
 static CdcBytes
-table_key(const CdcBytes *new_key, const CdcBytes *old_key)
+table_key(char kind, const CdcBytes *new_key, const CdcBytes *old_key,
+		  const CdcPosition *position)
 {
+	StringInfoData buf;
+	char		text[CDC_POSITION_TEXT];
 	CdcBytes	key;
-	char	   *p;
 
-	key.len = sizeof(uint32) + new_key->len + (old_key ? 1 + old_key->len : 0);
-	key.data = p = palloc(key.len);
-	memcpy(p, &new_key->len, sizeof(uint32));
-	p += sizeof(uint32);
-	memcpy(p, new_key->data, new_key->len);
-	p += new_key->len;
-	if (old_key)
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, kind);
+	appendBinaryStringInfo(&buf, (const char *) &new_key->len, sizeof(uint32));
+	appendBinaryStringInfo(&buf, new_key->data, new_key->len);
+	if (kind != 'l')
 	{
-		*p++ = 'd';
-		memcpy(p, old_key->data, old_key->len);
+		cdc_position_print(position, text);
+		appendStringInfoString(&buf, text);
+		appendStringInfoChar(&buf, '\0');
+		appendBinaryStringInfo(&buf, old_key->data, old_key->len);
 	}
+	key.data = buf.data;
+	key.len = buf.len;
 	return key;
 }
 
 static CdcMove *
-find_move(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key)
+find_move(CdcMoves *moves, char kind, const CdcBytes *new_key,
+		  const CdcBytes *old_key, const CdcPosition *position)
 {
 	CdcBytes	key;
 	MoveEntry  *entry;
 
 	if (moves->moves == NIL)
 		return NULL;
-	key = table_key(new_key, old_key);
+	key = table_key(kind, new_key, old_key, position);
 	entry = movetable_lookup(moves->by_key, key);
 	pfree((char *) key.data);
 	return entry && !entry->move->done ? entry->move : NULL;
 }
 
 CdcMove *
-cdc_move_departure(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key)
+cdc_move_departure(CdcMoves *moves, const CdcBytes *new_key,
+				   const CdcBytes *old_key, const CdcPosition *position)
 {
-	return find_move(moves, new_key, old_key);
+	return find_move(moves, 'd', new_key, old_key, position);
 }
 
 CdcMove *
-cdc_move_arrival(CdcMoves *moves, const CdcBytes *new_key)
+cdc_move_arrival(CdcMoves *moves, const CdcBytes *new_key,
+				 const CdcBytes *old_key, const CdcPosition *position)
 {
-	return find_move(moves, new_key, NULL);
+	return find_move(moves, 'a', new_key, old_key, position);
 }
 
-/* Enter a move into the table. */
-static void
-enter_move(CdcMoves *moves, CdcMove *move)
+CdcMove *
+cdc_move_last_arrival(CdcMoves *moves, const CdcBytes *new_key)
+{
+	return find_move(moves, 'l', new_key, NULL, NULL);
+}
+
+/* Enter a move into the table; returns the one that had its place, or NULL. */
+static CdcMove *
+enter_move(CdcMoves *moves, CdcMove *move, char kind)
 {
 	MemoryContext old = MemoryContextSwitchTo(moves->context);
-	CdcBytes	key = table_key(&move->new_key, move->departed ? &move->old_key : NULL);
+	CdcBytes	key = table_key(kind, &move->new_key, &move->old_key, &move->position);
 	bool		found;
 	MoveEntry  *entry = movetable_insert(moves->by_key, key, &found);
+	CdcMove    *before = found ? entry->move : NULL;
 
-	if (found)
-		entry->move->done = entry->move->changed = true;
 	entry->key = key;
 	entry->move = move;
 	MemoryContextSwitchTo(old);
+	return before;
+}
+
+static void
+enter_all(CdcMoves *moves, CdcMove *move)
+{
+	CdcMove    *before = enter_move(moves, move, move->departed ? 'd' : 'a');
+
+	if (before && before != move)
+		before->done = before->changed = true;
+	if (!move->departed)
+		(void) enter_move(moves, move, 'l');
 }
 
 CdcMove *
 cdc_move_add(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key,
-			 bool departed)
+			 const CdcPosition *position, bool departed)
 {
 	MemoryContext old = MemoryContextSwitchTo(moves->context);
 	CdcMove    *move = palloc0(sizeof(CdcMove));
 
 	move->new_key = copy_key(moves, new_key);
 	move->old_key = copy_key(moves, old_key);
+	move->position = *position;
 	move->departed = departed;
 	move->tokens = palloc0(sizeof(CdcToken) * moves->target->ncolumns);
 	move->wanted = palloc0(sizeof(bool) * moves->target->ncolumns);
 	moves->moves = lappend(moves->moves, move);
 	MemoryContextSwitchTo(old);
-	enter_move(moves, move);
+	enter_all(moves, move);
 	return move;
 }
 
-/* Has a row left this key, and not arrived yet under another? */
+/* Can this be the move that carries on the row of an arrival? */
 static bool
-has_left(const CdcMove *move, const CdcBytes *key)
+carries_on(const CdcMove *move, const CdcMove *arrival)
 {
-	return move->departed && !move->done && move->old_key.len == key->len &&
-		memcmp(move->old_key.data, key->data, key->len) == 0;
+	int			cmp;
+
+	return move->departed && !move->done &&
+		move->old_key.len == arrival->new_key.len &&
+		memcmp(move->old_key.data, arrival->new_key.data, move->old_key.len) == 0 &&
+		!(cdc_position_compare(&move->position, &arrival->position, &cmp) && cmp < 0);
 }
 
 void
-cdc_move_forward(CdcMoves *moves, const CdcBytes *left_key, const bool *wanted,
-				 const CdcToken *tokens)
+cdc_move_forward(CdcMoves *moves, const CdcMove *arrival, const CdcToken *tokens)
 {
-	CdcToken   *copy = cdc_move_copy_tokens(moves, tokens);
+	CdcMove    *next = NULL;
+	CdcToken   *copy;
 	ListCell   *lc;
+	int			cmp;
 
 	foreach(lc, moves->moves)
 	{
 		CdcMove    *move = lfirst(lc);
 
-		if (!has_left(move, left_key))
-			continue;
-		for (int i = 0; i < moves->target->ncolumns; i++)
-			if (wanted[i] && (move->tokens[i].kind == CDC_JSON_MISSING ||
-							  (move->tokens[i].flags & CDC_JSON_UNAVAILABLE)))
-				move->tokens[i] = copy[i];
-		move->changed = true;
+		/* the first one after the arrival */
+		if (carries_on(move, arrival) &&
+			(next == NULL ||
+			 (cdc_position_compare(&move->position, &next->position, &cmp) && cmp < 0)))
+			next = move;
 	}
+	if (next == NULL)
+		return;
+	copy = cdc_move_copy_tokens(moves, tokens);
+	for (int i = 0; i < moves->target->ncolumns; i++)
+		if (arrival->wanted[i] && (next->tokens[i].kind == CDC_JSON_MISSING ||
+								   (next->tokens[i].flags & CDC_JSON_UNAVAILABLE)))
+			next->tokens[i] = copy[i];
+	next->changed = true;
 }
 
 CdcToken *
@@ -418,13 +463,19 @@ key_datum(const CdcBytes *key)
 static void
 delete_stored(CdcMoves *moves, const CdcMove *move)
 {
-	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID};
+	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID, TEXTOID};
+	char		position[CDC_POSITION_TEXT];
 	Datum		values[] = {CStringGetTextDatum(moves->pipeline), key_datum(&move->new_key),
-	key_datum(&move->old_key), BoolGetDatum(move->departed)};
+		key_datum(&move->old_key), BoolGetDatum(move->departed), (Datum) 0
+	};
+
+	cdc_position_print(&move->position, position);
+	values[4] = CStringGetTextDatum(position);
 
 	cdc_spi_run("DELETE FROM cdcsync.moved WHERE pipeline = $1 "
-				"AND md5(new_key) = md5($2) AND new_key = $2 AND old_key = $3 AND departed = $4",
-				4, types, values, NULL, 0);
+				"AND md5(new_key) = md5($2) AND new_key = $2 AND old_key = $3 AND departed = $4 "
+				"AND source_position = $5",
+				5, types, values, NULL, 0);
 }
 
 static void
@@ -437,8 +488,9 @@ insert_stored(CdcMoves *moves, const CdcMove *move)
 	int			n = 0;
 	int			lbound = 1;
 	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID, TEXTARRAYOID, TEXTARRAYOID,
-	BOOLOID};
-	Datum		values[7];
+	BOOLOID, TEXTOID};
+	Datum		values[8];
+	char		position[CDC_POSITION_TEXT];
 
 	for (int i = 0; i < target->ncolumns; i++)
 	{
@@ -461,8 +513,10 @@ insert_stored(CdcMoves *moves, const CdcMove *move)
 	values[5] = PointerGetDatum(construct_md_array(texts, nulls, 1, &n, &lbound, TEXTOID,
 												   -1, false, TYPALIGN_INT));
 	values[6] = BoolGetDatum(move->moved_on);
-	cdc_spi_run("INSERT INTO cdcsync.moved (pipeline, new_key, old_key, departed, columns, \"values\", moved_on) "
-				"VALUES ($1, $2, $3, $4, $5, $6, $7)", 7, types, values, NULL, 0);
+	cdc_position_print(&move->position, position);
+	values[7] = CStringGetTextDatum(position);
+	cdc_spi_run("INSERT INTO cdcsync.moved (pipeline, new_key, old_key, departed, columns, \"values\", moved_on, source_position) "
+				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", 8, types, values, NULL, 0);
 }
 
 /* The other half of a move that is a week old has gone elsewhere. */
@@ -490,7 +544,7 @@ forget_done(CdcMoves *moves)
 	moves->moves = left;
 	movetable_reset(moves->by_key);
 	foreach(lc, left)
-		enter_move(moves, lfirst(lc));
+		enter_all(moves, lfirst(lc));
 }
 
 void

@@ -21,6 +21,7 @@ typedef struct CdcMove
 {
 	CdcBytes	new_key;		/* canonical bytes */
 	CdcBytes	old_key;
+	CdcPosition position;		/* of the change: both halves have the same */
 	bool		departed;		/* the delete was seen, the create not yet; else
 								 * the other way round */
 	bool		stored;			/* a row of cdcsync.moved stands for it */
@@ -44,21 +45,29 @@ extern CdcMoves *cdc_moves_load(const char *pipeline, const CdcTarget *target);
 
 extern bool cdc_moves_any(const CdcMoves *moves);
 
-/* The departure from old_key to new_key; the arrival under new_key; or NULL. */
+/*
+ * The departure from old_key to new_key, or the arrival, that has this source
+ * position; the last arrival under new_key; or NULL.
+ */
 extern CdcMove *cdc_move_departure(CdcMoves *moves, const CdcBytes *new_key,
-								   const CdcBytes *old_key);
-extern CdcMove *cdc_move_arrival(CdcMoves *moves, const CdcBytes *new_key);
+								   const CdcBytes *old_key,
+								   const CdcPosition *position);
+extern CdcMove *cdc_move_arrival(CdcMoves *moves, const CdcBytes *new_key,
+								 const CdcBytes *old_key,
+								 const CdcPosition *position);
+extern CdcMove *cdc_move_last_arrival(CdcMoves *moves, const CdcBytes *new_key);
 
 /* A new move, in the place of the one like it. */
 extern CdcMove *cdc_move_add(CdcMoves *moves, const CdcBytes *new_key,
-							 const CdcBytes *old_key, bool departed);
+							 const CdcBytes *old_key,
+							 const CdcPosition *position, bool departed);
 
 /*
- * Values that were on their way to a row which has itself left its key
- * meanwhile: give them to the moves that carry it.
+ * Values that were on their way to a row which has itself left its key since
+ * (arrival): give them to the move that carries it on.
  */
-extern void cdc_move_forward(CdcMoves *moves, const CdcBytes *left_key,
-							 const bool *wanted, const CdcToken *tokens);
+extern void cdc_move_forward(CdcMoves *moves, const CdcMove *arrival,
+							 const CdcToken *tokens);
 
 /* A copy of tokens that lives as long as the moves; all MISSING for NULL. */
 extern CdcToken *cdc_move_copy_tokens(CdcMoves *moves, const CdcToken *tokens);

@@ -213,7 +213,7 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	}
 	cdc_rename_settle(rank, key, tokens);
 	if (rec->rename && rec->rename->has_old && !cdc_bytes_equal(rec->rename->key, *key))
-		cdc_rename_arrive(rank, key, &rec->rename->key, rec->rename->tokens, tokens);
+		cdc_rename_arrive(rank, rec, key, tokens);
 	if (!isnew && w->deleted)
 	{
 		w->deleted = false;

@@ -77,11 +77,14 @@ fetch_target_row(CdcRank *rank, const CdcToken *key_tokens)
  * remember what is to be corrected when it departs.
  */
 void
-cdc_rename_arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_key,
-	   const CdcToken *old_key_tokens, CdcToken *tokens)
+cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
+				  CdcToken *tokens)
 {
 	CdcMoves   *moves = rank->state->moves;
-	CdcMove    *move = cdc_move_departure(moves, new_key, old_key);
+	const CdcBytes *old_key = &rec->rename->key;
+	const CdcToken *old_key_tokens = rec->rename->tokens;
+	const CdcPosition *position = &rec->change.position;
+	CdcMove    *move = cdc_move_departure(moves, new_key, old_key, position);
 	CdcWinner  *old_winner;
 	CdcToken   *row = NULL;
 
@@ -102,7 +105,7 @@ cdc_rename_arrive(CdcRank *rank, const CdcBytes *new_key, const CdcBytes *old_ke
 	old_winner = cdc_winner_find(rank, old_key);
 	if (rank->multi_partition)
 	{
-		move = cdc_move_add(moves, new_key, old_key, false);
+		move = cdc_move_add(moves, new_key, old_key, position, false);
 		for (int i = 0; i < rank->target->ncolumns; i++)
 			move->wanted[i] = (tokens[i].flags & CDC_JSON_UNAVAILABLE) != 0;
 		move->changed = true;
@@ -129,7 +132,7 @@ cdc_rename_settle(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
 
 	if (!cdc_moves_any(rank->state->moves))
 		return;
-	move = cdc_move_arrival(rank->state->moves, key);
+	move = cdc_move_last_arrival(rank->state->moves, key);
 	if (move == NULL)
 		return;
 	for (int i = 0; i < rank->target->ncolumns; i++)
@@ -158,7 +161,7 @@ deliver(CdcRank *rank, CdcEvent *rec, const CdcMove *move, CdcToken *tokens)
 
 	if (move->moved_on)
 	{
-		cdc_move_forward(rank->state->moves, &rec->rename->key, move->wanted, tokens);
+		cdc_move_forward(rank->state->moves, move, tokens);
 		return;
 	}
 	w = cdc_winner_get(rank, rec, &rec->rename->key, tokens, &isnew);
@@ -166,7 +169,7 @@ deliver(CdcRank *rank, CdcEvent *rec, const CdcMove *move, CdcToken *tokens)
 		return;
 	if (w->deleted)
 	{
-		cdc_move_forward(rank->state->moves, &rec->rename->key, move->wanted, tokens);
+		cdc_move_forward(rank->state->moves, move, tokens);
 		return;
 	}
 	if (isnew)
@@ -199,14 +202,18 @@ cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, const CdcByt
 {
 	CdcMoves   *moves = rank->state->moves;
 	CdcRename  *rename = rec->rename;
-	CdcMove    *move = cdc_move_arrival(moves, &rename->key);
 	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
+	CdcPosition position = {0};
+	CdcMove    *move;
 	bool		alive = w == NULL || !w->deleted;
 	bool		in_target = w == NULL || !(w->deleted || w->fresh);
 	CdcToken   *row;
 	CdcToken   *tokens;
 
-	if (move && cdc_bytes_equal(move->old_key, *old_key))
+	if (!tombstone)
+		position = rec->change.position;
+	move = cdc_move_arrival(moves, &rename->key, old_key, &position);
+	if (move)
 	{
 		/* the create came first: bring the final values after it */
 		row = in_target ? fetch_target_row(rank, old_key_tokens) : NULL;
@@ -230,9 +237,10 @@ cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, const CdcByt
 		return;
 	}
 	/* a tombstone repeats what its delete has said */
-	if (!alive || (tombstone && cdc_move_departure(moves, &rename->key, old_key)))
+	if (!alive ||
+		(tombstone && cdc_move_departure(moves, &rename->key, old_key, &position)))
 		return;
-	move = cdc_move_add(moves, &rename->key, old_key, true);
+	move = cdc_move_add(moves, &rename->key, old_key, &position, true);
 	move->tokens = cdc_move_copy_tokens(moves, w ? w->tokens : NULL);
 	move->old_key_tokens = cdc_move_copy_tokens(moves, old_key_tokens);
 	move->schema = w ? w->schema : rank->state->schema;
@@ -317,7 +325,7 @@ cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i)
 void
 cdc_rename_moved_on(CdcRank *rank, const CdcBytes *key)
 {
-	CdcMove    *move = cdc_move_arrival(rank->state->moves, key);
+	CdcMove    *move = cdc_move_last_arrival(rank->state->moves, key);
 
 	if (move)
 		move->moved_on = move->changed = true;

@@ -173,10 +173,8 @@ extern CdcRename *cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i);
  * them if the old row has departed already, else from where it is now, and
  * remember what is to be corrected when it departs.
  */
-extern void cdc_rename_arrive(CdcRank *rank, const CdcBytes *new_key,
-							  const CdcBytes *old_key,
-							  const CdcToken *old_key_tokens,
-							  CdcToken *tokens);
+extern void cdc_rename_arrive(CdcRank *rank, CdcEvent *rec,
+							  const CdcBytes *new_key, CdcToken *tokens);
 
 /*
  * The row of old_key leaves for new_key.  w: the winner of the old key before
