@@ -193,7 +193,6 @@ fields_from_schema(Sample *sample)
 {
 	MemoryContext old = MemoryContextSwitchTo(sample->context);
 
-	sample->result->from_schema = true;
 	for (int i = 0; i < sample->schema->nfields; i++)
 	{
 		const CdcSchemaField *from = &sample->schema->fields[i];

@@ -22,7 +22,6 @@ typedef struct CdcInferredField
 typedef struct CdcInferred
 {
 	int			nrecords;		/* change records that were looked at; 0: none */
-	bool		from_schema;
 	List	   *fields;			/* CdcInferredField *, in the order of the source */
 	List	   *key;			/* char *, field names of the record's key in its
 								 * order; NIL: null keys or a scalar key */

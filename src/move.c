@@ -162,12 +162,6 @@ cdc_moves_load(const char *pipeline, const CdcTarget *target)
 	return moves;
 }
 
-bool
-cdc_moves_any(const CdcMoves *moves)
-{
-	return moves->moves != NIL;
-}
-
 /*
  * What a move is found by, in the current context: kind 'd'eparture or
  * 'a'rrival, both keys and the position; or 'l', the last arrival under new_key.

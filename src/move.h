@@ -43,7 +43,6 @@ typedef struct CdcMoves CdcMoves;
 /* The moves of a pipeline, loaded from the catalog; lives in the current context. */
 extern CdcMoves *cdc_moves_load(const char *pipeline, const CdcTarget *target);
 
-extern bool cdc_moves_any(const CdcMoves *moves);
 
 /*
  * The departure from old_key to new_key, or the arrival, that has this source

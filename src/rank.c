@@ -110,7 +110,7 @@ cdc_event_origin(const CdcRank *rank, const CdcEvent *rec)
 /* Spread an image's tokens, which are by field, over the columns. */
 void
 cdc_event_spread(const CdcRank *rank, const CdcToken *image, const CdcToken *source,
-	   CdcToken *tokens)
+				 CdcToken *tokens)
 {
 	for (int i = 0; i < rank->target->ncolumns; i++)
 	{
@@ -165,7 +165,7 @@ break_key(CdcRank *rank, const CdcEvent *rec)
 /* The record at hand is bad: keep its bytes, they are here. */
 CdcBadRecord *
 cdc_event_bad(CdcRank *rank, CdcEvent *rec, const char *column, int sqlerrcode,
-		   const char *message)
+			  const char *message)
 {
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
 	CdcOrigin	at = cdc_event_origin(rank, rec);

@@ -100,7 +100,6 @@ typedef struct CdcProgress
 	bool		skipped_delete; /* the last record was a delete that was left
 								 * out, or whose key only its image tells: its
 								 * tombstone is to be left out */
-	bool		known;			/* has a watermark row */
 	bool		moved;			/* changed in this window */
 } CdcProgress;
 

@@ -130,8 +130,6 @@ cdc_rename_settle(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
 	CdcMove    *move;
 	bool		any = false;
 
-	if (!cdc_moves_any(rank->state->moves))
-		return;
 	move = cdc_move_last_arrival(rank->state->moves, key);
 	if (move == NULL)
 		return;
@@ -198,7 +196,7 @@ deliver(CdcRank *rank, CdcEvent *rec, const CdcMove *move, CdcToken *tokens)
  */
 void
 cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, const CdcBytes *old_key,
-	   const CdcToken *old_key_tokens)
+				  const CdcToken *old_key_tokens)
 {
 	CdcMoves   *moves = rank->state->moves;
 	CdcRename  *rename = rec->rename;

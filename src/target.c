@@ -188,9 +188,6 @@ describe_column(CdcTarget *target, CdcColumn *column, Form_pg_attribute att,
 									   reading->field + strlen(SOURCE_PREFIX),
 									   false);
 			break;
-		case CDC_COLUMN_REFRESH_TIME:
-			target->has_refresh_time = true;
-			/* FALLTHROUGH */
 		default:
 			{
 				Oid			base = getBaseType(att->atttypid);

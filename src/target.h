@@ -51,7 +51,6 @@ typedef struct CdcTarget
 	CdcField   *fields;
 	int			nsource_fields;
 	CdcField   *source_fields;
-	bool		has_refresh_time;	/* some column is $refresh_time */
 	bool		key_is_unique;	/* a unique index over exactly the key */
 	bool		other_unique;	/* has a unique or exclusion constraint besides the
 								 * key */

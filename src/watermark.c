@@ -31,7 +31,6 @@ read_watermark(CdcProgress *p, uint64 row)
 	bool		isnull;
 	Datum		d;
 
-	p->known = true;
 	p->epoch = DatumGetInt32(cdc_spi_value(row, 2, &isnull));
 	p->next_offset = DatumGetInt64(cdc_spi_value(row, 3, &isnull));
 	d = cdc_spi_value(row, 4, &isnull);
@@ -198,7 +197,6 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 		n++;
 		progress[i].events = progress[i].resent = 0;
 		progress[i].moved = false;
-		progress[i].known = true;
 	}
 	if (n == 0)
 		return;

@@ -305,7 +305,7 @@ new_winner(CdcRank *rank, const CdcBytes *key)
  */
 CdcWinner *
 cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
-			 const CdcToken *tokens, bool *isnew)
+			   const CdcToken *tokens, bool *isnew)
 {
 	CdcRankState *st = rank->state;
 	KeyEntry   *entry = keytable_lookup(st->keys, *key);
@@ -362,7 +362,7 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
  */
 void
 cdc_winner_set_tokens(CdcRank *rank, CdcWinner *w, const CdcToken *tokens,
-		   const CdcBytes *kafka_key)
+					  const CdcBytes *kafka_key)
 {
 	int			n = rank->target->ncolumns;
 	Size		size = MAXALIGN(sizeof(CdcToken) * n) + kafka_key->len;
