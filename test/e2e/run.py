@@ -401,7 +401,8 @@ def transactions(admin):
 
 def times(admin):
     """Offsets by time"""
-    admin.do('topic', 'timed', 1)
+    # the broker would delete records of that age whenever it next looks
+    admin.do('topic', 'timed', 1, 'retention.ms=-1')
     start, step = 1700000000000, 60000
     for i in range(100):
         admin.do('put', 'timed', 0, f'v{i}', start + i * step)
