@@ -1,0 +1,183 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.h
+ *	  What the processes of the extension know of each other: who runs, who is
+ *	  to be woken, how landings and pipelines fare.
+ *
+ * The only shared memory of the extension.  Nothing in it is needed to be
+ * right: a crash of the server empties it, and whoever finds no entry goes by
+ * the catalog tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_SHMEM_H
+#define CDC_SHMEM_H
+
+#include "datatype/timestamp.h"
+
+#include "cdcsync.h"
+#include "problem.h"
+
+/* ----------
+ * Processes
+ * ----------
+ */
+typedef enum CdcProcessKind
+{
+	CDC_LAUNCHER = 1,			/* one in the cluster */
+	CDC_MANAGER,				/* one in a database */
+	CDC_INGEST,					/* one per server, owner and slice */
+	CDC_SYNC					/* several per owner */
+} CdcProcessKind;
+
+/* Who a worker is: given to it when it is started, seen by everybody. */
+typedef struct CdcProcess
+{
+	CdcProcessKind kind;
+	Oid			database;		/* InvalidOid: the launcher */
+	Oid			owner;			/* ingest, sync: connected as this role */
+	Oid			server;			/* ingest: foreign server */
+	int			slice;			/* ingest: of the server's partitions; sync: a
+								 * number that tells workers of an owner apart */
+	int			nslices;		/* ingest */
+} CdcProcess;
+
+/* What a process is told; bits. */
+#define CDC_WAKE_CATALOG	0x01	/* pipelines or landings have changed */
+#define CDC_WAKE_LANDED		0x02	/* something has landed */
+#define CDC_WAKE_WORKERS	0x04	/* a process has come or gone */
+#define CDC_WAKE_LEAVE		0x08	/* end as soon as there is nothing to do */
+
+/*
+ * Enter this process; false if one like it (all fields equal) is there
+ * already.  It is taken out at exit.
+ */
+extern bool cdc_process_enter(const CdcProcess *process);
+
+/* What this process was told since the last call. */
+extern uint32 cdc_process_woken(void);
+
+/* Tell processes of a database (InvalidOid: the launcher), kinds: bits 1 << kind. */
+extern void cdc_process_wake(Oid database, int kinds, uint32 wake);
+#define CDC_KIND(kind)	(1 << (kind))
+#define CDC_ALL_KINDS	(~0)
+
+/* The process ids of those that are like it, ignoring fields that are 0; -1: of
+ * a slice counts as 0 does.  Returns their number, at most max. */
+extern int	cdc_process_find(const CdcProcess *like, int *pids, CdcProcess *found, int max);
+
+/* Send SIGTERM to all of a database and wait until they are gone (ms); how many are left. */
+extern int	cdc_process_expel(Oid database, int timeout);
+
+/* ----------
+ * Entries of what is shared, found by key.  An entry is locked between find or
+ * insert and release: only a few assignments may stand between.
+ * ----------
+ */
+typedef enum CdcSharedKind
+{
+	CDC_SHARED_DATABASE,
+	CDC_SHARED_LANDING,
+	CDC_SHARED_PARTITION,
+	CDC_SHARED_PIPELINE
+} CdcSharedKind;
+
+#define CDC_SHARED_KINDS	4
+
+/* Events a second over the last minute. */
+#define CDC_RATE_BUCKETS	7
+#define CDC_RATE_SECONDS	10
+typedef struct CdcRate
+{
+	int64		period;			/* the newest bucket's, in units of CDC_RATE_SECONDS */
+	TimestampTz begin;			/* when counting began */
+	int64		counts[CDC_RATE_BUCKETS];
+} CdcRate;
+
+extern void cdc_rate_add(CdcRate *rate, int64 n);
+extern double cdc_rate_get(const CdcRate *rate);
+
+typedef struct CdcSharedDatabase
+{
+	Oid			database;		/* key */
+	int			suspended;		/* commands that need the database alone */
+	bool		stopped;		/* by cdc_stop() */
+	bool		absent;			/* a manager has found no extension */
+	CdcProblem	problem;		/* why there is no manager */
+} CdcSharedDatabase;
+
+typedef struct CdcLandingKey
+{
+	Oid			database;
+	int32		landing;
+} CdcLandingKey;
+
+typedef struct CdcSharedLanding
+{
+	CdcLandingKey key;
+	int64		landed;			/* how often something has landed: tells whether
+								 * there is news, not how much */
+	CdcRate		rate;			/* records */
+	CdcProblem	problem;		/* why it is not read */
+	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */
+	int			reader;			/* pid of the ingest worker (any slice), 0: none */
+} CdcSharedLanding;
+
+typedef struct CdcPartitionKey
+{
+	Oid			database;
+	int32		landing;
+	int64		partition;
+} CdcPartitionKey;
+
+typedef struct CdcSharedPartition
+{
+	CdcPartitionKey key;
+	int64		end_offset;		/* of the log, when it was last seen */
+	TimestampTz seen_at;
+} CdcSharedPartition;
+
+typedef struct CdcPipelineKey
+{
+	Oid			database;
+	char		name[CDC_NAME_MAX + 1]; /* padded with zeros */
+} CdcPipelineKey;
+
+typedef struct CdcSharedPipeline
+{
+	CdcPipelineKey key;
+	int			worker;			/* pid of the sync worker that is at it, 0: none */
+	int64		landed;			/* CdcSharedLanding.landed when the last sync
+								 * that left nothing to do began; -1: unknown */
+	TimestampTz synced_at;		/* end of the last sync */
+	CdcRate		rate;			/* events */
+	CdcProblem	problem;		/* why it is not synced */
+} CdcSharedPipeline;
+
+extern void cdc_pipeline_key(CdcPipelineKey *key, Oid database, const char *name);
+
+/* NULL if there is none. */
+extern void *cdc_shared_find(CdcSharedKind kind, const void *key, bool exclusive);
+
+/* Zeroed but for the key if it is new. */
+extern void *cdc_shared_insert(CdcSharedKind kind, const void *key);
+extern void cdc_shared_release(CdcSharedKind kind, void *entry);
+extern void cdc_shared_delete(CdcSharedKind kind, const void *key);
+
+/*
+ * Call back for each entry of a database (InvalidOid: all); the entry is
+ * deleted if the function returns false.  It must not raise an error.
+ */
+extern void cdc_shared_scan(CdcSharedKind kind, Oid database,
+							bool (*func) (void *entry, void *arg), void *arg);
+
+/* Woken by cdc_shared_synced(): cdc_wait() sleeps on it (ms). */
+extern void cdc_shared_synced(void);
+extern void cdc_shared_synced_prepare(void);
+extern void cdc_shared_synced_wait(long timeout);
+extern void cdc_shared_synced_done(void);
+
+/* Called when the library is loaded. */
+extern void cdc_shmem_init(void);
+
+#endif							/* CDC_SHMEM_H */

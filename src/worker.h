@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.h
+ *	  What all background processes of the extension have in common.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_WORKER_H
+#define CDC_WORKER_H
+
+#include "shmem.h"
+
+/* Settings; all can be changed by a reload. */
+extern int	cdc_max_sync_workers;	/* in a database */
+extern int	cdc_commit_delay;	/* ms */
+extern int	cdc_metadata_interval;	/* s */
+
+/* Start one; false if there is no slot for it. */
+extern bool cdc_worker_start(const CdcProcess *process);
+
+/*
+ * Called first by each main function: signals, connection, entry.  Ends the
+ * process if one like it is there.
+ */
+extern const CdcProcess *cdc_worker_begin(Datum main_arg);
+
+/*
+ * Run func(arg) in a transaction of its own, with an active snapshot.  Returns
+ * true when it has committed.  On an error the transaction is aborted, the
+ * error goes to the server log once (log_it), and *error is a copy of it in the
+ * caller's context.
+ */
+extern bool cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error);
+
+/* What this process is doing, for pg_stat_activity; NULL: nothing. */
+extern void cdc_worker_activity(const char *what);
+
+/*
+ * Take up what has come: a reload of the settings, termination, what others
+ * wake for (CDC_WAKE_*, returned).
+ */
+extern uint32 cdc_worker_check(void);
+
+/* cdc_worker_check() after a sleep of at most that many ms (-1: for ever). */
+extern uint32 cdc_worker_sleep(long timeout);
+
+#endif							/* CDC_WORKER_H */
