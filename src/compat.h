@@ -156,4 +156,20 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 #define TupleHashEntryPointer_compat(table, entry) (&(entry)->additional)
 #endif
 
+/* 17 lets a hash table in shared memory say how its keys are copied. */
+#if PG_VERSION_NUM >= 170000
+#define CDC_DSHASH_PARAMETERS(key_size, entry_size, tranche) \
+	{key_size, entry_size, dshash_memcmp, dshash_memhash, dshash_memcpy, tranche}
+#else
+#define CDC_DSHASH_PARAMETERS(key_size, entry_size, tranche) \
+	{key_size, entry_size, dshash_memcmp, dshash_memhash, tranche}
+#endif
+
+/* 17 lets a background worker connect as a role that may not log in. */
+#if PG_VERSION_NUM >= 170000
+#define CDC_BYPASS_ROLELOGINCHECK	BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define CDC_BYPASS_ROLELOGINCHECK	0
+#endif
+
 #endif							/* CDC_COMPAT_H */
