@@ -284,6 +284,36 @@ cdc_process_wake(Oid database, int kinds_told, uint32 wake)
 	LWLockRelease(&anchor->lock);
 }
 
+void
+cdc_process_wake_one(const CdcProcess *process, uint32 wake)
+{
+	attach_anchor();
+	LWLockAcquire(&anchor->lock, LW_SHARED);
+	for (int i = 0; i < anchor->nslots; i++)
+	{
+		ProcessSlot *slot = &anchor->slots[i];
+
+		if (!is_same(&slot->process, process))
+			continue;
+		(void) pg_atomic_fetch_or_u32(&slot->wake, wake);
+		SetLatch(&slot->proc->procLatch);
+	}
+	LWLockRelease(&anchor->lock);
+}
+
+bool
+cdc_process_is_there(const CdcProcess *process)
+{
+	bool		found = false;
+
+	attach_anchor();
+	LWLockAcquire(&anchor->lock, LW_SHARED);
+	for (int i = 0; i < anchor->nslots && !found; i++)
+		found = is_same(&anchor->slots[i].process, process);
+	LWLockRelease(&anchor->lock);
+	return found;
+}
+
 int
 cdc_process_find(const CdcProcess *like, int *pids, CdcProcess *found, int max)
 {
