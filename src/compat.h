@@ -12,6 +12,7 @@
 #define CDC_COMPAT_H
 
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
 #include "fmgr.h"
@@ -39,6 +40,8 @@ object_aclcheck_compat(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 {
 	if (classid == NamespaceRelationId)
 		return pg_namespace_aclcheck(objectid, roleid, mode);
+	if (classid == DatabaseRelationId)
+		return pg_database_aclcheck(objectid, roleid, mode);
 	Assert(classid == ForeignServerRelationId);
 	return pg_foreign_server_aclcheck(objectid, roleid, mode);
 }
@@ -46,6 +49,8 @@ object_aclcheck_compat(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 static inline bool
 object_ownercheck_compat(Oid classid, Oid objectid, Oid roleid)
 {
+	if (classid == DatabaseRelationId)
+		return pg_database_ownercheck(objectid, roleid);
 	Assert(classid == RelationRelationId);
 	return pg_class_ownercheck(objectid, roleid);
 }
