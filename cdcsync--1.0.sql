@@ -271,7 +271,8 @@ GRANT SELECT ON cdcsync.pipeline_state TO PUBLIC;
 
 /*
  * The landings that an ingest worker is to read: those of which a pipeline wants
- * it, whether it is synced or not, so that nothing expires in the topic.
+ * it, whether it is synced or not, so that nothing expires in the topic; but not
+ * what is stopped at a gap.
  */
 CREATE VIEW cdcsync.auto_landing WITH (security_invoker = true) AS
 SELECT l.landing_id, c.relowner::pg_catalog.regrole AS owner, f.ftserver AS server
@@ -279,7 +280,8 @@ FROM cdcsync.landing l
 	 JOIN pg_catalog.pg_class c ON c.oid = l.chunk
 	 JOIN pg_catalog.pg_foreign_table f ON f.ftrelid = l.topic
 WHERE EXISTS (SELECT FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)
-			  WHERE p.landing_id = l.landing_id AND s.auto_refresh AND NOT s.refresh_paused);
+			  WHERE p.landing_id = l.landing_id AND s.auto_refresh AND NOT s.refresh_paused)
+  AND NOT EXISTS (SELECT FROM cdcsync.gap g WHERE g.landing_id = l.landing_id AND NOT g.passed);
 COMMENT ON VIEW cdcsync.auto_landing IS
 	'landings that an ingest worker reads, with who owns them and where their topic is';
 GRANT SELECT ON cdcsync.auto_landing TO PUBLIC;

@@ -180,6 +180,7 @@ finish(Refresh *refresh, Partition *part, int64 next_offset)
 	cdc_landing_move(refresh->append, part->reader.position.partition, next_offset);
 	part->done = true;
 	refresh->nrunning--;
+	cdc_kafka_remove(refresh->kafka, part->source);
 }
 
 /* Read on elsewhere, or not at all if nothing is there. */
@@ -279,16 +280,7 @@ read_to_end(Refresh *refresh)
 			take_event(refresh, &events[i]);
 		cdc_kafka_release(refresh->kafka);
 		for (int i = 0; i < refresh->nsources; i++)
-		{
-			Partition  *part = refresh->sources[i];
-
-			part->moved = false;
-			if (part->done && part->source >= 0)
-			{
-				cdc_kafka_remove(refresh->kafka, part->source);
-				part->source = -1;
-			}
-		}
+			refresh->sources[i]->moved = false;
 	}
 }
 
