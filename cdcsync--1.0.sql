@@ -155,6 +155,7 @@ CREATE FUNCTION cdcsync.wake_workers() RETURNS void
 AS 'MODULE_PATHNAME', 'cdc_wake_workers' LANGUAGE C;
 COMMENT ON FUNCTION cdcsync.wake_workers() IS
 	'let the workers of this database, and the launcher, look at the catalog when the transaction commits';
+REVOKE EXECUTE ON FUNCTION cdcsync.wake_workers() FROM PUBLIC;
 
 CREATE FUNCTION cdcsync.catalog_changed() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
