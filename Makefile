@@ -23,6 +23,10 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 ifdef WERROR
 PG_CFLAGS += -Werror
 endif
+# Places where tests make things go wrong; see src/fault.h.
+ifdef CDC_FAULTS
+PG_CFLAGS += -DCDC_FAULTS
+endif
 
 # Any order will do: each file stands alone, but one that is named 00_* is first.
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))

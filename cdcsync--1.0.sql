@@ -147,6 +147,34 @@ CREATE TRIGGER delete_dependents AFTER DELETE ON cdcsync.pipeline
 ALTER TABLE cdcsync.landing ENABLE ALWAYS TRIGGER delete_dependents;
 ALTER TABLE cdcsync.pipeline ENABLE ALWAYS TRIGGER delete_dependents;
 
+/*
+ * The workers read these tables when they change.  Where the library cannot be
+ * loaded there are none; then a DROP must work all the same.
+ */
+CREATE FUNCTION cdcsync.wake_workers() RETURNS void
+AS 'MODULE_PATHNAME', 'cdc_wake_workers' LANGUAGE C;
+COMMENT ON FUNCTION cdcsync.wake_workers() IS
+	'let the workers of this database, and the launcher, look at the catalog when the transaction commits';
+
+CREATE FUNCTION cdcsync.catalog_changed() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM cdcsync.wake_workers();
+	RETURN NULL;
+EXCEPTION WHEN undefined_file OR undefined_function THEN
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION cdcsync.catalog_changed() IS
+	'trigger of the catalog: lets the workers look at it';
+CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdcsync.landing
+	FOR EACH STATEMENT EXECUTE FUNCTION cdcsync.catalog_changed();
+CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdcsync.pipeline
+	FOR EACH STATEMENT EXECUTE FUNCTION cdcsync.catalog_changed();
+ALTER TABLE cdcsync.landing ENABLE ALWAYS TRIGGER catalog_changed;
+ALTER TABLE cdcsync.pipeline ENABLE ALWAYS TRIGGER catalog_changed;
+
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.position', '');
@@ -204,7 +232,10 @@ SELECT p.name,
 			WHEN target_gone THEN 'the target table was dropped'
 			ELSE p.reason END AS reason,
 	   CASE WHEN here AND NOT target_gone THEN p.hint END AS hint,
-	   NOT here OR coalesce(p.paused_what = 'all', false) AS refresh_paused
+	   NOT here OR coalesce(p.paused_what = 'all', false) AS refresh_paused,
+	   -- are the workers to do it?
+	   coalesce((p.options ->> 'auto_refresh')::boolean, true) AS auto_refresh,
+	   coalesce((p.options ->> 'auto_sync')::boolean, true) AS auto_sync
 FROM cdcsync.pipeline p
 	 JOIN cdcsync.landing l USING (landing_id)
 	 JOIN pg_catalog.pg_class v ON v.oid = l.view
@@ -217,6 +248,21 @@ WHERE p.staging IS NULL OR s.oid IS NOT NULL;
 COMMENT ON VIEW cdcsync.pipeline_state IS
 	'the state of each pipeline, its stamp and its target considered';
 GRANT SELECT ON cdcsync.pipeline_state TO PUBLIC;
+
+/*
+ * The landings that an ingest worker is to read: those of which a pipeline wants
+ * it, whether it is synced or not, so that nothing expires in the topic.
+ */
+CREATE VIEW cdcsync.auto_landing WITH (security_invoker = true) AS
+SELECT l.landing_id, c.relowner::pg_catalog.regrole AS owner, f.ftserver AS server
+FROM cdcsync.landing l
+	 JOIN pg_catalog.pg_class c ON c.oid = l.chunk
+	 JOIN pg_catalog.pg_foreign_table f ON f.ftrelid = l.topic
+WHERE EXISTS (SELECT FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)
+			  WHERE p.landing_id = l.landing_id AND s.auto_refresh AND NOT s.refresh_paused);
+COMMENT ON VIEW cdcsync.auto_landing IS
+	'landings that an ingest worker reads, with who owns them and where their topic is';
+GRANT SELECT ON cdcsync.auto_landing TO PUBLIC;
 
 /* JSON and the envelope, as functions */
 CREATE FUNCTION @extschema@.json_parse(bytea) RETURNS jsonb
@@ -320,6 +366,19 @@ AS 'MODULE_PATHNAME', 'cdc_sync' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_sync(text, integer) IS
 	'apply what has landed after the watermark to the target, in at most max_windows windows';
 
+/* Workers */
+CREATE FUNCTION @extschema@.cdc_start() RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_start' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_start() IS
+	'start the workers of this database, until the server is restarted; false if they were running';
+REVOKE EXECUTE ON FUNCTION @extschema@.cdc_start() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.cdc_stop() RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_stop' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_stop() IS
+	'stop the workers of this database, until cdc_start() or a restart of the server; false if none was running';
+REVOKE EXECUTE ON FUNCTION @extschema@.cdc_stop() FROM PUBLIC;
+
 /* Monitoring */
 CREATE FUNCTION cdcsync.pipeline_lag(pipeline text, OUT lag_records bigint, OUT oldest timestamp)
 AS 'MODULE_PATHNAME', 'cdc_pipeline_lag' LANGUAGE C STABLE STRICT;
@@ -420,3 +479,6 @@ CREATE EVENT TRIGGER cdcsync_forget_dropped ON sql_drop
 ALTER EVENT TRIGGER cdcsync_forget_dropped ENABLE ALWAYS;	-- in replica mode too
 COMMENT ON EVENT TRIGGER cdcsync_forget_dropped IS
 	'ends the pipelines whose relations were dropped';
+
+-- the launcher has found no extension here, until now
+SELECT cdcsync.wake_workers();

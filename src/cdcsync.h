@@ -9,6 +9,9 @@
 #ifndef CDCSYNC_H
 #define CDCSYNC_H
 
+/* The version of the extension that the library is made for. */
+#define CDC_VERSION		"1.0"
+
 /* The schema of the catalog tables, fixed by the install script. */
 #define CDC_SCHEMA		"cdcsync"
 

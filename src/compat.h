@@ -12,6 +12,7 @@
 #define CDC_COMPAT_H
 
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
 #include "fmgr.h"
@@ -39,6 +40,8 @@ object_aclcheck_compat(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 {
 	if (classid == NamespaceRelationId)
 		return pg_namespace_aclcheck(objectid, roleid, mode);
+	if (classid == DatabaseRelationId)
+		return pg_database_aclcheck(objectid, roleid, mode);
 	Assert(classid == ForeignServerRelationId);
 	return pg_foreign_server_aclcheck(objectid, roleid, mode);
 }
@@ -46,6 +49,8 @@ object_aclcheck_compat(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 static inline bool
 object_ownercheck_compat(Oid classid, Oid objectid, Oid roleid)
 {
+	if (classid == DatabaseRelationId)
+		return pg_database_ownercheck(objectid, roleid);
 	Assert(classid == RelationRelationId);
 	return pg_class_ownercheck(objectid, roleid);
 }
@@ -154,6 +159,22 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 	BuildTupleHashTableExt(parent, desc, ncols, cols, eq, hash, colls, \
 						   nbuckets, extra, meta, table, temp, iv)
 #define TupleHashEntryPointer_compat(table, entry) (&(entry)->additional)
+#endif
+
+/* 17 lets a hash table in shared memory say how its keys are copied. */
+#if PG_VERSION_NUM >= 170000
+#define CDC_DSHASH_PARAMETERS(key_size, entry_size, tranche) \
+	{key_size, entry_size, dshash_memcmp, dshash_memhash, dshash_memcpy, tranche}
+#else
+#define CDC_DSHASH_PARAMETERS(key_size, entry_size, tranche) \
+	{key_size, entry_size, dshash_memcmp, dshash_memhash, tranche}
+#endif
+
+/* 17 lets a background worker connect as a role that may not log in. */
+#if PG_VERSION_NUM >= 170000
+#define CDC_BYPASS_ROLELOGINCHECK	BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define CDC_BYPASS_ROLELOGINCHECK	0
 #endif
 
 #endif							/* CDC_COMPAT_H */

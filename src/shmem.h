@@ -62,8 +62,12 @@ extern void cdc_process_wake(Oid database, int kinds, uint32 wake);
 #define CDC_KIND(kind)	(1 << (kind))
 #define CDC_ALL_KINDS	(~0)
 
-/* The process ids of those that are like it, ignoring fields that are 0; -1: of
- * a slice counts as 0 does.  Returns their number, at most max. */
+/* Tell the one that is exactly this; is there one? */
+extern void cdc_process_wake_one(const CdcProcess *process, uint32 wake);
+extern bool cdc_process_is_there(const CdcProcess *process);
+
+/* The process ids of those that are like it in kind, database, owner and server, ignoring
+ * those that are 0.  Returns their number, at most max. */
 extern int	cdc_process_find(const CdcProcess *like, int *pids, CdcProcess *found, int max);
 
 /* Send SIGTERM to all of a database and wait until they are gone (ms); how many are left. */

@@ -8,6 +8,9 @@
 #ifndef CDC_WORKER_H
 #define CDC_WORKER_H
 
+#include "postmaster/bgworker.h"
+#include "utils/elog.h"
+
 #include "shmem.h"
 
 /* Settings; all can be changed by a reload. */
@@ -15,8 +18,11 @@ extern int	cdc_max_sync_workers;	/* in a database */
 extern int	cdc_commit_delay;	/* ms */
 extern int	cdc_metadata_interval;	/* s */
 
-/* Start one; false if there is no slot for it. */
-extern bool cdc_worker_start(const CdcProcess *process);
+/* Is there a launcher, which starts the managers? */
+extern bool cdc_worker_has_launcher(void);
+
+/* Start one; NULL if there is no slot for it. */
+extern BackgroundWorkerHandle *cdc_worker_start(const CdcProcess *process);
 
 /*
  * Called first by each main function: signals, connection, entry.  Ends the
@@ -26,11 +32,13 @@ extern const CdcProcess *cdc_worker_begin(Datum main_arg);
 
 /*
  * Run func(arg) in a transaction of its own, with an active snapshot.  Returns
- * true when it has committed.  On an error the transaction is aborted, the
- * error goes to the server log once (log_it), and *error is a copy of it in the
- * caller's context.
+ * true when it has committed.  On an error the transaction is aborted and *error
+ * is a copy of it in the caller's context; nothing is logged.
  */
 extern bool cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error);
+
+/* Write an error that was caught to the server log, as LOG. */
+extern void cdc_worker_log(const ErrorData *edata, const char *what);
 
 /* What this process is doing, for pg_stat_activity; NULL: nothing. */
 extern void cdc_worker_activity(const char *what);
@@ -43,5 +51,8 @@ extern uint32 cdc_worker_check(void);
 
 /* cdc_worker_check() after a sleep of at most that many ms (-1: for ever). */
 extern uint32 cdc_worker_sleep(long timeout);
+
+/* Called when the library is loaded. */
+extern void cdc_worker_init(void);
 
 #endif							/* CDC_WORKER_H */

@@ -1,0 +1,795 @@
+/*-------------------------------------------------------------------------
+ *
+ * manager.c
+ *	  One process in each database that has the extension: starts the ingest and
+ *	  sync workers that the catalog asks for.
+ *
+ * Connected as the bootstrap superuser, it reads the catalog and touches nothing
+ * that belongs to a user.  An ingest worker is wanted for each owner of landings,
+ * Kafka server and slice; it ends by itself when it has nothing to read any more.
+ * Sync workers are a pool: first one for each owner of pipelines, then, while there
+ * is room, more for those who have several.  If there are more owners than
+ * workers, one that has nothing to do leaves for an owner who has waited.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "worker.h"
+
+#define LOOK_INTERVAL	10000	/* ms; for what nobody told us of */
+#define TURN			1000	/* ms between two looks who waits for a worker */
+#define RESTART_PAUSE	1000	/* ms after a worker has ended */
+#define NO_SLOT_PAUSE	100		/* ms, at least, between two tries to start one */
+#define SHORT_LIFE		5000	/* ms; a worker that ends sooner has a problem */
+
+/* A worker that is wanted, or was. */
+typedef struct Child
+{
+	CdcProcess	process;		/* key */
+	bool		wanted;
+	bool		running;		/* or about to; one that an earlier manager has
+								 * started counts as well */
+	BackgroundWorkerHandle *handle; /* NULL: not started by us */
+	TimestampTz started;
+	int			short_lives;	/* in a row */
+	TimestampTz next_start;
+	CdcProblem	problem;		/* why it cannot be started */
+} Child;
+
+/* An owner of pipelines that are to be synced. */
+typedef struct Owner
+{
+	Oid			owner;			/* key */
+	int			pipelines;
+	int			workers;		/* wanted */
+	bool		due;			/* has something to sync */
+} Owner;
+
+/* A pipeline that is to be synced. */
+typedef struct Pipeline
+{
+	CdcPipelineKey key;
+	int32		landing;
+	Oid			owner;
+	bool		automatic;
+} Pipeline;
+
+typedef struct Manager
+{
+	MemoryContext context;		/* of what is read from the catalog */
+	HTAB	   *children;
+	HTAB	   *owners;			/* in context, as the following */
+	HTAB	   *pipelines;
+	HTAB	   *landings;		/* ids of all there are */
+	List	   *ingest;			/* CdcProcess *, one per owner and server */
+	bool		here;			/* the extension is */
+	bool		no_slot;		/* and it was said */
+	bool		failed;			/* and it was said */
+	bool		crowded;		/* more owners than sync workers */
+	long		sleep;			/* ms */
+} Manager;
+
+PGDLLEXPORT void cdc_manager_main(Datum main_arg);
+
+/* ----------
+ * What the catalog asks for
+ * ----------
+ */
+static HTAB *
+make_table(Manager *manager, const char *name, Size key, Size entry)
+{
+	HASHCTL		ctl = {.keysize = key,.entrysize = entry,.hcxt = manager->context};
+
+	return hash_create(name, 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static void
+read_ingest(Manager *manager)
+{
+	uint64		n;
+	bool		isnull;
+
+	n = cdc_spi_run("SELECT a.owner::oid, a.server, coalesce((SELECT o.option_value FROM"
+					" pg_options_to_table(s.srvoptions) o WHERE o.option_name = 'workers'), '1')::int"
+					" FROM cdcsync.auto_landing a JOIN pg_foreign_server s ON s.oid = a.server"
+					" GROUP BY a.owner::oid, a.server, s.srvoptions",
+					0, NULL, NULL, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		CdcProcess *process = MemoryContextAllocZero(manager->context, sizeof(CdcProcess));
+		MemoryContext old = MemoryContextSwitchTo(manager->context);
+
+		process->kind = CDC_INGEST;
+		process->database = MyDatabaseId;
+		process->owner = DatumGetObjectId(cdc_spi_value(i, 1, &isnull));
+		process->server = DatumGetObjectId(cdc_spi_value(i, 2, &isnull));
+		process->nslices = DatumGetInt32(cdc_spi_value(i, 3, &isnull));
+		manager->ingest = lappend(manager->ingest, process);
+		MemoryContextSwitchTo(old);
+	}
+	n = cdc_spi_run("SELECT landing_id FROM cdcsync.landing", 0, NULL, NULL, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		int32		id = DatumGetInt32(cdc_spi_value(i, 1, &isnull));
+
+		(void) hash_search(manager->landings, &id, HASH_ENTER, NULL);
+	}
+}
+
+static void
+read_pipelines(Manager *manager)
+{
+	uint64		n;
+	bool		isnull;
+
+	n = cdc_spi_run("SELECT s.name, p.landing_id, s.owner::oid, s.auto_sync AND s.state = 'active'"
+					" FROM cdcsync.pipeline_state s JOIN cdcsync.pipeline p USING (name)",
+					0, NULL, NULL, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		CdcPipelineKey key;
+		Pipeline   *pipeline;
+		Owner	   *owner;
+		bool		found;
+
+		cdc_pipeline_key(&key, MyDatabaseId,
+						 TextDatumGetCString(cdc_spi_value(i, 1, &isnull)));
+		pipeline = hash_search(manager->pipelines, &key, HASH_ENTER, NULL);
+		pipeline->landing = DatumGetInt32(cdc_spi_value(i, 2, &isnull));
+		pipeline->owner = DatumGetObjectId(cdc_spi_value(i, 3, &isnull));
+		pipeline->automatic = DatumGetBool(cdc_spi_value(i, 4, &isnull));
+		if (!pipeline->automatic)
+			continue;
+		owner = hash_search(manager->owners, &pipeline->owner, HASH_ENTER, &found);
+		if (!found)
+			memset((char *) owner + sizeof(Oid), 0, sizeof(Owner) - sizeof(Oid));
+		owner->pipelines++;
+	}
+}
+
+/* Is the extension here, in the version that this library is made for? */
+static bool
+extension_is_here(void)
+{
+	bool		isnull;
+
+	if (!OidIsValid(get_extension_oid("cdcsync", true)))
+		return false;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	(void) cdc_spi_run("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'cdcsync'",
+					   0, NULL, NULL, NULL, 1);
+	if (strcmp(TextDatumGetCString(cdc_spi_value(0, 1, &isnull)), CDC_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the library of cdcsync is version %s, the extension in database \"%s\" is version %s",
+						CDC_VERSION, get_database_name(MyDatabaseId),
+						TextDatumGetCString(cdc_spi_value(0, 1, &isnull))),
+				 errhint("Use ALTER EXTENSION cdcsync UPDATE, or restart the server if the library is the older one.")));
+	SPI_finish();
+	return true;
+}
+
+static void
+read_catalog(void *arg)
+{
+	Manager    *manager = arg;
+	CdcSpi		spi;
+
+	MemoryContextReset(manager->context);
+	manager->ingest = NIL;
+	manager->owners = make_table(manager, "cdcsync owners", sizeof(Oid), sizeof(Owner));
+	manager->pipelines = make_table(manager, "cdcsync pipelines", sizeof(CdcPipelineKey),
+									sizeof(Pipeline));
+	manager->landings = make_table(manager, "cdcsync landings", sizeof(int32), sizeof(int32));
+	manager->here = extension_is_here();
+	if (!manager->here)
+		return;
+	cdc_spi_begin_catalog(&spi);
+	read_ingest(manager);
+	read_pipelines(manager);
+	cdc_spi_end(&spi);
+}
+
+/* ----------
+ * What is shared of things that are gone
+ * ----------
+ */
+static bool
+keep_pipeline(void *entry, void *arg)
+{
+	Manager    *manager = arg;
+
+	return hash_search(manager->pipelines, entry, HASH_FIND, NULL) != NULL;
+}
+
+static bool
+keep_landing(void *entry, void *arg)
+{
+	Manager    *manager = arg;
+
+	return hash_search(manager->landings, &((CdcSharedLanding *) entry)->key.landing,
+					   HASH_FIND, NULL) != NULL;
+}
+
+static bool
+keep_partition(void *entry, void *arg)
+{
+	Manager    *manager = arg;
+
+	return hash_search(manager->landings, &((CdcSharedPartition *) entry)->key.landing,
+					   HASH_FIND, NULL) != NULL;
+}
+
+static void
+forget_gone(Manager *manager)
+{
+	cdc_shared_scan(CDC_SHARED_PIPELINE, MyDatabaseId, keep_pipeline, manager);
+	cdc_shared_scan(CDC_SHARED_LANDING, MyDatabaseId, keep_landing, manager);
+	cdc_shared_scan(CDC_SHARED_PARTITION, MyDatabaseId, keep_partition, manager);
+}
+
+/* ----------
+ * Workers
+ * ----------
+ */
+static void
+want(Manager *manager, const CdcProcess *process)
+{
+	bool		found;
+	Child	   *child = hash_search(manager->children, process, HASH_ENTER, &found);
+
+	if (!found)
+		memset((char *) child + sizeof(CdcProcess), 0, sizeof(Child) - sizeof(CdcProcess));
+	child->wanted = true;
+}
+
+static void
+want_ingest(Manager *manager)
+{
+	ListCell   *lc;
+
+	foreach(lc, manager->ingest)
+	{
+		CdcProcess	process = *(CdcProcess *) lfirst(lc);
+
+		for (process.slice = 0; process.slice < process.nslices; process.slice++)
+			want(manager, &process);
+	}
+}
+
+static bool
+landing_has_news(const Pipeline *pipeline)
+{
+	CdcLandingKey key = {MyDatabaseId, pipeline->landing};
+	CdcSharedLanding *landing = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
+	CdcSharedPipeline *entry;
+	int64		landed = 0;
+	bool		due = true;
+
+	if (landing)
+	{
+		landed = landing->landed;
+		cdc_shared_release(CDC_SHARED_LANDING, landing);
+	}
+	entry = cdc_shared_find(CDC_SHARED_PIPELINE, &pipeline->key, false);
+	if (entry)
+	{
+		due = entry->landed != landed &&
+			cdc_problem_over(&entry->problem, GetCurrentTimestamp());
+		cdc_shared_release(CDC_SHARED_PIPELINE, entry);
+	}
+	return due;
+}
+
+static void
+find_due_owners(Manager *manager)
+{
+	HASH_SEQ_STATUS seq;
+	Pipeline   *pipeline;
+
+	hash_seq_init(&seq, manager->pipelines);
+	while ((pipeline = hash_seq_search(&seq)) != NULL)
+	{
+		Owner	   *owner;
+
+		if (!pipeline->automatic)
+			continue;
+		owner = hash_search(manager->owners, &pipeline->owner, HASH_FIND, NULL);
+		if (owner && !owner->due)
+			owner->due = landing_has_news(pipeline);
+	}
+}
+
+static Child *
+find_sync(Manager *manager, Oid owner, int n)
+{
+	CdcProcess	process = {.kind = CDC_SYNC,.database = MyDatabaseId,.owner = owner,.slice = n};
+
+	return hash_search(manager->children, &process, HASH_FIND, NULL);
+}
+
+/* The worker that has run longest, of an owner other than those who wait. */
+static Child *
+longest_sync(Manager *manager)
+{
+	HASH_SEQ_STATUS seq;
+	Child	   *longest = NULL;
+	Child	   *child;
+
+	hash_seq_init(&seq, manager->children);
+	while ((child = hash_seq_search(&seq)) != NULL)
+		if (child->process.kind == CDC_SYNC && child->running &&
+			(longest == NULL || child->started < longest->started))
+			longest = child;
+	return longest;
+}
+
+/*
+ * There are more owners than workers: those that run stay, free places go to
+ * owners with something to do; if there is none, the worker that has run longest
+ * is asked to leave, and finishes what it is at.
+ */
+static void
+want_sync_in_turns(Manager *manager)
+{
+	int			room = cdc_max_sync_workers;
+	bool		waiting = false;
+	HASH_SEQ_STATUS seq;
+	Owner	   *owner;
+
+	find_due_owners(manager);
+	hash_seq_init(&seq, manager->owners);
+	while ((owner = hash_seq_search(&seq)) != NULL)
+	{
+		Child	   *child = find_sync(manager, owner->owner, 0);
+
+		owner->workers = child && child->running;
+		room -= owner->workers;
+	}
+	hash_seq_init(&seq, manager->owners);
+	while ((owner = hash_seq_search(&seq)) != NULL)
+	{
+		if (owner->workers == 0 && owner->due)
+		{
+			if (room > 0)
+			{
+				owner->workers = 1;
+				room--;
+			}
+			else
+				waiting = true;
+		}
+	}
+	if (waiting)
+	{
+		Child	   *longest = longest_sync(manager);
+
+		if (longest && TimestampDifferenceExceeds(longest->started, GetCurrentTimestamp(), TURN))
+			cdc_process_wake_one(&longest->process, CDC_WAKE_LEAVE);
+	}
+}
+
+static void
+want_sync_for_all(Manager *manager)
+{
+	int			room = cdc_max_sync_workers - hash_get_num_entries(manager->owners);
+	HASH_SEQ_STATUS seq;
+	Owner	   *owner;
+
+	hash_seq_init(&seq, manager->owners);
+	while ((owner = hash_seq_search(&seq)) != NULL)
+	{
+		int			more = Min(room, owner->pipelines - 1);
+
+		owner->workers = 1 + more;
+		room -= more;
+	}
+}
+
+static void
+want_sync(Manager *manager)
+{
+	HASH_SEQ_STATUS seq;
+	Owner	   *owner;
+
+	manager->crowded = hash_get_num_entries(manager->owners) > cdc_max_sync_workers;
+	if (manager->crowded)
+		want_sync_in_turns(manager);
+	else
+		want_sync_for_all(manager);
+	hash_seq_init(&seq, manager->owners);
+	while ((owner = hash_seq_search(&seq)) != NULL)
+	{
+		CdcProcess	process = {.kind = CDC_SYNC,.database = MyDatabaseId,.owner = owner->owner};
+
+		for (; process.slice < owner->workers; process.slice++)
+			want(manager, &process);
+	}
+}
+
+/* ----------
+ * Problems of starting
+ * ----------
+ */
+
+/*
+ * Why nothing works for an owner stands at each of his pipelines; an entry that has a
+ * problem of its own keeps it.
+ */
+static void
+blame(Manager *manager, const CdcProcess *process, const CdcProblem *problem)
+{
+	HASH_SEQ_STATUS seq;
+	Pipeline   *pipeline;
+
+	hash_seq_init(&seq, manager->pipelines);
+	while ((pipeline = hash_seq_search(&seq)) != NULL)
+	{
+		CdcSharedPipeline *entry;
+
+		if (pipeline->owner != process->owner)
+			continue;
+		entry = cdc_shared_insert(CDC_SHARED_PIPELINE, &pipeline->key);
+		if (problem)
+			entry->problem = *problem;
+		else
+			cdc_problem_clear(&entry->problem);
+		cdc_shared_release(CDC_SHARED_PIPELINE, entry);
+	}
+}
+
+/* Why the owner cannot connect; NULL if he can, or nobody knows. */
+static ErrorData *
+cannot_connect(Oid owner)
+{
+	HeapTuple	tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
+	ErrorData  *edata = palloc0(sizeof(ErrorData));
+	bool		may_login;
+
+	edata->sqlerrcode = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
+	if (!HeapTupleIsValid(tup))
+	{
+		edata->message = psprintf("the owner, role %u, does not exist", owner);
+		edata->hint = "Give the pipeline's tables to another role.";
+		return edata;
+	}
+	may_login = ((Form_pg_authid) GETSTRUCT(tup))->rolcanlogin || CDC_BYPASS_ROLELOGINCHECK != 0;
+	ReleaseSysCache(tup);
+	if (!may_login)
+	{
+		edata->message = psprintf("the owner, role \"%s\", is not permitted to log in",
+								  GetUserNameFromId(owner, false));
+		edata->hint = psprintf("Use ALTER ROLE %s LOGIN (a password need not be set), or give the pipeline's tables to another role.",
+							   quote_identifier(GetUserNameFromId(owner, false)));
+		return edata;
+	}
+	if (object_aclcheck_compat(DatabaseRelationId, MyDatabaseId, owner, ACL_CONNECT) != ACLCHECK_OK)
+	{
+		edata->message = psprintf("the owner, role \"%s\", may not connect to this database",
+								  GetUserNameFromId(owner, false));
+		edata->hint = psprintf("Use GRANT CONNECT ON DATABASE %s TO %s.",
+							   quote_identifier(get_database_name(MyDatabaseId)),
+							   quote_identifier(GetUserNameFromId(owner, false)));
+		return edata;
+	}
+	return NULL;
+}
+
+/* There is a slot, or there is none: for cdc_status and, once, for the log. */
+static void
+note_slot(Manager *manager, bool slot)
+{
+	ErrorData	edata = {
+		.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+		.message = "no slot is free for a worker",
+		.hint = "Increase max_worker_processes.",
+	};
+	CdcSharedDatabase *entry;
+
+	if (manager->no_slot == !slot)
+		return;
+	manager->no_slot = !slot;
+	entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
+	if (slot)
+		cdc_problem_clear(&entry->problem);
+	else
+		cdc_problem_add(&entry->problem, &edata);
+	cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	if (!slot)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("cdcsync: no slot is free for a worker in database \"%s\"",
+						get_database_name(MyDatabaseId)),
+				 errhint("Increase max_worker_processes.")));
+}
+
+/* It cannot be started: that stands at the owner's pipelines, and once in the log. */
+static void
+start_failed(Manager *manager, Child *child, const ErrorData *edata)
+{
+	bool		again = strcmp(child->problem.message, edata->message) == 0;
+
+	cdc_problem_add(&child->problem, edata);
+	child->next_start = child->problem.next_try;
+	blame(manager, &child->process, &child->problem);
+	if (!again)
+		cdc_worker_log(edata, "cannot start a worker");
+}
+
+static void
+start_possible(Manager *manager, Child *child)
+{
+	if (child->problem.failures == 0)
+		return;
+	cdc_problem_clear(&child->problem);
+	blame(manager, &child->process, NULL);
+}
+
+/*
+ * It has ended.  If it has not lived long, several times, it does not get as far as
+ * to say why: the role has too many connections, say.
+ */
+static void
+child_ended(Manager *manager, Child *child, TimestampTz now)
+{
+	ErrorData	edata = {
+		.sqlerrcode = ERRCODE_CONNECTION_FAILURE,
+		.message = "the workers of this owner end as soon as they are started",
+		.hint = "The server log says why.",
+	};
+
+	child->running = false;
+	if (child->handle)
+		pfree(child->handle);
+	child->handle = NULL;
+	child->next_start = TimestampTzPlusMilliseconds(now, RESTART_PAUSE);
+	if (TimestampDifferenceExceeds(child->started, now, SHORT_LIFE))
+		child->short_lives = 0;
+	else if (++child->short_lives >= 3)
+		start_failed(manager, child, &edata);
+}
+
+static void
+look_after(Manager *manager, Child *child, TimestampTz now)
+{
+	bool		there = cdc_process_is_there(&child->process);
+	pid_t		pid;
+
+	if (child->handle && !there)
+		there = GetBackgroundWorkerPid(child->handle, &pid) != BGWH_STOPPED;
+	if (child->running && !there)
+		child_ended(manager, child, now);
+	else if (there && !child->running)
+	{
+		child->running = true;
+		child->started = now;
+	}
+	else if (there && child->short_lives > 0 &&
+			 TimestampDifferenceExceeds(child->started, now, SHORT_LIFE))
+	{
+		child->short_lives = 0;
+		start_possible(manager, child);
+	}
+}
+
+static void
+start(Manager *manager, Child *child, TimestampTz now)
+{
+	ErrorData  *edata = cannot_connect(child->process.owner);
+	MemoryContext old;
+
+	if (edata)
+	{
+		start_failed(manager, child, edata);
+		return;
+	}
+	if (child->short_lives == 0)
+		start_possible(manager, child);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	child->handle = cdc_worker_start(&child->process);
+	MemoryContextSwitchTo(old);
+	child->running = child->handle != NULL;
+	child->started = now;
+	note_slot(manager, child->running);
+}
+
+static void
+look_after_children(void *arg)
+{
+	Manager    *manager = arg;
+	TimestampTz now = GetCurrentTimestamp();
+	HASH_SEQ_STATUS seq;
+	Child	   *child;
+
+	hash_seq_init(&seq, manager->children);
+	while ((child = hash_seq_search(&seq)) != NULL)
+	{
+		long		wait;
+
+		look_after(manager, child, now);
+		if (child->running)
+			continue;
+		if (!child->wanted)
+		{
+			start_possible(manager, child);
+			(void) hash_search(manager->children, &child->process, HASH_REMOVE, NULL);
+			continue;
+		}
+		if (child->next_start <= now)
+			start(manager, child, now);
+		wait = child->running ? LOOK_INTERVAL :
+			TimestampDifferenceMilliseconds(now, child->next_start);
+		manager->sleep = Min(manager->sleep, Max(wait, NO_SLOT_PAUSE));
+	}
+}
+
+/* ----------
+ * The loop
+ * ----------
+ */
+
+/* Everything that is wanted; what runs and is not wanted leaves by itself. */
+static void
+decide(Manager *manager)
+{
+	HASH_SEQ_STATUS seq;
+	Child	   *child;
+
+	hash_seq_init(&seq, manager->children);
+	while ((child = hash_seq_search(&seq)) != NULL)
+		child->wanted = false;
+	want_ingest(manager);
+	want_sync(manager);
+}
+
+/* An error in one of the manager's own transactions. */
+static void
+manager_failed(Manager *manager, const ErrorData *edata)
+{
+	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
+	bool		again = strcmp(entry->problem.message, edata->message) == 0;
+
+	cdc_problem_add(&entry->problem, edata);
+	cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	if (!again)
+		cdc_worker_log(edata, "cannot manage the workers");
+	manager->failed = true;
+}
+
+static void
+manager_succeeded(Manager *manager)
+{
+	CdcSharedDatabase *entry;
+
+	if (!manager->failed)
+		return;
+	manager->failed = false;
+	entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
+	cdc_problem_clear(&entry->problem);
+	cdc_shared_release(CDC_SHARED_DATABASE, entry);
+}
+
+/* Leave, and let the workers leave. */
+static void
+leave(bool absent)
+{
+	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
+
+	entry->absent |= absent;
+	cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_INGEST) | CDC_KIND(CDC_SYNC), CDC_WAKE_LEAVE);
+	proc_exit(0);
+}
+
+/* Is the database to be left alone just now? */
+static void
+leave_if_unwanted(void)
+{
+	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &MyDatabaseId, false);
+	bool		stopped = false;
+	bool		suspended = false;
+
+	if (entry)
+	{
+		stopped = entry->stopped;
+		suspended = entry->suspended > 0;
+		cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	}
+	/* where there is no launcher the postmaster tries again after exit code 1 */
+	if (stopped || suspended)
+		proc_exit(stopped ? 0 : 1);
+}
+
+/* Read the catalog, if it may have changed, and act; false: it failed. */
+static bool
+manage(Manager *manager, bool read)
+{
+	ErrorData  *error;
+
+	if (read)
+	{
+		if (!cdc_worker_try(read_catalog, manager, &error))
+		{
+			manager_failed(manager, error);
+			return false;
+		}
+		if (!manager->here)
+			leave(true);
+		forget_gone(manager);
+	}
+	decide(manager);
+	if (!cdc_worker_try(look_after_children, manager, &error))
+	{
+		manager_failed(manager, error);
+		return false;
+	}
+	manager_succeeded(manager);
+	return true;
+}
+
+static bool stale = true;
+
+static void
+catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	stale = true;
+}
+
+void
+cdc_manager_main(Datum main_arg)
+{
+	Manager		manager = {0};
+	HASHCTL		ctl = {.keysize = sizeof(CdcProcess),.entrysize = sizeof(Child)};
+	MemoryContext scratch;
+	uint32		woken = 0;
+
+	(void) cdc_worker_begin(main_arg);
+	leave_if_unwanted();
+	/* commands of sessions without our hook */
+	CacheRegisterSyscacheCallback(NAMESPACEOID, catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, catalog_changed, (Datum) 0);
+
+	manager.context = AllocSetContextCreate(TopMemoryContext, "cdcsync manager",
+											ALLOCSET_DEFAULT_SIZES);
+	manager.children = hash_create("cdcsync workers", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	scratch = AllocSetContextCreate(TopMemoryContext, "cdcsync manager scratch",
+									ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(scratch);
+	for (;;)
+	{
+		bool		read = stale || (woken & CDC_WAKE_CATALOG) != 0;
+
+		manager.sleep = manager.crowded ? TURN : LOOK_INTERVAL;
+		stale = false;
+		if (!manage(&manager, read))
+			stale = true;
+		MemoryContextReset(scratch);
+		do
+		{
+			woken = cdc_worker_sleep(manager.sleep);
+			if (woken & CDC_WAKE_LEAVE)
+				leave(false);
+		} while (woken == CDC_WAKE_LANDED && !manager.crowded);
+	}
+}

@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.c
+ *	  Tell the workers of this database what a transaction has done, when it
+ *	  commits.
+ *
+ * What is to be told is kept until the end of the top transaction.  What a
+ * subtransaction asked for that was rolled back is told as well: who is woken
+ * looks for himself.  After the commit nothing here may fail, so the shared
+ * memory is looked for before it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "shmem.h"
+#include "wake.h"
+
+/* Something that has landed in this transaction. */
+typedef struct Landed
+{
+	struct Landed *next;
+	int32		landing;
+	int64		records;
+} Landed;
+
+static bool registered = false;
+static uint32 pending[CDC_SYNC + 1];	/* by kind of process */
+static Landed *landed = NULL;	/* in TopTransactionContext */
+
+static void
+count_landed(void)
+{
+	for (; landed; landed = landed->next)
+	{
+		CdcLandingKey key = {MyDatabaseId, landed->landing};
+		CdcSharedLanding *entry = cdc_shared_find(CDC_SHARED_LANDING, &key, true);
+
+		if (entry == NULL)
+			continue;
+		entry->landed++;
+		cdc_rate_add(&entry->rate, landed->records);
+		cdc_shared_release(CDC_SHARED_LANDING, entry);
+	}
+}
+
+static void
+tell(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			count_landed();
+			for (int kind = CDC_LAUNCHER; kind <= CDC_SYNC; kind++)
+				if (pending[kind] != 0)
+					cdc_process_wake(kind == CDC_LAUNCHER ? InvalidOid : MyDatabaseId,
+									 CDC_KIND(kind), pending[kind]);
+			/* FALLTHROUGH */
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			memset(pending, 0, sizeof(pending));
+			landed = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+void
+cdc_wake_at_commit(int kinds, uint32 wake)
+{
+	if (!registered)
+	{
+		/* finds the shared memory: an error is one here, not after the commit */
+		(void) cdc_process_find(&(CdcProcess){.kind = CDC_LAUNCHER}, NULL, NULL, 1);
+		RegisterXactCallback(tell, NULL);
+		registered = true;
+	}
+	for (int kind = CDC_LAUNCHER; kind <= CDC_SYNC; kind++)
+		if (kinds & CDC_KIND(kind))
+			pending[kind] |= wake;
+}
+
+void
+cdc_wake_landed_at_commit(int32 landing, int64 records)
+{
+	CdcLandingKey key = {MyDatabaseId, landing};
+	Landed	   *l;
+
+	cdc_wake_at_commit(CDC_KIND(CDC_SYNC) | CDC_KIND(CDC_MANAGER), CDC_WAKE_LANDED);
+	for (l = landed; l; l = l->next)
+		if (l->landing == landing)
+		{
+			l->records += records;
+			return;
+		}
+	cdc_shared_release(CDC_SHARED_LANDING, cdc_shared_insert(CDC_SHARED_LANDING, &key));
+	l = MemoryContextAlloc(TopTransactionContext, sizeof(Landed));
+	l->landing = landing;
+	l->records = records;
+	l->next = landed;
+	landed = l;
+}
+
+/*
+ * cdcsync.wake_workers() returns trigger
+ */
+PG_FUNCTION_INFO_V1(cdc_wake_workers);
+Datum
+cdc_wake_workers(PG_FUNCTION_ARGS)
+{
+	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &MyDatabaseId, true);
+
+	/* the launcher may have found no extension here, until now */
+	if (entry)
+	{
+		entry->absent = false;
+		cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	}
+	cdc_wake_at_commit(CDC_ALL_KINDS, CDC_WAKE_CATALOG);
+	PG_RETURN_VOID();
+}

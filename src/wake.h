@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * wake.h
+ *	  Tell the workers of this database what a transaction has done, when it
+ *	  commits.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_WAKE_H
+#define CDC_WAKE_H
+
+/*
+ * kinds: of processes, CDC_KIND(..) bits; wake: CDC_WAKE_* bits.  Costs nothing
+ * when it is called again in the same transaction.  CDC_KIND(CDC_LAUNCHER)
+ * means the launcher.
+ */
+extern void cdc_wake_at_commit(int kinds, uint32 wake);
+
+/* The same for something that has landed: counts in the landing's entry, too. */
+extern void cdc_wake_landed_at_commit(int32 landing, int64 records);
+
+#endif							/* CDC_WAKE_H */

@@ -1,0 +1,273 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  What all background processes of the extension have in common: how they
+ *	  are started, connect, run transactions, are told and end.
+ *
+ * A worker is asked to end by SIGTERM, with the handler that sessions have: the
+ * next place that looks for interrupts raises FATAL, whose clean-up undoes the
+ * transaction and closes what is open.  (The handler that background workers
+ * begin with raises it inside the signal handler, where a library may hold
+ * a lock.)  Workers are never started again by the postmaster, but by the manager
+ * or launcher that wants them; only the launcher, and a manager where there
+ * is no launcher, come back by themselves.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "worker.h"
+
+#define RESTART_PAUSE	1		/* s, of what the postmaster starts again */
+
+int			cdc_max_sync_workers = 2;
+int			cdc_commit_delay = 20;
+int			cdc_metadata_interval = 10;
+
+static CdcProcess my_process;
+
+static const struct
+{
+	const char *type;
+	const char *function;
+}			kinds[] =
+{
+	[CDC_LAUNCHER] = {"cdcsync launcher", "cdc_launcher_main"},
+	[CDC_MANAGER] = {"cdcsync manager", "cdc_manager_main"},
+	[CDC_INGEST] = {"cdcsync ingest worker", "cdc_ingest_main"},
+	[CDC_SYNC] = {"cdcsync sync worker", "cdc_sync_main"},
+};
+
+/* ----------
+ * Starting
+ * ----------
+ */
+static void
+describe(const CdcProcess *process, BackgroundWorker *worker)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	worker->bgw_notify_pid = MyProcPid;
+	strlcpy(worker->bgw_library_name, "cdcsync", sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, kinds[process->kind].function,
+			sizeof(worker->bgw_function_name));
+	strlcpy(worker->bgw_type, kinds[process->kind].type, sizeof(worker->bgw_type));
+	strlcpy(worker->bgw_name, kinds[process->kind].type, sizeof(worker->bgw_name));
+	StaticAssertStmt(sizeof(CdcProcess) <= BGW_EXTRALEN, "CdcProcess must fit");
+	memcpy(worker->bgw_extra, process, sizeof(*process));
+
+	/* while libraries are preloaded there is no shared memory to look into */
+	if (process->kind == CDC_LAUNCHER ||
+		(process->kind == CDC_MANAGER && !cdc_worker_has_launcher()))
+	{
+		worker->bgw_restart_time = RESTART_PAUSE;
+		worker->bgw_notify_pid = 0;
+	}
+}
+
+BackgroundWorkerHandle *
+cdc_worker_start(const CdcProcess *process)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+
+	describe(process, &worker);
+	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+}
+
+bool
+cdc_worker_has_launcher(void)
+{
+	CdcProcess	launcher = {.kind = CDC_LAUNCHER};
+
+	return cdc_process_find(&launcher, NULL, NULL, 1) > 0;
+}
+
+static void
+set(const char *name, const char *value)
+{
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * Settings that are meant for people would end a worker's work with nobody there
+ * to see it.
+ */
+static void
+shield_settings(void)
+{
+	set("application_name", "cdcsync");
+	set("statement_timeout", "0");
+	set("lock_timeout", "0");
+	set("idle_in_transaction_session_timeout", "0");
+	set("default_transaction_isolation", "read committed");
+	set("default_transaction_read_only", "off");
+	set("default_transaction_deferrable", "off");
+	set("session_replication_role", "origin");
+	set("search_path", "pg_catalog, pg_temp");
+}
+
+const CdcProcess *
+cdc_worker_begin(Datum main_arg)
+{
+	memcpy(&my_process, MyBgworkerEntry->bgw_extra, sizeof(my_process));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+
+	if (my_process.kind == CDC_LAUNCHER)
+		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	else
+		BackgroundWorkerInitializeConnectionByOid(my_process.database, my_process.owner,
+												  OidIsValid(my_process.owner) ?
+												  CDC_BYPASS_ROLELOGINCHECK : 0);
+	shield_settings();
+	if (!cdc_process_enter(&my_process))
+		proc_exit(0);
+	cdc_worker_activity(NULL);
+	return &my_process;
+}
+
+/* ----------
+ * Transactions
+ * ----------
+ */
+bool
+cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool done = false;
+
+	*error = NULL;
+	PG_TRY();
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		func(arg);
+		if (ActiveSnapshotSet())
+			PopActiveSnapshot();
+		CommitTransactionCommand();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		/* as the main loop of a session does */
+		HOLD_INTERRUPTS();
+		disable_all_timeouts(false);
+		QueryCancelPending = false;
+		MemoryContextSwitchTo(caller);
+		*error = CopyErrorData();
+		AbortCurrentTransaction();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	(void) pgstat_report_stat(false);
+	return done;
+}
+
+void
+cdc_worker_log(const ErrorData *edata, const char *what)
+{
+	ereport(LOG,
+			(errcode(edata->sqlerrcode),
+			 errmsg("%s: %s", what, edata->message),
+			 edata->detail_log || edata->detail ?
+			 errdetail_internal("%s", edata->detail_log ? edata->detail_log : edata->detail) : 0,
+			 edata->hint ? errhint("%s", edata->hint) : 0,
+			 edata->context ? errcontext("%s", edata->context) : 0));
+}
+
+/* ----------
+ * What comes from outside
+ * ----------
+ */
+void
+cdc_worker_activity(const char *what)
+{
+	if (what)
+		pgstat_report_activity(STATE_RUNNING, what);
+	else
+		pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+uint32
+cdc_worker_check(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	AcceptInvalidationMessages();
+	return cdc_process_woken();
+}
+
+uint32
+cdc_worker_sleep(long timeout)
+{
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+	if (timeout >= 0)
+		events |= WL_TIMEOUT;
+	(void) WaitLatch(MyLatch, events, timeout, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	return cdc_worker_check();
+}
+
+/* ----------
+ * Loading
+ * ----------
+ */
+static void
+define_settings(void)
+{
+	DefineCustomIntVariable("cdcsync.max_sync_workers",
+							"Sync workers that a database has at most.",
+							NULL, &cdc_max_sync_workers, 2, 1, 64,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdcsync.commit_delay",
+							"How long an ingest worker gathers records before it commits them.",
+							NULL, &cdc_commit_delay, 20, 0, 10000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdcsync.metadata_interval",
+							"How often an ingest worker looks for new topics and partitions.",
+							NULL, &cdc_metadata_interval, 10, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+void
+cdc_worker_init(void)
+{
+	CdcProcess	launcher = {.kind = CDC_LAUNCHER};
+	BackgroundWorker worker;
+
+	define_settings();
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	memset(&worker, 0, sizeof(worker));
+	describe(&launcher, &worker);
+	RegisterBackgroundWorker(&worker);
+}
