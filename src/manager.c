@@ -689,16 +689,26 @@ manager_succeeded(Manager *manager)
 	cdc_shared_release(CDC_SHARED_DATABASE, entry);
 }
 
-/* Leave, and let the workers leave. */
+/*
+ * Where there is no launcher, exit code 1 makes the postmaster start a manager
+ * again after a second, and 0 is the end.
+ */
 static void
-leave(bool absent)
+leave(bool for_good)
+{
+	cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_INGEST) | CDC_KIND(CDC_SYNC), CDC_WAKE_LEAVE);
+	proc_exit(for_good || cdc_worker_has_launcher() ? 0 : 1);
+}
+
+/* There is no extension in the database. */
+static void
+leave_absent(void)
 {
 	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
 
-	entry->absent |= absent;
+	entry->absent = true;
 	cdc_shared_release(CDC_SHARED_DATABASE, entry);
-	cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_INGEST) | CDC_KIND(CDC_SYNC), CDC_WAKE_LEAVE);
-	proc_exit(0);
+	leave(true);
 }
 
 /* Is the database to be left alone just now? */
@@ -715,9 +725,8 @@ leave_if_unwanted(void)
 		suspended = entry->suspended > 0;
 		cdc_shared_release(CDC_SHARED_DATABASE, entry);
 	}
-	/* where there is no launcher the postmaster tries again after exit code 1 */
 	if (stopped || suspended)
-		proc_exit(stopped ? 0 : 1);
+		leave(stopped);
 }
 
 /* Read the catalog, if it may have changed, and act; false: it failed. */
@@ -734,7 +743,7 @@ manage(Manager *manager, bool read)
 			return false;
 		}
 		if (!manager->here)
-			leave(true);
+			leave_absent();
 		forget_gone(manager);
 	}
 	decide(manager);
@@ -789,7 +798,10 @@ cdc_manager_main(Datum main_arg)
 		{
 			woken = cdc_worker_sleep(manager.sleep);
 			if (woken & CDC_WAKE_LEAVE)
+			{
+				leave_if_unwanted();
 				leave(false);
+			}
 		} while (woken == CDC_WAKE_LANDED && !manager.crowded);
 	}
 }

@@ -37,7 +37,8 @@
 #include "shmem.h"
 
 #define EXPEL_LOOK	20			/* ms between two looks whether they are gone */
-#define EXPEL_AGAIN	1000		/* ms after which they are told again */
+#define EXPEL_GRACE	300			/* ms to leave on the quiet, before SIGTERM */
+#define EXPEL_AGAIN	1000		/* ms after which that is sent again */
 
 typedef struct ProcessSlot
 {
@@ -354,18 +355,22 @@ cdc_process_expel(Oid database, int timeout)
 {
 	CdcProcess	like = {.database = database};
 	TimestampTz start = GetCurrentTimestamp();
+	int			next_signal = EXPEL_GRACE;
+	int			waited = 0;
 	int		   *pids;
 	int			n;
-	int			waited = 0;
 
-	attach_anchor();
+	cdc_process_wake(database, CDC_ALL_KINDS, CDC_WAKE_LEAVE);
 	pids = palloc(anchor->nslots * sizeof(int));
 	n = cdc_process_find(&like, pids, NULL, anchor->nslots);
 	while ((n = still_there(pids, n)) > 0 && waited < timeout)
 	{
-		if (waited % EXPEL_AGAIN < EXPEL_LOOK)
+		if (waited >= next_signal)
+		{
 			for (int i = 0; i < n; i++)
 				(void) kill(pids[i], SIGTERM);
+			next_signal += EXPEL_AGAIN;
+		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 EXPEL_LOOK, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

@@ -70,7 +70,10 @@ extern bool cdc_process_is_there(const CdcProcess *process);
  * those that are 0.  Returns their number, at most max. */
 extern int	cdc_process_find(const CdcProcess *like, int *pids, CdcProcess *found, int max);
 
-/* Send SIGTERM to all of a database and wait until they are gone (ms); how many are left. */
+/*
+ * Make all of a database leave, by SIGTERM if need be, and wait at most timeout
+ * ms until they have; how many are left.
+ */
 extern int	cdc_process_expel(Oid database, int timeout);
 
 /* ----------

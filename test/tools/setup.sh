@@ -78,53 +78,66 @@ need_e2e()
 	need mariadb-client-core have mariadb
 }
 
-what=${1:-build}
-"need_$what"
-[ ${#missing[@]} -eq 0 ] && exit 0
+# pg_cron for the PostgreSQL that there is now: the one test that wants it says so
+# where it cannot be had.
+offer_pg_cron()
+{
+	local pg_config version
+	pg_config=$(find_pg_config) || return
+	[ -f "$("$pg_config" --sharedir)/extension/pg_cron.control" ] && return
+	version=$("$pg_config" --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
+	apt install -y --no-install-recommends "postgresql-$version-cron" ||
+		note "there is no pg_cron for PostgreSQL $version"
+}
 
-if ! command -v apt-get >/dev/null; then
-	echo "missing: ${missing[*]}; there is no apt-get to install it with" >&2
-	exit 1
-fi
-if [ "$(id -u)" -eq 0 ]; then
-	sudo=()
-elif command -v sudo >/dev/null; then
-	sudo=(sudo)
-else
-	echo "missing: ${missing[*]}; only root can install it" >&2
-	exit 1
-fi
-
-note "installing ${missing[*]}"
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
 apt() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "$@" >>"$log" 2>&1; }
 
-apt update || note "the package lists could not be brought up to date"
-
-packages=()
-for package in "${missing[@]}"; do
-	if [ "$package" = POSTGRESQL ]; then
-		version=$(distribution_version)
-		# a PG_CONFIG that stands in Debian's place says which one is wanted
-		case ${PG_CONFIG:-} in
-			/usr/lib/postgresql/*/bin/pg_config)
-				version=$(echo "$PG_CONFIG" | cut -d/ -f5) ;;
-		esac
-		packages+=("postgresql-$version" "postgresql-server-dev-$version")
-	else
-		packages+=("$package")
+# Install what is missing, or say why not and exit.
+install_missing()
+{
+	local package version packages=()
+	if ! command -v apt-get >/dev/null; then
+		echo "missing: ${missing[*]}; there is no apt-get to install it with" >&2
+		exit 1
 	fi
-done
-if ! apt install -y --no-install-recommends "${packages[@]}"; then
-	tail -n 20 "$log" >&2
-	echo "cannot install ${packages[*]}" >&2
-	exit 1
-fi
+	if [ ${#sudo[@]} -eq 0 ] && [ "$(id -u)" -ne 0 ]; then
+		echo "missing: ${missing[*]}; only root can install it" >&2
+		exit 1
+	fi
+	note "installing ${missing[*]}"
+	apt update || note "the package lists could not be brought up to date"
+	for package in "${missing[@]}"; do
+		if [ "$package" = POSTGRESQL ]; then
+			version=$(distribution_version)
+			# a PG_CONFIG that stands in Debian's place says which one is wanted
+			case ${PG_CONFIG:-} in
+				/usr/lib/postgresql/*/bin/pg_config)
+					version=$(echo "$PG_CONFIG" | cut -d/ -f5) ;;
+			esac
+			packages+=("postgresql-$version" "postgresql-server-dev-$version")
+		else
+			packages+=("$package")
+		fi
+	done
+	if ! apt install -y --no-install-recommends "${packages[@]}"; then
+		tail -n 20 "$log" >&2
+		echo "cannot install ${packages[*]}" >&2
+		exit 1
+	fi
+	missing=()
+	"need_$what"
+	if [ ${#missing[@]} -ne 0 ]; then
+		echo "still missing after the installation: ${missing[*]}" >&2
+		exit 1
+	fi
+}
 
-missing=()
+what=${1:-build}
+sudo=()
+[ "$(id -u)" -ne 0 ] && command -v sudo >/dev/null && sudo=(sudo)
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
 "need_$what"
-if [ ${#missing[@]} -ne 0 ]; then
-	echo "still missing after the installation: ${missing[*]}" >&2
-	exit 1
-fi
+[ ${#missing[@]} -ne 0 ] && install_missing
+[ "$what" = test ] && offer_pg_cron
+exit 0
