@@ -341,7 +341,7 @@ find_blockers(void *arg)
 	char	  **hint = ((void **) arg)[1];
 	Datum		values[] = {CStringGetTextDatum(turn->job->key.name)};
 	bool		isnull;
-	Datum		text;
+	Datum		names;
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
@@ -355,11 +355,11 @@ find_blockers(void *arg)
 					   "  AND k.mode NOT IN ('AccessShareLock', 'RowShareLock') AND k.pid <> pg_backend_pid()"
 					   "  GROUP BY k.pid ORDER BY 3 DESC, 1 LIMIT 3) x",
 					   1, types, values, NULL, 1);
-	text = cdc_spi_value(0, 1, &isnull);
+	names = cdc_spi_value(0, 1, &isnull);
 	if (!isnull)
 		*hint = MemoryContextStrdup(round_context,
 									psprintf("Processes with locks on the target: %s.",
-											 TextDatumGetCString(text)));
+											 TextDatumGetCString(names)));
 	cdc_spi_end(&spi);
 }
 
