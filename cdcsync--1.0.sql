@@ -367,6 +367,12 @@ AS 'MODULE_PATHNAME', 'cdc_sync' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_sync(text, integer) IS
 	'apply what has landed after the watermark to the target, in at most max_windows windows';
 
+CREATE FUNCTION @extschema@.cdc_wait(name text, timeout interval DEFAULT '1 min')
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_wait' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_wait(text, interval) IS
+	'sleep until all that is in a pipeline''s topic at the call is in its target; false if that took too long';
+
 /* Workers */
 CREATE FUNCTION @extschema@.cdc_start() RETURNS boolean
 AS 'MODULE_PATHNAME', 'cdc_start' LANGUAGE C;

@@ -34,6 +34,7 @@ typedef enum OptionType
 	OPTION_BOOLEAN,
 	OPTION_NUMBER,				/* between min and max */
 	OPTION_INTERVAL,			/* not negative */
+	OPTION_RETENTION,			/* the same, or 'infinite' */
 	OPTION_ENUM,				/* one of values */
 	OPTION_TEXT,				/* not empty */
 	OPTION_START,
@@ -69,7 +70,7 @@ static const OptionDef option_defs[] = {
 	{.name = "on_snapshot",.type = OPTION_ENUM,.only = "upsert",
 	.values = "upsert, replace"},
 	{.name = "refresh_interval",.type = OPTION_INTERVAL},
-	{.name = "retention",.type = OPTION_INTERVAL},
+	{.name = "retention",.type = OPTION_RETENTION},
 	{.name = "schema_changes",.type = OPTION_ENUM,.only = "ignore",
 	.values = "follow, ignore"},
 	{.name = "shape",.type = OPTION_ABSENT},
@@ -211,6 +212,15 @@ parse_interval(const char *name, const JsonbValue *value)
 	return (int64) total;
 }
 
+static int64
+parse_retention(const char *name, const JsonbValue *value)
+{
+	if (value->type == jbvString &&
+		pg_strcasecmp(jsonb_cstring(value), "infinite") == 0)
+		return CDC_RETAIN_ALL;
+	return parse_interval(name, value);
+}
+
 static double
 parse_number(const OptionDef *def, const JsonbValue *value)
 {
@@ -303,6 +313,7 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 {
 	char	   *text = NULL;
 	double		number = 0;
+	int64		usecs = 0;
 
 	switch (def->type)
 	{
@@ -313,7 +324,10 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 			number = parse_number(def, value);
 			break;
 		case OPTION_INTERVAL:
-			(void) parse_interval(def->name, value);
+			usecs = parse_interval(def->name, value);
+			break;
+		case OPTION_RETENTION:
+			usecs = parse_retention(def->name, value);
 			break;
 		case OPTION_ENUM:
 			check_enum(def, value);
@@ -349,6 +363,12 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->max_quarantine_share = number;
 	else if (strcmp(def->name, "strict") == 0)
 		options->strict = value->val.boolean;
+	else if (strcmp(def->name, "auto_sync") == 0)
+		options->auto_sync = value->val.boolean;
+	else if (strcmp(def->name, "sync_interval") == 0)
+		options->sync_interval = usecs;
+	else if (strcmp(def->name, "retention") == 0)
+		options->retention = usecs;
 }
 
 /* Begin to read the members of an object. */
@@ -404,6 +424,8 @@ cdc_options_parse(Jsonb *options)
 
 	result->start = "earliest";
 	result->max_quarantine_share = 0.1;
+	result->auto_sync = true;
+	result->retention = USECS_PER_DAY;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	while (object_next(&it, &name, &value))

@@ -22,7 +22,12 @@ typedef struct CdcOptions
 	char	   *placeholder;	/* unavailable value's placeholder, or NULL */
 	double		max_quarantine_share;
 	bool		strict;
+	bool		auto_sync;
+	int64		sync_interval;	/* us */
+	int64		retention;		/* us; CDC_RETAIN_ALL */
 } CdcOptions;
+
+#define CDC_RETAIN_ALL	PG_INT64_MAX
 
 /*
  * Check options and fill in the defaults, in the current memory context.

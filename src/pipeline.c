@@ -137,20 +137,24 @@ pipeline_from_row(int32 *landing_id)
 CdcPipeline *
 cdc_pipeline_get(const char *name)
 {
+	static const Oid types[] = {TEXTOID};
+	static CdcPlan plan = {
+		.sql = "SELECT s.name, s.owner::oid, p.landing_id, p.staging::oid,"
+		" p.target::oid, p.target_made, p.key, p.columns, p.options,"
+		" s.state, s.reason, s.hint, s.refresh_paused"
+		" FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)"
+		" WHERE p.name = $1",
+		.nargs = 1,
+		.types = types
+	};
 	MemoryContext context = CurrentMemoryContext;
 	CdcPipeline *pipeline = NULL;
 	int32		landing_id = 0;
-	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(name)};
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run("SELECT s.name, s.owner::oid, p.landing_id, p.staging::oid,"
-					" p.target::oid, p.target_made, p.key, p.columns, p.options,"
-					" s.state, s.reason, s.hint, s.refresh_paused"
-					" FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)"
-					" WHERE p.name = $1",
-					1, types, values, NULL, 1) == 1)
+	if (cdc_spi_run_plan(&plan, values, NULL) == 1)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
