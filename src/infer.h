@@ -21,20 +21,31 @@ typedef struct CdcInferredField
 
 typedef struct CdcInferred
 {
-	int			nrecords;		/* change records that were looked at; 0: none */
+	int			nrecords;		/* changes of rows that were looked at; 0: none */
+	int			nothers;		/* other records, tombstones not counted */
+	CdcShape	other;			/* what the first of these is */
 	List	   *fields;			/* CdcInferredField *, in the order of the source */
 	List	   *key;			/* char *, field names of the record's key in its
 								 * order; NIL: null keys or a scalar key */
 } CdcInferred;
 
 /*
- * Look at up to 1,000 records of a topic's foreign table or a landing view
- * (both have kafka_key and kafka_value), as the current user.
+ * Look at up to 1,000 records: begin; add until it returns false, as enough
+ * were seen, or there are no more; end.  The sample lives in the memory context
+ * that is current at begin, and so does the result; add leaves more in the
+ * current one, which the caller resets.
  */
+typedef struct CdcSample CdcSample;
+
+extern CdcSample *cdc_sample_begin(void);
+extern bool cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value);
+extern CdcInferred *cdc_sample_end(CdcSample *sample);
+
+/* All of this for the records of a landing view, as the current user. */
 extern CdcInferred *cdc_infer(Oid relation);
 
 /*
- * Make the pipeline's target table "<name>_target" in the target schema from
+ * Make the pipeline's target table (target_name) in the target schema from
  * what cdc_infer() found: columns (only the mapped ones, if the pipeline has
  * "columns", under their target names), NOT NULL, primary key on key_columns
  * (or, if that is NIL, the record's key), fillfactor 90, a NOTICE that lists

@@ -129,6 +129,8 @@ pipeline_from_row(int32 *landing_id)
 	pipeline->strict = options->strict;
 	pipeline->max_quarantine_share = options->max_quarantine_share;
 	pipeline->target_schema = options->target_schema;
+	pipeline->target_name = options->target_name ? options->target_name :
+		psprintf("%s_target", pipeline->name);
 	pipeline->helper_schema = options->helper_schema;
 	pipeline->placeholder = options->placeholder;
 	return pipeline;
@@ -338,25 +340,40 @@ cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target, List *key)
 	cdc_staging_depend(pipeline);
 }
 
-/* Does name match a pattern in which * stands for any characters? */
-static bool
-matches(const char *pattern, const char *name)
+/*
+ * A * that was passed takes one character more each time the rest does not
+ * match; only the last * needs that, so the time is at most the product of the
+ * lengths.
+ */
+bool
+cdc_name_matches(const char *pattern, const char *name)
 {
-	for (; *pattern; pattern++, name++)
+	const char *star = NULL;	/* behind the last * */
+	const char *taken = NULL;	/* end of what it stands for */
+
+	while (*name)
 	{
 		if (*pattern == '*')
 		{
-			do
-			{
-				if (matches(pattern + 1, name))
-					return true;
-			} while (*name++);
-			return false;
+			star = ++pattern;
+			taken = name;
 		}
-		if (*pattern != *name)
+		else if (*pattern == *name)
+		{
+			pattern++;
+			name++;
+		}
+		else if (star)
+		{
+			pattern = star;
+			name = ++taken;
+		}
+		else
 			return false;
 	}
-	return *name == '\0';
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
 }
 
 /*
@@ -385,7 +402,7 @@ matching_pipelines(const char *pattern)
 		char	   *name = TextDatumGetCString(cdc_spi_value(i, 1, &isnull));
 
 		if (has_privs_of_role(userid, DatumGetObjectId(cdc_spi_value(i, 2, &isnull))) &&
-			matches(pattern, name))
+			cdc_name_matches(pattern, name))
 			names = lappend(names, name);
 		MemoryContextSwitchTo(old);
 	}

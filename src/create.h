@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * create.h
+ *	  Making a pipeline.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef CDC_CREATE_H
+#define CDC_CREATE_H
+
+#include "infer.h"
+#include "options.h"
+
+/* What is asked for: the arguments of cdc_create(), and more. */
+typedef struct CdcCreate
+{
+	const char *name;
+	Oid			topic;			/* InvalidOid: none */
+	Oid			target;			/* InvalidOid: to be made */
+	List	   *key;			/* char *; NIL: to be found out */
+	Jsonb	   *columns;		/* or NULL */
+	CdcOptions *options;
+	bool		sampled;		/* what the events look like is known: .. */
+	CdcInferred *inferred;
+	bool		whole_target;	/* each column of a given target must be fed */
+} CdcCreate;
+
+/*
+ * Check it all, then make the pipeline, as the current user.  Its target is
+ * InvalidOid when there are no events yet to make it from.
+ */
+extern CdcPipeline *cdc_pipeline_create(const CdcCreate *create);
+
+#endif							/* CDC_CREATE_H */
