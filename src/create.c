@@ -47,8 +47,6 @@
 PG_FUNCTION_INFO_V1(cdc_create);
 PG_FUNCTION_INFO_V1(cdc_alter);
 
-#define FDW_NAME "cdcsync_kafka"
-
 /* Fields of the events that an error message lists at most. */
 #define MAX_LISTED_FIELDS 30
 
@@ -151,9 +149,8 @@ check_name_free(const char *name)
 		name_in_use(name, foreign);
 }
 
-/* The schema for new relations: as named in the option, else the current one. */
-static Oid
-creation_schema(char **name)
+Oid
+cdc_creation_schema(char **name)
 {
 	Oid			nspid;
 	AclResult	aclresult;
@@ -246,14 +243,14 @@ check_topic(Oid topic)
 	{
 		table = GetForeignTable(topic);
 		server = GetForeignServer(table->serverid);
-		ours = strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, FDW_NAME) == 0;
+		ours = strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, CDC_FDW_NAME) == 0;
 	}
 	if (!ours)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a topic", name),
 				 errdetail("A topic is a foreign table of a server with the foreign-data wrapper \"%s\".",
-						   FDW_NAME),
+						   CDC_FDW_NAME),
 				 errhint("Make the foreign tables with IMPORT FOREIGN SCHEMA kafka FROM SERVER ... INTO ....")));
 
 	cdc_kafka_topic_check(topic, server->serverid, GetUserId());
@@ -614,13 +611,20 @@ infer(Oid topic, const CdcLanding *landing)
 		MemoryContextSwitchTo(context);
 		inferred = cdc_infer(landing->view);
 		if (inferred->nrecords == 0 && OidIsValid(landing->topic))
-			inferred = cdc_topic_infer(cdc_kafka_topic(landing->topic, &serverid),
-									   serverid, landing->owner);
+		{
+			char	   *name = cdc_kafka_topic(landing->topic, &serverid);
+
+			cdc_kafka_topic_check(landing->topic, serverid, landing->owner);
+			inferred = cdc_topic_infer(name, serverid, landing->owner);
+		}
 		cdc_spi_end(&spi);
 	}
 	else if (OidIsValid(topic))
-		inferred = cdc_topic_infer(cdc_kafka_topic(topic, &serverid), serverid,
-								   GetUserId());
+	{
+		char	   *name = cdc_kafka_topic(topic, &serverid);
+
+		inferred = cdc_topic_infer(name, serverid, GetUserId());
+	}
 	else
 		return NULL;
 	return inferred->nrecords > 0 ? inferred : NULL;
@@ -775,11 +779,11 @@ check_pipeline(NewPipeline *new)
 		check_target(p->target, p->owner);
 	p->helper_schema = new->create->options->helper_schema;
 	p->target_schema = new->create->options->target_schema;
-	new->helper_nsp = creation_schema(&p->helper_schema);
+	new->helper_nsp = cdc_creation_schema(&p->helper_schema);
 	if (OidIsValid(p->target) && p->target_schema == NULL)
 		p->target_schema = p->helper_schema;
 	else
-		new->target_nsp = creation_schema(&p->target_schema);
+		new->target_nsp = cdc_creation_schema(&p->target_schema);
 	check_relations_free(new);
 
 	new->inferred = new->create->sampled ? new->create->inferred :

@@ -31,4 +31,10 @@ typedef struct CdcCreate
  */
 extern CdcPipeline *cdc_pipeline_create(const CdcCreate *create);
 
+/*
+ * The schema for new relations: as named, or the current one, whose name is
+ * filled in.  Errors if the current user may not create there.
+ */
+extern Oid	cdc_creation_schema(char **name);
+
 #endif							/* CDC_CREATE_H */

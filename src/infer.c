@@ -433,11 +433,15 @@ look_at_key(CdcSample *sample, const char *key, int len)
 	MemoryContextSwitchTo(old);
 }
 
-/* A record that is no change of a row. */
+/*
+ * A record that is no change of a row.  A tombstone, a truncate, a change
+ * without images say nothing of what the topic holds but that it is a table's.
+ */
 static void
 look_at_other(CdcInferred *result, const CdcChange *change, bool decoded)
 {
-	if (decoded && change->shape == CDC_SHAPE_TOMBSTONE)
+	if (decoded && (change->shape == CDC_SHAPE_TOMBSTONE ||
+					(change->shape == CDC_SHAPE_CHANGE && change->op != 'm')))
 		return;
 	if (result->nothers++ == 0)
 		result->other = decoded ? change->shape : CDC_SHAPE_OTHER;

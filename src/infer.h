@@ -22,8 +22,9 @@ typedef struct CdcInferredField
 typedef struct CdcInferred
 {
 	int			nrecords;		/* changes of rows that were looked at; 0: none */
-	int			nothers;		/* other records, tombstones not counted */
-	CdcShape	other;			/* what the first of these is */
+	int			nothers;		/* records that do not come from a table */
+	CdcShape	other;			/* what the first of these is; CHANGE: a logical
+								 * message */
 	List	   *fields;			/* CdcInferredField *, in the order of the source */
 	List	   *key;			/* char *, field names of the record's key in its
 								 * order; NIL: null keys or a scalar key */

@@ -554,17 +554,45 @@ resume(CdcPipeline *pipeline)
 	cdc_spi_end(&spi);
 }
 
+/* Let what the caller follows servers for go on, too, after a restore. */
+static void
+resume_following(void)
+{
+	Oid			types[] = {INT8OID, INT8OID, OIDOID};
+	Datum		values[3];
+	int64		system;
+	int64		database;
+	CdcSpi		spi;
+
+	cdc_pipeline_stamp(&system, &database);
+	values[0] = Int64GetDatum(system);
+	values[1] = Int64GetDatum(database);
+	values[2] = ObjectIdGetDatum(GetUserId());
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("UPDATE cdcsync.follow f SET stamp_system = $1,"
+					   " stamp_database = $2, server_id = s.oid"
+					   " FROM pg_foreign_server s WHERE s.srvname = f.server"
+					   " AND pg_has_role($3, f.owner, 'USAGE')"
+					   " AND (s.oid <> f.server_id"
+					   " OR NOT cdcsync.is_here(f.stamp_system, f.stamp_database))",
+					   3, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+}
+
 /*
  * cdc_resume(name text) returns integer
  */
 Datum
 cdc_resume(PG_FUNCTION_ARGS)
 {
-	List	   *names = matching_pipelines(name_argument(fcinfo, 0));
+	char	   *pattern = name_argument(fcinfo, 0);
+	List	   *names = matching_pipelines(pattern);
 	ListCell   *lc;
 
 	foreach(lc, names)
 		resume(cdc_pipeline_lock(lfirst(lc), NoLock));
+	if (strcmp(pattern, "*") == 0)
+		resume_following();
 	PG_RETURN_INT32(list_length(names));
 }
 

@@ -17,9 +17,10 @@ extern List *cdc_topic_import(ImportForeignSchemaStmt *stmt, Oid serverid);
 extern char *cdc_topic_table_name(const char *topic);
 
 /*
- * A name that was made from the topic's: as it is if it has at most max bytes,
- * else its head and a hash of the topic's name.
+ * A name that was made from the topic's, in at most max bytes: its head and a
+ * hash of the topic's name; or as it is if it is short enough.
  */
+extern char *cdc_topic_name_hashed(const char *name, const char *topic, int max);
 extern char *cdc_topic_name_cut(const char *name, const char *topic, int max);
 
 /* CREATE FOREIGN TABLE for a topic; table is quoted as need be. */

@@ -36,18 +36,23 @@
 #define HASH_SUFFIX		9		/* "_" and 8 digits */
 
 char *
-cdc_topic_name_cut(const char *name, const char *topic, int max)
+cdc_topic_name_hashed(const char *name, const char *topic, int max)
 {
 	int			len = strlen(name);
 	pg_crc32c	crc;
 
-	if (len <= max)
-		return pstrdup(name);
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, topic, strlen(topic));
 	FIN_CRC32C(crc);
 	len = pg_mbcliplen(name, len, max - HASH_SUFFIX);
 	return psprintf("%.*s_%08x", len, name, crc);
+}
+
+char *
+cdc_topic_name_cut(const char *name, const char *topic, int max)
+{
+	return strlen(name) <= max ? pstrdup(name)
+		: cdc_topic_name_hashed(name, topic, max);
 }
 
 char *
