@@ -747,6 +747,8 @@ make_pipeline(NewPipeline *new)
 	{
 		p->target = cdc_infer_make_target(p, new->inferred, new->create->key, &p->key);
 		p->target_made = true;
+		if (!new->create->quiet)
+			cdc_infer_tell_guesses(p, new->inferred);
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
 	}
 	if (new->target)

@@ -22,6 +22,7 @@ typedef struct CdcCreate
 	CdcOptions *options;
 	bool		sampled;		/* what the events look like is known: .. */
 	CdcInferred *inferred;
+	bool		quiet;			/* no word about types that were guessed */
 	bool		whole_target;	/* each column of a given target must be fed */
 } CdcCreate;
 

@@ -12,8 +12,8 @@
  * that it finds the same errors.
  *
  * Runs in the caller's transaction, as the current user, who must have USAGE on
- * the server.  The locks of what is made last until its end: some 15 for each
- * pipeline, which bounds how many can be made in one transaction.
+ * the server.  The locks of what is made last until its end, and the lock table
+ * is everybody's: so a call leaves a part of it, and the rest to the next call.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +23,7 @@
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -36,6 +37,10 @@
 #include "topic_fdw.h"
 #include "topic_names.h"
 #include "topic_sample.h"
+
+/* Objects that making a pipeline locks, and what may be taken for them. */
+#define PIPELINE_LOCKS	20
+#define LOCK_TABLE_SHARE	0.75
 
 /* What there is for a topic. */
 typedef struct KnownTopic
@@ -51,6 +56,7 @@ typedef struct CreateTopics
 	Oid			serverid;
 	const CdcOptions *options;
 	bool		dry_run;
+	int			room;			/* pipelines that can still be made */
 	HTAB	   *known;
 	CdcTopicNames *names;
 } CreateTopics;
@@ -58,7 +64,7 @@ typedef struct CreateTopics
 /* One topic to make a pipeline for. */
 typedef struct CreateTopic
 {
-	const CreateTopics *all;
+	CreateTopics *all;
 	const CdcTopicSample *sample;
 	CdcTopicOutcome *outcome;
 	Oid			table;
@@ -346,6 +352,29 @@ existing_target(CreateTopic *one, Oid table)
 	return relid;
 }
 
+/* Was any type of the target a guess of ours? */
+static bool
+has_guesses(const CdcInferred *inferred)
+{
+	ListCell   *lc;
+
+	foreach(lc, inferred->fields)
+		if (((CdcInferredField *) lfirst(lc))->guessed)
+			return true;
+	return false;
+}
+
+static void
+check_room(const CreateTopics *all)
+{
+	if (!all->dry_run && all->room <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("this call has made as many pipelines as one should"),
+				 errdetail("More would take the locks that other sessions need."),
+				 errhint("Call cdc_create_all() again for the others, in another transaction, or raise max_locks_per_transaction.")));
+}
+
 static bool
 create_one(void *arg)
 {
@@ -355,11 +384,13 @@ create_one(void *arg)
 	CdcCreate	create = {0};
 	CdcPipeline *pipeline;
 
+	check_room(one->all);
 	create.name = one->outcome->pipeline;
 	create.topic = topic_table(one);
 	create.target = existing_target(one, create.topic);
 	create.whole_target = true;
 	create.sampled = true;
+	create.quiet = true;
 	create.inferred = inferred->nrecords > 0 ? one->sample->inferred : NULL;
 	options.target_name = one->target_name;
 	if (!OidIsValid(create.target))
@@ -372,6 +403,10 @@ create_one(void *arg)
 		one->outcome->reason = pstrdup("the target is made at the first event");
 	else if (OidIsValid(create.target))
 		one->outcome->reason = pstrdup("the target was there");
+	else if (has_guesses(inferred))
+		one->outcome->reason = psprintf("types of columns were guessed from %d events",
+										inferred->nrecords);
+	one->all->room--;
 	return !one->all->dry_run;
 }
 
@@ -407,7 +442,7 @@ keep_outcome(CdcTopicOutcome *outcome)
 }
 
 static void
-create_topic(const CreateTopics *all, const CdcTopicSample *sample,
+create_topic(CreateTopics *all, const CdcTopicSample *sample,
 			 CdcTopicOutcome *outcome)
 {
 	CreateTopic one = {.all = all,.sample = sample,.outcome = outcome};
@@ -468,6 +503,8 @@ cdc_topics_create(Oid serverid, CdcKafka *kafka, List *topics, List *wanted,
 	int			nsamples = 0;
 	MemoryContext context;
 
+	all.room = (int) (max_locks_per_xact * (double) MaxBackends *
+					  LOCK_TABLE_SHARE / PIPELINE_LOCKS);
 	all.names = cdc_topic_names_make(topics);
 	find_known(&all);
 	for (int i = 0; i < n; i++)

@@ -860,18 +860,14 @@ create_statement(const char *qualified, List *columns, List *key)
 	return sql.data;
 }
 
-/*
- * Say what nobody but we decided.  A sample can mislead, above all about
- * dates, which are integers without a schema.
- */
-static void
-tell_guesses(const char *name, const CdcInferred *inferred, List *columns)
+void
+cdc_infer_tell_guesses(const CdcPipeline *pipeline, const CdcInferred *inferred)
 {
 	StringInfoData list;
 	ListCell   *lc;
 
 	initStringInfo(&list);
-	foreach(lc, columns)
+	foreach(lc, new_columns(pipeline, inferred))
 	{
 		const NewColumn *column = lfirst(lc);
 
@@ -882,7 +878,7 @@ tell_guesses(const char *name, const CdcInferred *inferred, List *columns)
 	if (list.len > 0)
 		ereport(NOTICE,
 				(errmsg("column types of table \"%s\" were guessed from %d events",
-						name, inferred->nrecords),
+						pipeline->target_name, inferred->nrecords),
 				 errdetail("Guessed: %s.", list.data),
 				 errhint("Where a guess is wrong, create the table yourself and name it as the target.")));
 }
@@ -916,6 +912,5 @@ cdc_infer_make_target(const CdcPipeline *pipeline, const CdcInferred *inferred,
 										columns, *key),
 					   0, NULL, NULL, NULL, 0);
 	cdc_spi_end(&spi);
-	tell_guesses(name, inferred, columns);
 	return get_relname_relid(name, nspid);
 }

@@ -126,14 +126,14 @@ my $names = qr/[a-z0-9_]{1,48}/;
 my %row = map { (split /\|/)[0] => $_ } split /\n/, $dry;
 
 is(scalar(keys %row), 25, 'a row for each topic');
-is($row{'shop.inv.Customer'}, 'shop.inv.Customer|customer|wh."Customer"|would be created||', 'the last part is the name');
-is($row{'shop.inv.orders'}, 'shop.inv.orders|inv_orders|wh.inv_orders|would be created||', 'two tables of one name ..');
-is($row{'other.crm.orders'}, 'other.crm.orders|crm_orders|wh.crm_orders|would be created||', '.. are told apart');
-is($row{'shop.inv.transaction'}, 'shop.inv.transaction|inv_transaction|wh.inv_transaction|would be created||',
+is($row{'shop.inv.Customer'}, 'shop.inv.Customer|customer|wh."Customer"|would be created|types of columns were guessed from 1 events|', 'the last part is the name');
+is($row{'shop.inv.orders'}, 'shop.inv.orders|inv_orders|wh.inv_orders|would be created|types of columns were guessed from 1 events|', 'two tables of one name ..');
+is($row{'other.crm.orders'}, 'other.crm.orders|crm_orders|wh.crm_orders|would be created|types of columns were guessed from 1 events|', '.. are told apart');
+is($row{'shop.inv.transaction'}, 'shop.inv.transaction|inv_transaction|wh.inv_transaction|would be created|types of columns were guessed from 1 events|',
 	'a table called transaction');
-is($row{'eu.transaction'}, 'eu.transaction|eu_transaction|wh.eu_transaction|would be created||',
+is($row{'eu.transaction'}, 'eu.transaction|eu_transaction|wh.eu_transaction|would be created|types of columns were guessed from 1 events|',
 	'and one in a topic that is named like the other kind');
-like($row{$long}, qr/^\Q$long\E\|very_long_table_name_very_long_table_na_[0-9a-f]{8}\|wh\.very_long\w+_[0-9a-f]{8}\|would be created\|\|$/,
+like($row{$long}, qr/^\Q$long\E\|very_long_table_name_very_long_table_na_[0-9a-f]{8}\|wh\.very_long\w+_[0-9a-f]{8}\|would be created\|types of columns were guessed from 1 events\|$/,
 	'a long name is cut');
 is($row{'shop.inv.empty'}, 'shop.inv.empty|empty|wh.empty|would be created|the target is made at the first event|',
 	'an empty topic');
@@ -291,6 +291,8 @@ my $start = time;
 is(alice(q{SELECT done, count(*) FROM cdc_create_all('many', 'db.app.*', 'many', '{"helper_schema": "many"}', dry_run => true) GROUP BY 1 ORDER BY 1}),
 	"failed|1\nwould be created|" . TABLES, 'a dry run of many');
 note sprintf('dry run: %.1f s', time - $start);
+like(error_of(q{SET statement_timeout = '100ms'; SELECT cdc_create_all('many')}),
+	qr/ERROR:  57014: canceling statement due to statement timeout/, 'who cancels it ends all of it');
 $start = time;
 is(alice(q{SELECT done, count(*) FROM cdc_create_all('many', 'db.app.*', 'many', '{"helper_schema": "many"}') GROUP BY 1 ORDER BY 1}),
 	"created|" . TABLES . "\nfailed|1", 'many, but one');
