@@ -25,7 +25,7 @@
 #define GROUP_TOPICS	32
 #define TOPIC_SOURCES	8		/* partitions of a topic that are looked at */
 
-/* A partition that is read. */
+/* A partition that is read; its index is the consumer's id of it. */
 typedef struct SampleSource
 {
 	int			topic;			/* index in the group */
@@ -38,6 +38,7 @@ typedef struct SampleGroup
 	CdcKafka   *kafka;
 	CdcTopicSample *samples;
 	int			nsamples;
+	int			adding;			/* the topic whose sources are being added */
 	MemoryContext record_context;
 	CdcSample  *open[GROUP_TOPICS];
 	CdcKafkaSource assign[GROUP_TOPICS * TOPIC_SOURCES];
@@ -47,10 +48,11 @@ typedef struct SampleGroup
 } SampleGroup;
 
 /* The first partitions of a topic that have records. */
-static void
-add_sources(SampleGroup *group, int topic)
+static bool
+add_sources(void *arg)
 {
-	CdcTopicSample *sample = &group->samples[topic];
+	SampleGroup *group = arg;
+	CdcTopicSample *sample = &group->samples[group->adding];
 	int			npartitions = cdc_kafka_partitions(group->kafka, sample->topic);
 	int64	   *low;
 	int64	   *high;
@@ -58,7 +60,7 @@ add_sources(SampleGroup *group, int topic)
 
 	sample->exists = npartitions > 0;
 	if (!sample->exists)
-		return;
+		return true;
 	low = palloc(npartitions * sizeof(int64));
 	high = palloc(npartitions * sizeof(int64));
 	cdc_kafka_topic_watermarks(group->kafka, sample->topic, npartitions, low, high);
@@ -69,7 +71,7 @@ add_sources(SampleGroup *group, int topic)
 
 		if (low[i] >= high[i])
 			continue;
-		source->topic = topic;
+		source->topic = group->adding;
 		source->end = high[i];
 		source->done = false;
 		assign->topic = sample->topic;
@@ -80,56 +82,108 @@ add_sources(SampleGroup *group, int topic)
 	}
 	pfree(low);
 	pfree(high);
+	return true;
 }
 
+/* remove: the consumer may have more of it. */
 static void
-finish_source(SampleGroup *group, int source)
+finish_source(SampleGroup *group, int source, bool remove)
 {
 	if (group->sources[source].done)
 		return;
 	group->sources[source].done = true;
 	group->unfinished--;
-	cdc_kafka_unassign(group->kafka, source);
+	if (remove)
+		cdc_kafka_remove(group->kafka, source);
 }
 
 static void
-take_event(SampleGroup *group, const CdcKafkaEvent *event)
+finish_topic(SampleGroup *group, int topic)
 {
-	const CdcRecord *record = &event->record;
+	for (int i = 0; i < group->nsources; i++)
+		if (group->sources[i].topic == topic)
+			finish_source(group, i, true);
+}
+
+static ErrorData *
+error_of(const CdcKafkaError *error)
+{
+	ErrorData  *edata = palloc0(sizeof(ErrorData));
+
+	edata->elevel = ERROR;
+	edata->sqlerrcode = error->sqlstate;
+	edata->message = pstrdup(error->message);
+	edata->detail = error->detail ? pstrdup(error->detail) : NULL;
+	edata->hint = error->hint ? pstrdup(error->hint) : NULL;
+	edata->assoc_context = CurrentMemoryContext;
+	return edata;
+}
+
+static void
+take_record(SampleGroup *group, const CdcRecord *record)
+{
 	SampleSource *source = &group->sources[record->source];
 	MemoryContext old;
 	bool		more;
 
-	if (source->done)
-		return;
-	if (event->kind != CDC_KAFKA_RECORD || record->offset >= source->end)
+	if (record->offset >= source->end)
 	{
-		finish_source(group, record->source);
+		finish_source(group, record->source, true);
 		return;
 	}
 	old = MemoryContextSwitchTo(group->record_context);
 	more = cdc_sample_add(group->open[source->topic], record->key, record->value);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(group->record_context);
-	if (record->offset >= source->end - 1)
-		finish_source(group, record->source);
-	if (more)
-		return;
-	for (int i = 0; i < group->nsources; i++)
-		if (group->sources[i].topic == source->topic)
-			finish_source(group, i);
+	if (!more)
+		finish_topic(group, source->topic);
+	else if (record->offset == source->end - 1)
+		finish_source(group, record->source, true);
 }
 
-static bool
-sample_group(void *arg)
+static void
+take_event(SampleGroup *group, const CdcKafkaEvent *event)
 {
-	SampleGroup *group = arg;
+	int			source = event->record.source;
 
+	if (event->kind == CDC_KAFKA_UNAVAILABLE)
+		cdc_kafka_raise(event);
+	if (event->kind == CDC_KAFKA_AVAILABLE || group->sources[source].done)
+		return;
+	switch (event->kind)
+	{
+		case CDC_KAFKA_RECORD:
+			take_record(group, &event->record);
+			break;
+		case CDC_KAFKA_ERROR:
+			group->samples[group->sources[source].topic].error = error_of(event->error);
+			finish_topic(group, group->sources[source].topic);
+			break;
+		default:				/* the end, or it has expired meanwhile */
+			finish_source(group, source, false);
+			break;
+	}
+}
+
+/* What is no fault of a topic: a cancel, and brokers that are away. */
+static bool
+is_topics_fault(const ErrorData *edata)
+{
+	return ERRCODE_TO_CATEGORY(edata->sqlerrcode) !=
+		ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) &&
+		edata->sqlerrcode != ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
+}
+
+static void
+sample_group(SampleGroup *group)
+{
 	group->nsources = 0;
 	for (int i = 0; i < group->nsamples; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		add_sources(group, i);
+		group->adding = i;
+		(void) cdc_attempt(add_sources, group, is_topics_fault,
+						   &group->samples[i].error);
 		group->open[i] = cdc_sample_begin();
 	}
 	group->unfinished = group->nsources;
@@ -139,43 +193,14 @@ sample_group(void *arg)
 		const CdcKafkaEvent *events;
 		int			nevents = cdc_kafka_poll(group->kafka, -1, &events);
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < nevents; i++)
 			take_event(group, &events[i]);
+		cdc_kafka_release(group->kafka);
 	}
 	cdc_kafka_assign(group->kafka, NULL, 0);
 	for (int i = 0; i < group->nsamples; i++)
 		group->samples[i].inferred = cdc_sample_end(group->open[i]);
-	return true;
-}
-
-/* Everything but what the user wants, and what would fail for all alike. */
-static bool
-is_topics_fault(const ErrorData *edata)
-{
-	int			category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
-
-	return category != ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) &&
-		edata->sqlerrcode != ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
-}
-
-/*
- * Sample topics together.  If that fails, one of them is at fault, and only
- * alone does it show which.
- */
-static void
-sample_topics(SampleGroup *group, CdcTopicSample *samples, int nsamples)
-{
-	ErrorData  *error;
-
-	group->samples = samples;
-	group->nsamples = nsamples;
-	if (cdc_attempt(sample_group, group, is_topics_fault, &error))
-		return;
-	if (nsamples == 1)
-		samples[0].error = error;
-	else
-		for (int i = 0; i < nsamples; i++)
-			sample_topics(group, &samples[i], 1);
 }
 
 void
@@ -188,7 +213,11 @@ cdc_topics_sample(CdcKafka *kafka, CdcTopicSample *samples, int nsamples)
 												  "cdcsync sample record",
 												  ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < nsamples; i += GROUP_TOPICS)
-		sample_topics(group, &samples[i], Min(GROUP_TOPICS, nsamples - i));
+	{
+		group->samples = &samples[i];
+		group->nsamples = Min(GROUP_TOPICS, nsamples - i);
+		sample_group(group);
+	}
 	MemoryContextDelete(group->record_context);
 	pfree(group);
 }
@@ -197,12 +226,12 @@ CdcInferred *
 cdc_topic_infer(const char *topic, Oid serverid, Oid userid)
 {
 	CdcTopicSample sample = {.topic = topic};
-	CdcKafka   *kafka = cdc_kafka_open(serverid, userid);
+	CdcKafka   *kafka = cdc_kafka_open(serverid, userid, false);
 
 	cdc_topics_sample(kafka, &sample, 1);
 	cdc_kafka_close(kafka);
 	if (sample.error)
-		ReThrowError(sample.error);
+		ThrowErrorData(sample.error);
 	if (!sample.exists)
 		ereport(NOTICE,
 				(errmsg("topic \"%s\" does not exist yet on Kafka server \"%s\"",
