@@ -37,7 +37,9 @@ typedef enum OptionType
 	OPTION_RETENTION,			/* the same, or 'infinite' */
 	OPTION_ENUM,				/* one of values */
 	OPTION_TEXT,				/* not empty */
+	OPTION_NAME,				/* of a table */
 	OPTION_START,
+	OPTION_FOLLOW,				/* of cdc_create_all() alone */
 	OPTION_ABSENT				/* its feature does not exist */
 } OptionType;
 
@@ -57,7 +59,7 @@ static const OptionDef option_defs[] = {
 	{.name = "auto_sync",.type = OPTION_BOOLEAN},
 	{.name = "constraint_wait",.type = OPTION_INTERVAL,.only = "10 min"},
 	{.name = "filter",.type = OPTION_ABSENT},
-	{.name = "follow_new_topics",.type = OPTION_ABSENT},
+	{.name = "follow_new_topics",.type = OPTION_FOLLOW},
 	{.name = "helper_schema",.type = OPTION_TEXT,.fixed = true},
 	{.name = "landing",.type = OPTION_TEXT,.fixed = true},
 	{.name = "max_quarantine_share",.type = OPTION_NUMBER,.min = 0,.max = 1},
@@ -77,6 +79,7 @@ static const OptionDef option_defs[] = {
 	{.name = "start",.type = OPTION_START,.fixed = true},
 	{.name = "strict",.type = OPTION_BOOLEAN},
 	{.name = "sync_interval",.type = OPTION_INTERVAL},
+	{.name = "target_name",.type = OPTION_NAME,.fixed = true},
 	{.name = "target_schema",.type = OPTION_TEXT,.fixed = true},
 	{.name = "unavailable_value_placeholder",.type = OPTION_TEXT},
 };
@@ -243,6 +246,16 @@ parse_text(const OptionDef *def, const JsonbValue *value)
 	return jsonb_cstring(value);
 }
 
+static char *
+parse_name(const OptionDef *def, const JsonbValue *value)
+{
+	if (value->type != jbvString || value->val.string.len == 0 ||
+		value->val.string.len >= NAMEDATALEN)
+		bad_value(def->name, psprintf("Give a name of 1 to %d bytes, without a schema.",
+									  NAMEDATALEN - 1));
+	return jsonb_cstring(value);
+}
+
 /* "earliest", "latest" or the time in UTC, as text that any session reads. */
 static char *
 parse_start(const OptionDef *def, const JsonbValue *value)
@@ -335,6 +348,15 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		case OPTION_TEXT:
 			text = parse_text(def, value);
 			break;
+		case OPTION_NAME:
+			text = parse_name(def, value);
+			break;
+		case OPTION_FOLLOW:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" is not one of a single pipeline", def->name),
+					 errhint("Give it to cdc_create_all(), which makes a pipeline for each topic.")));
+			break;
 		case OPTION_START:
 			text = parse_start(def, value);
 			value->val.string.val = text;
@@ -355,6 +377,8 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->helper_schema = text;
 	else if (strcmp(def->name, "target_schema") == 0)
 		options->target_schema = text;
+	else if (strcmp(def->name, "target_name") == 0)
+		options->target_name = text;
 	else if (strcmp(def->name, "start") == 0)
 		options->start = text;
 	else if (strcmp(def->name, "unavailable_value_placeholder") == 0)
@@ -484,6 +508,38 @@ cdc_options_set(Jsonb *stored, const char *name, const char *text)
 	value.val.string.val = (char *) text;
 	value.val.string.len = strlen(text);
 	push_member(&state, name, &value);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+Jsonb *
+cdc_options_for_all(Jsonb *options, CdcFollow *follow)
+{
+	JsonbParseState *state = NULL;
+	JsonbIterator *it = object_begin(options, "options", "{\"follow_new_topics\": true}");
+	char	   *name;
+	JsonbValue	value;
+
+	*follow = CDC_FOLLOW_UNSAID;
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while (object_next(&it, &name, &value))
+	{
+		const OptionDef *def = get_option(name);
+
+		if (value.type == jbvNull)
+			continue;
+		if (strcmp(name, "landing") == 0 || strcmp(name, "target_name") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" is one of a single pipeline", name),
+					 errhint("Make this pipeline with cdc_create().")));
+		if (def->type == OPTION_FOLLOW)
+		{
+			check_boolean(def, &value);
+			*follow = value.val.boolean ? CDC_FOLLOW : CDC_FOLLOW_NOT;
+		}
+		else
+			push_member(&state, name, &value);
+	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

@@ -324,6 +324,7 @@ make_target(CdcPipeline *pipeline)
 	if (inferred->nrecords == 0)
 		return false;
 	target = cdc_infer_make_target(pipeline, inferred, pipeline->key, &key);
+	cdc_infer_tell_guesses(pipeline, inferred);
 	cdc_pipeline_set_target(pipeline, target, key);
 	return true;
 }
