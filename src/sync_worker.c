@@ -60,12 +60,11 @@ typedef struct Job
 	int32		landing;
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
-	TimestampTz changed_at;		/* when we learned of the definition */
+	bool		changed;		/* not synced since we learned of the definition */
 	TimestampTz not_before;		/* somebody else was at it */
-	bool		more;			/* our last turn has left something */
+	TimestampTz retry_at;		/* of records that wait for others, DT_NOEND: none */
 	TimestampTz waiting_since;	/* it is due since, 0: it is not */
 	uint32		reading;		/* of the catalog that it was in last */
-	char		logged[CDC_PROBLEM_TEXT];	/* error that is in the log, "": none */
 } Job;
 
 static const CdcProcess *me;
@@ -90,10 +89,9 @@ definition_changed(Job *job)
 
 	cdc_problem_clear(&shared->problem);
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-	job->changed_at = GetCurrentTimestamp();
+	job->changed = true;
 	job->not_before = 0;
-	job->more = false;
-	job->logged[0] = '\0';
+	job->retry_at = DT_NOEND;
 }
 
 static void
@@ -232,22 +230,16 @@ due_at(const Job *job)
 {
 	int64		landed = landed_count(job);
 	CdcSharedPipeline *shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
-	TimestampTz at;
+	TimestampTz at = job->retry_at;
 
 	if (shared == NULL)
-		return Max(job->changed_at, job->not_before);
-	if (job->changed_at >= shared->synced_at)
-		at = job->changed_at;
-	else if (shared->landed == landed)
-		at = DT_NOEND;
-	else
-	{
-		at = shared->synced_at + job->interval;
-		if (shared->landed < 0 && !job->more)
-			at = Max(at, TimestampTzPlusMilliseconds(shared->synced_at, RETRY_PAUSE));
-	}
+		return job->not_before;
+	if (job->changed)
+		at = 0;
+	else if (shared->landed != landed)
+		at = Min(at, shared->synced_at + job->interval);
 	at = Max(at, job->not_before);
-	if (shared->problem.failures > 0 && at != DT_NOEND)
+	if (shared->problem.failures > 0)
 		at = Max(at, shared->problem.next_try);
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	return at;
@@ -382,23 +374,21 @@ note_failure(Turn *turn, ErrorData *error)
 {
 	Job		   *job = turn->job;
 	CdcSharedPipeline *shared;
-	char		text[CDC_PROBLEM_TEXT];
+	char		before[CDC_PROBLEM_TEXT];
+	bool		known;
 
 	/* it may have been dropped, paused or given away: that is no failure */
-	job->more = false;
 	read_jobs();
 	if (job->reading != reading)
 		return;
 	blame(turn, error);
 	shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+	strlcpy(before, shared->problem.message, sizeof(before));
 	cdc_problem_add(&shared->problem, error);
+	known = strcmp(before, shared->problem.message) == 0;
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-
-	strlcpy(text, error->message, sizeof(text));
-	if (strcmp(job->logged, text) == 0)
-		return;
-	memcpy(job->logged, text, sizeof(text));
-	cdc_worker_log(error, psprintf("pipeline \"%s\" is not synced", job->key.name));
+	if (!known)
+		cdc_worker_log(error, psprintf("pipeline \"%s\" is not synced", job->key.name));
 }
 
 /* A window has been committed. */
@@ -407,18 +397,17 @@ note_success(Turn *turn, int64 landed)
 {
 	Job		   *job = turn->job;
 	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+	bool		failed = shared->problem.failures > 0;
 
 	cdc_problem_clear(&shared->problem);
-	job->more = turn->result.more;
-	if (!turn->result.more && !turn->result.waiting)
+	if (!turn->result.more)
 		shared->landed = landed;
-	/* there was not even a target */
-	if (shared->synced_at <= job->changed_at)
-		shared->synced_at = GetCurrentTimestamp();
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-	if (job->logged[0] != '\0')
+	job->changed = false;
+	job->retry_at = turn->result.waiting ?
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_PAUSE) : DT_NOEND;
+	if (failed)
 		ereport(LOG, (errmsg("pipeline \"%s\" is synced again", job->key.name)));
-	job->logged[0] = '\0';
 }
 
 /* One window; true if the turn may go on. */
