@@ -234,9 +234,7 @@ due_at(const Job *job)
 
 	if (shared == NULL)
 		return job->not_before;
-	if (job->changed)
-		at = 0;
-	else if (shared->landed != landed)
+	if (job->changed || shared->landed != landed)
 		at = Min(at, shared->synced_at + job->interval);
 	at = Max(at, job->not_before);
 	if (shared->problem.failures > 0)
@@ -431,6 +429,8 @@ take_window(Turn *turn)
 		return false;
 	}
 	note_success(turn, landed);
+	/* there may be more now that nobody needs */
+	retention_due = Min(retention_due, retention_ready);
 	return turn->result.more;
 }
 
@@ -534,6 +534,8 @@ keep_retention(uint32 woken)
 	TimestampTz next;
 	long		pause;
 
+	if (woken & CDC_WAKE_CATALOG)
+		retention_due = retention_ready = now;
 	if (woken & CDC_WAKE_LANDED)
 		retention_due = Min(retention_due, retention_ready);
 	if (!has_landings || retention_due > now)
