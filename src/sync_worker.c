@@ -17,8 +17,9 @@
  * Whether there is something to do is seen from counters in shared memory: a
  * worker without work runs no transaction.
  *
- * Faults: sync_catalog, sync_begin, sync_window, sync_committed, sync_retention
- * (and retention_delete, of each batch).
+ * Faults: sync_catalog, sync_begin, sync_window, sync_committed, sync_retention,
+ * retention_delete (of each batch); in the window itself sync_ranked, sync_staged,
+ * sync_merged, sync_saved.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,8 +51,13 @@
 #define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
 #define MAX_WORKERS		64		/* of one role that are looked for */
 
-/* ms beyond deadlock_timeout: until then autovacuum has been sent away, too. */
+/*
+ * How long a lock is waited for, in ms beyond deadlock_timeout: until then
+ * autovacuum has been sent away, too.  When that was in vain, it is not done
+ * again: the neighbours would wait as well.
+ */
 #define LOCK_PATIENCE	500
+#define LOCK_IMPATIENCE	200
 
 /* A pipeline that this worker serves. */
 typedef struct Job
@@ -61,6 +67,8 @@ typedef struct Job
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
 	bool		changed;		/* not synced since we learned of the definition */
+	int64		landed;			/* how often something had landed when nothing
+								 * was left to do, for all we know; -1: unknown */
 	TimestampTz not_before;		/* somebody else was at it */
 	TimestampTz retry_at;		/* of records that wait for others, DT_NOEND: none */
 	TimestampTz waiting_since;	/* it is due since, 0: it is not */
@@ -90,6 +98,7 @@ definition_changed(Job *job)
 	cdc_problem_clear(&shared->problem);
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	job->changed = true;
+	job->landed = -1;
 	job->not_before = 0;
 	job->retry_at = DT_NOEND;
 }
@@ -226,15 +235,21 @@ is_alive(int pid)
 
 /* When is the job due?  DT_NOEND: when something lands. */
 static TimestampTz
-due_at(const Job *job)
+due_at(Job *job)
 {
 	int64		landed = landed_count(job);
-	CdcSharedPipeline *shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
+	CdcSharedPipeline *shared;
 	TimestampTz at = job->retry_at;
 
+	/* nearly always */
+	if (job->landed == landed && at == DT_NOEND)
+		return at;
+	shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
 	if (shared == NULL)
 		return job->not_before;
-	if (job->changed || shared->landed != landed)
+	if (!job->changed && shared->landed == landed)
+		job->landed = landed;
+	else
 		at = Min(at, shared->synced_at + job->interval);
 	at = Max(at, job->not_before);
 	if (shared->problem.failures > 0)
@@ -243,15 +258,19 @@ due_at(const Job *job)
 	return at;
 }
 
-/* Take it for us alone; false if another worker has it. */
+/*
+ * Take it for us alone; false if another worker has it.  *locked: the last try has
+ * ended with waiting for a lock.
+ */
 static bool
-claim(const Job *job)
+claim(const Job *job, bool *locked)
 {
 	for (;;)
 	{
 		CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
 		int			pid = shared->worker;
 
+		*locked = strcmp(shared->problem.sqlstate, "55P03") == 0;
 		if (pid == 0 || pid == MyProcPid)
 			shared->worker = MyProcPid;
 		cdc_shared_release(CDC_SHARED_PIPELINE, shared);
@@ -288,6 +307,7 @@ typedef struct Turn
 	Job		   *job;
 	bool		gone;			/* it is not ours any more, or not active */
 	bool		failed;
+	bool		impatient;		/* the last try has ended with waiting for a lock */
 	CdcSyncResult result;
 } Turn;
 
@@ -307,7 +327,8 @@ sync_window(void *arg)
 
 	cdc_session_clean();
 	CDC_FAULT("sync_begin");
-	set_local("lock_timeout", psprintf("%dms", DeadlockTimeout + LOCK_PATIENCE));
+	set_local("lock_timeout", psprintf("%dms", turn->impatient ? LOCK_IMPATIENCE :
+									   DeadlockTimeout + LOCK_PATIENCE));
 	pipeline = cdc_pipeline_get(turn->job->key.name);
 	if (pipeline->owner != me->owner || pipeline->state != CDC_PIPELINE_ACTIVE)
 	{
@@ -399,7 +420,7 @@ note_success(Turn *turn, int64 landed)
 
 	cdc_problem_clear(&shared->problem);
 	if (!turn->result.more)
-		shared->landed = landed;
+		job->landed = shared->landed = landed;
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	job->changed = false;
 	job->retry_at = turn->result.waiting ?
@@ -442,7 +463,7 @@ take_turn(Job *job)
 	TimestampTz start = GetCurrentTimestamp();
 	uint32		woken = 0;
 
-	if (!claim(job))
+	if (!claim(job, &turn.impatient))
 	{
 		job->not_before = TimestampTzPlusMilliseconds(start, BUSY_PAUSE);
 		return 0;

@@ -4,6 +4,11 @@
 use strict;
 use warnings FATAL => 'all';
 
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use CdcKafka;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -352,6 +357,34 @@ is(waited('child'), 't', 'a foreign key is not satisfied');
 is(sql('SELECT count(*) FROM a.child'), 0, '.. so the record waits');
 sql('INSERT INTO a.parent VALUES (77)');
 is(sql(q{SELECT wait_for('EXISTS (SELECT FROM a.child)')}), 't', 'tried again though nothing lands');
+
+#
+# A topic: its end when the call begins is what counts
+#
+{
+	my $broker = start_broker();
+
+	$broker->topic('orders', 2);
+	sql(sprintf(q{
+		CREATE SERVER broker FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers '%s');
+		GRANT USAGE ON FOREIGN SERVER broker TO alice;
+		SET ROLE alice; SET search_path = a, public;
+		IMPORT FOREIGN SCHEMA kafka LIMIT TO (orders) FROM SERVER broker INTO a;
+		CREATE TABLE orders_target (id bigint PRIMARY KEY, v text);
+		SELECT cdc_create('orders', 'a.orders', 'orders_target', columns => '{"id": "id", "v": "v"}',
+						  options => '{"auto_refresh": false}')}, $broker->bootstrap));
+	is(waited('orders'), 't', 'an empty topic: nothing to wait for');
+	$broker->rec('orders', $_ % 2, key => qq({"id":$_}),
+		value => qq({"op":"c","ts_ms":1,"before":null,"after":{"id":$_,"v":"v"}})) for 1 .. 9;
+	$broker->sync;
+	is(sql(q{SELECT cdc_wait('orders', '500 ms')}), 'f', 'not landed yet');
+	is(sql(q{SELECT records FROM cdc_refresh('orders')}), 9, 'lands');
+	is(waited('orders'), 't', '.. and is waited for');
+	is(sql('SELECT count(*) FROM a.orders_target'), 9, '.. to the end');
+	is(sql(q{SET ROLE alice; SELECT cdc_wait('orders')}), 't', 'the owner may wait');
+	$broker->stop;
+	like(messages(q{SELECT cdc_wait('orders')}), qr/ERROR:.*(?:broker|connect)/s, 'no broker, no answer');
+}
 
 #
 # A long backlog takes turns with others, with one worker
