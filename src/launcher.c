@@ -45,13 +45,13 @@ typedef struct Home
 	TimestampTz started;		/* the last manager */
 	TimestampTz next_start;
 	int			pause;			/* ms */
+	bool		no_slot;		/* for its manager, at the last try */
 } Home;
 
 typedef struct Launcher
 {
 	HTAB	   *homes;
 	bool		no_slot;		/* for one of them, and it was said */
-	bool		lacks_slot;		/* the same in the present look */
 	long		sleep;			/* ms */
 } Launcher;
 
@@ -102,7 +102,7 @@ note_no_slot(Launcher *launcher, Oid database)
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("no slot is free for the cdcsync manager of database %u", database),
 				 errhint("Increase max_worker_processes.")));
-	launcher->no_slot = launcher->lacks_slot = true;
+	launcher->no_slot = true;
 }
 
 static void
@@ -111,7 +111,8 @@ start_manager(Launcher *launcher, Home *home, TimestampTz now)
 	CdcProcess	manager = {.kind = CDC_MANAGER,.database = home->database};
 	BackgroundWorkerHandle *handle = cdc_worker_start(&manager);
 
-	if (handle == NULL)
+	home->no_slot = handle == NULL;
+	if (home->no_slot)
 	{
 		home->next_start = TimestampTzPlusMilliseconds(now, NO_SLOT_PAUSE);
 		note_no_slot(launcher, home->database);
@@ -131,6 +132,7 @@ look_at_home(Launcher *launcher, Home *home)
 
 	if (has_manager(home->database))
 	{
+		home->no_slot = false;
 		if (TimestampDifferenceExceeds(home->started, now, STEADY))
 			home->pause = SHORTEST_PAUSE;
 		return;
@@ -140,6 +142,7 @@ look_at_home(Launcher *launcher, Home *home)
 		/* when it is wanted again, then at once */
 		home->next_start = 0;
 		home->pause = SHORTEST_PAUSE;
+		home->no_slot = false;
 		return;
 	}
 	if (home->next_start <= now)
@@ -176,6 +179,7 @@ read_databases(void *arg)
 		{
 			home->started = home->next_start = 0;
 			home->pause = SHORTEST_PAUSE;
+			home->no_slot = false;
 		}
 		home->seen = true;
 	}
@@ -202,6 +206,7 @@ forget_home(Launcher *launcher, Oid database)
 static void
 look_around(Launcher *launcher)
 {
+	bool		no_slot = false;
 	HASH_SEQ_STATUS seq;
 	ErrorData  *error;
 	Home	   *home;
@@ -210,7 +215,6 @@ look_around(Launcher *launcher)
 	while ((home = hash_seq_search(&seq)) != NULL)
 		home->seen = false;
 	launcher->sleep = LOOK_INTERVAL;
-	launcher->lacks_slot = false;
 	if (!cdc_worker_try(read_databases, launcher, &error))
 	{
 		cdc_worker_log(error, "could not read the list of databases");
@@ -220,11 +224,14 @@ look_around(Launcher *launcher)
 	while ((home = hash_seq_search(&seq)) != NULL)
 	{
 		if (home->seen)
+		{
 			look_at_home(launcher, home);
+			no_slot |= home->no_slot;
+		}
 		else
 			forget_home(launcher, home->database);
 	}
-	launcher->no_slot = launcher->lacks_slot;
+	launcher->no_slot = no_slot;
 }
 
 void
