@@ -329,8 +329,8 @@ begin(const CdcLagPipeline *pipeline, CdcLag *lag)
 	if (!may_wait(lag))
 		return;
 	lag->since = DT_NOBEGIN;
-	if (lag->has_watermark && lag->watermark_epoch == lag->epoch)
-		lag->landed = lag->position - lag->watermark;
+	lag->landed = lag->has_watermark && lag->watermark_epoch == lag->epoch ?
+		lag->position - lag->watermark : -1;
 }
 
 static void
@@ -338,7 +338,7 @@ finish(const CdcLagPipeline *pipeline, CdcLag *lag)
 {
 	int64		not_landed = lag->has_end ? Max(lag->end - lag->position, 0) : 0;
 
-	lag->records = lag->landed + not_landed;
+	lag->records = lag->landed < 0 ? -1 : lag->landed + not_landed;
 	/* the chunk table could not be read */
 	if (lag->since == DT_NOBEGIN)
 		lag->since = lag->applied_at;

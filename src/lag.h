@@ -28,8 +28,8 @@ typedef struct CdcLag
 	int64		events;			/* synced */
 	int64		resent;
 	TimestampTz synced_at;		/* DT_NOBEGIN: never */
-	int64		records;		/* that are not in the target */
-	int64		landed;			/* of these, as far as they have landed */
+	int64		records;		/* that are not in the target; -1: unknown */
+	int64		landed;			/* of these, as far as they have landed; so, too */
 	TimestampTz since;			/* how old the first of them is; DT_NOEND: nothing is
 								 * missing; DT_NOBEGIN: unknown */
 } CdcLag;

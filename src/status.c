@@ -318,7 +318,10 @@ print_duration(double seconds)
 	return psprintf("%.0f days", seconds / 86400);
 }
 
-/* Sums over the partitions; records: -1 if nobody has seen the topic. */
+/*
+ * Sums over the partitions.  -1: unknown, as nobody has seen the topic, or the chunk
+ * table cannot be looked into.
+ */
 static void
 sum_lags(const Pipeline *p, int64 *records, int64 *landed, int64 *events)
 {
@@ -326,9 +329,11 @@ sum_lags(const Pipeline *p, int64 *records, int64 *landed, int64 *events)
 	*landed = *events = 0;
 	for (int i = 0; i < p->lag.nlags; i++)
 	{
-		*records += p->lag.lags[i].records;
-		*landed += p->lag.lags[i].landed;
-		*events += p->lag.lags[i].events;
+		const CdcLag *lag = &p->lag.lags[i];
+
+		*records = *records < 0 || lag->records < 0 ? -1 : *records + lag->records;
+		*landed = *landed < 0 || lag->landed < 0 ? -1 : *landed + lag->landed;
+		*events += lag->events;
 	}
 }
 
@@ -684,6 +689,7 @@ cdc_status_partitions(PG_FUNCTION_ARGS)
 			values[8] = Int64GetDatum(lag->watermark);
 			nulls[7] = nulls[8] = !lag->has_watermark;
 			values[9] = Int64GetDatum(lag->records);
+			nulls[9] = lag->records < 0;
 			set_lag_time(lag->since, now, &values[10], &nulls[10]);
 			values[11] = Int64GetDatum(lag->events);
 			values[12] = Int64GetDatum(lag->resent);
