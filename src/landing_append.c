@@ -46,6 +46,7 @@
 #include "headers.h"
 #include "landing.h"
 #include "shmem.h"
+#include "wake.h"
 
 /* Raw bytes that make a chunk full: 64 kB to 2 MB hardly differ. */
 #define CHUNK_BYTES			(1024 * 1024)
@@ -1194,5 +1195,6 @@ cdc_landing_append_end(CdcLandingAppend *append)
 	move_positions(append);
 	if (append->records > 0)
 		note_landed(append->landing.id, append->records);
+	cdc_wake_landed_at_commit(append->landing.id, 0);
 	MemoryContextDelete(append->cxt);
 }
