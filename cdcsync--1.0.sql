@@ -209,7 +209,10 @@ CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON c
 	FOR EACH STATEMENT EXECUTE FUNCTION cdcsync.catalog_changed();
 CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdcsync.pipeline
 	FOR EACH STATEMENT EXECUTE FUNCTION cdcsync.catalog_changed();
+CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdcsync.follow
+	FOR EACH STATEMENT EXECUTE FUNCTION cdcsync.catalog_changed();
 ALTER TABLE cdcsync.landing ENABLE ALWAYS TRIGGER catalog_changed;
+ALTER TABLE cdcsync.follow ENABLE ALWAYS TRIGGER catalog_changed;
 ALTER TABLE cdcsync.pipeline ENABLE ALWAYS TRIGGER catalog_changed;
 
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing_id_seq', '');
@@ -310,6 +313,17 @@ WHERE EXISTS (SELECT FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING
 COMMENT ON VIEW cdcsync.auto_landing IS
 	'landings that an ingest worker reads, with who owns them and where their topic is';
 GRANT SELECT ON cdcsync.auto_landing TO PUBLIC;
+
+CREATE VIEW cdcsync.auto_server WITH (security_invoker = true) AS
+SELECT owner, server FROM cdcsync.auto_landing
+UNION
+SELECT f.owner, f.server_id
+FROM cdcsync.follow f
+WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid = f.server_id)
+  AND cdcsync.is_here(f.stamp_system, f.stamp_database);
+COMMENT ON VIEW cdcsync.auto_server IS
+	'the owners and Kafka servers that ingest workers are for: landings to be read, new topics to be followed';
+GRANT SELECT ON cdcsync.auto_server TO PUBLIC;
 
 /* JSON and the envelope, as functions */
 CREATE FUNCTION @extschema@.json_parse(bytea) RETURNS jsonb

@@ -110,8 +110,7 @@ read_ingest(Manager *manager)
 
 	n = cdc_spi_run("SELECT a.owner::oid, a.server, coalesce((SELECT o.option_value FROM"
 					" pg_options_to_table(s.srvoptions) o WHERE o.option_name = 'workers'), '1')::int"
-					" FROM cdcsync.auto_landing a JOIN pg_foreign_server s ON s.oid = a.server"
-					" GROUP BY a.owner::oid, a.server, s.srvoptions",
+					" FROM cdcsync.auto_server a JOIN pg_foreign_server s ON s.oid = a.server",
 					0, NULL, NULL, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
 	{
