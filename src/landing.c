@@ -288,11 +288,11 @@ parse_start(CdcLanding *landing, const char *start)
 #define LANDING_COLUMNS \
 	"l.landing_id, l.view, l.chunk, l.topic, COALESCE(c.relowner, l.owner)," \
 	" l.options ->> 'start', l.options ->> 'topic'," \
-	" COALESCE(o.continues, false), COALESCE(o.refresh_interval, 0)" \
+	" COALESCE(o.continues, false), COALESCE(o.refresh_interval, 0), COALESCE(o.version, 0)" \
 	" FROM cdcsync.landing l LEFT JOIN pg_class c ON c.oid = l.chunk" \
 	" LEFT JOIN LATERAL (SELECT bool_and(COALESCE(p.options ->> 'on_gap' = 'continue', false)) AS continues," \
 	" min(EXTRACT(epoch FROM COALESCE(p.options ->> 'refresh_interval', '0')::interval) * 1000000)::bigint" \
-	" AS refresh_interval" \
+	" AS refresh_interval, sum(p.xmin::text::bigint)::bigint AS version" \
 	" FROM cdcsync.pipeline p WHERE p.landing_id = l.landing_id) o ON true"
 
 static char *
@@ -322,6 +322,7 @@ landing_from_row(uint64 row)
 	landing->topic_name = landing_text(row, 7);
 	landing->continues = DatumGetBool(cdc_spi_value(row, 8, &isnull));
 	landing->refresh_interval = DatumGetInt64(cdc_spi_value(row, 9, &isnull));
+	landing->version = DatumGetInt64(cdc_spi_value(row, 10, &isnull));
 	return landing;
 }
 

@@ -39,6 +39,7 @@ typedef struct CdcLanding
 	bool		continues;		/* behind a gap: "on_gap" of all its pipelines */
 	int64		refresh_interval;	/* of a worker, in us: the shortest of its
 									 * pipelines'; 0: as data comes */
+	int64		version;		/* changes with the rows of its pipelines */
 } CdcLanding;
 
 /* A row of cdcsync.position. */
