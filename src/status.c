@@ -29,7 +29,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -222,6 +221,9 @@ read_shared(Pipeline *p)
 
 	cdc_pipeline_key(&pipeline, MyDatabaseId, p->lag.name);
 	copy_shared(CDC_SHARED_PIPELINE, &pipeline, &p->shared, sizeof(p->shared));
+	/* where no manager clears up, it may be of an earlier one of this name */
+	if (p->shared.synced_at < p->state.since)
+		memset(&p->shared.rate, 0, sizeof(p->shared.rate));
 	memset(&landing, 0, sizeof(landing));
 	landing.database = MyDatabaseId;
 	landing.landing = p->lag.landing;
@@ -231,10 +233,11 @@ read_shared(Pipeline *p)
 static void
 read_workers(Workers *workers)
 {
+	CdcProcess	launcher = {.kind = CDC_LAUNCHER};
 	CdcProcess	like = {.database = MyDatabaseId};
 
 	memset(workers, 0, sizeof(*workers));
-	workers->launcher = cdc_worker_has_launcher();
+	workers->launcher = cdc_process_find(&launcher, NULL, NULL, 1) > 0;
 	workers->processes = palloc(sizeof(CdcProcess) * max_worker_processes);
 	workers->pids = palloc(sizeof(int) * max_worker_processes);
 	workers->n = cdc_process_find(&like, workers->pids, workers->processes,
@@ -396,14 +399,6 @@ wait_for_slot(State *state, const Workers *workers, const char *otherwise)
 	state->since = problem->since;
 }
 
-static bool
-is_preloaded(void)
-{
-	const char *libraries = GetConfigOption("shared_preload_libraries", true, false);
-
-	return libraries && strstr(libraries, "cdcsync") != NULL;
-}
-
 /* There is no manager. */
 static void
 wait_for_manager(State *state, const Workers *workers)
@@ -419,7 +414,7 @@ wait_for_manager(State *state, const Workers *workers)
 				 "They come back when it has ended.");
 	else if (workers->launcher || workers->database.problem.failures > 0)
 		wait_for_slot(state, workers, "the workers of this database are about to start");
-	else if (is_preloaded())
+	else if (cdc_worker_has_launcher())
 		wait_for(state, "the launcher is not running",
 				 "The server log says why. All of max_worker_processes may be in use.");
 	else
@@ -502,7 +497,8 @@ decide(const Pipeline *p, const Workers *workers, State *state)
 
 	*state = p->state;
 	sum_lags(p, &records, &landed, &events);
-	if (problem->failures > 0 && state->last_error == NULL)
+	if (problem->failures > 0 && state->last_error == NULL &&
+		(workers->manager || problem->since >= state->since))
 	{
 		state->last_error = problem->message;
 		state->sqlstate = problem->sqlstate;
