@@ -545,8 +545,12 @@ read_all(Workers *workers, int *n)
 		int			wanted;
 
 		read_shared(p);
-		p->lag.is_read = p->auto_landing && p->landing.problem.failures == 0 &&
-			count_ingest(workers, p, &wanted) >= wanted;
+		if (!p->auto_landing || count_ingest(workers, p, &wanted) < wanted)
+			p->lag.unread_since = DT_NOBEGIN;
+		else if (p->landing.problem.failures > 0)
+			p->lag.unread_since = p->landing.problem.since;
+		else
+			p->lag.unread_since = DT_NOEND;
 		lags[i] = &p->lag;
 	}
 	cdc_lag_read(lags, *n);

@@ -3,6 +3,10 @@
 use strict;
 use warnings FATAL => 'all';
 
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use CdcKafka;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -11,7 +15,7 @@ my $node = PostgreSQL::Test::Cluster->new('status');
 $node->init(allows_streaming => 1, extra => [ '--encoding=UTF8', '--no-locale' ]);
 $node->append_conf('postgresql.conf', q{
 shared_preload_libraries = 'cdcsync'
-max_worker_processes = 12
+max_worker_processes = 16
 client_min_messages = warning
 });
 $node->start;
@@ -173,6 +177,40 @@ like(column('good', 'state, reason'), qr/^running\|6,840,000 records to go(, abo
 sql(q{UPDATE cdcsync.position SET high_offset = NULL, refreshed_at = NULL});
 
 #
+# A topic: not there yet, read, out of reach
+#
+my $broker = start_broker();
+my $servers = $broker->bootstrap;
+$broker->topic('events', 2);
+sql(qq{
+	CREATE SERVER kafka FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers '$servers', connect_timeout '2');
+	GRANT USAGE ON FOREIGN SERVER kafka TO alice;
+	CREATE SCHEMA topics;
+	GRANT USAGE ON SCHEMA topics TO alice;
+	IMPORT FOREIGN SCHEMA kafka FROM SERVER kafka INTO topics;
+	GRANT SELECT ON ALL TABLES IN SCHEMA topics TO alice;
+	SET ROLE alice; SET search_path = alice, public;
+	CREATE TABLE events (id bigint PRIMARY KEY);
+	SELECT cdc_create('events', topic => 'topics.events', target => 'events')});
+status_becomes('events', 'running|', 'a topic is read');
+becomes(q{SELECT count(*), sum(next_offset), sum(lag_records) FROM cdcsync.partition_status WHERE pipeline = 'events'},
+	'2|0|0', '.. of which the partitions are known');
+$broker->rec('events', 1, value => '{"op": "c", "after": {"id": 1}, "source": {"ts_ms": 1700000000000}}', timestamp => 1700000000000);
+$broker->sync;
+becomes('SELECT count(*) FROM alice.events', '1', 'it lands and is synced');
+becomes(q{SELECT next_offset, end_offset, watermark, lag_records, lag_time FROM cdcsync.partition_status
+		  WHERE pipeline = 'events' AND kafka_partition = 1}, '1|1|1|0|00:00:00', '.. so the partition says');
+is(column('events', q{landed_rate > 0, synced_rate > 0}), 't|t', 'rates are measured');
+is(sql(q{SELECT owner, server, slice, slices FROM cdcsync.worker_status WHERE worker = 'ingest'}), 'alice|kafka|0|1', 'the ingest worker');
+$broker->down;
+becomes(q{SELECT state, reason = last_error, sqlstate IS NOT NULL, next_try > since,
+		lag_records, lag_time > interval '0' AND lag_time < interval '10 min' FROM cdc_status WHERE pipeline = 'events'},
+	'backing off|t|t|t|0|t', 'Kafka is away');
+is(column('good', 'state, lag_time'), 'running|00:00:00', 'what needs no Kafka runs');
+$broker->up;
+becomes(q{SELECT state, last_error, lag_time FROM cdc_status WHERE pipeline = 'events'}, 'running||00:00:00', 'it is back');
+
+#
 # An owner who cannot connect
 #
 SKIP:
@@ -196,7 +234,7 @@ $standby->start;
 $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', q{SELECT state, reason, lag_records FROM cdc_status WHERE pipeline = 'good'}),
 	'waiting|this server is a standby|0', 'a standby says so');
-is($standby->safe_psql('postgres', q{SELECT count(*) FROM cdcsync.partition_status}), '3', '.. and shows partitions');
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM cdcsync.partition_status}), '5', '.. and shows partitions');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM cdcsync.worker_status}), '0', '.. and no process');
 $standby->promote;
 ok($standby->poll_query_until('postgres', q{SELECT state FROM cdc_status WHERE pipeline = 'good'}, 'running'),
@@ -221,7 +259,7 @@ is(column('good', 'state, reason'), 'waiting|the launcher is not running', 'no s
 #
 # Not preloaded
 #
-$node->append_conf('postgresql.conf', "max_worker_processes = 12\nshared_preload_libraries = ''");
+$node->append_conf('postgresql.conf', "max_worker_processes = 16\nshared_preload_libraries = ''");
 $node->restart;
 is(column('good', 'state, reason'), 'waiting|no worker is running: call cdc_refresh() and cdc_sync()', 'not preloaded');
 like(column('good', 'hint'), qr/shared_preload_libraries = 'cdcsync'.*cdc_start\(\)/, '.. and what to do');
