@@ -202,6 +202,15 @@ becomes(q{SELECT next_offset, end_offset, watermark, lag_records, lag_time FROM 
 		  WHERE pipeline = 'events' AND kafka_partition = 1}, '1|1|1|0|00:00:00', '.. so the partition says');
 is(column('events', q{landed_rate > 0, synced_rate > 0}), 't|t', 'rates are measured');
 is(sql(q{SELECT owner, server, slice, slices FROM cdcsync.worker_status WHERE worker = 'ingest'}), 'alice|kafka|0|1', 'the ingest worker');
+sql(q{
+	CREATE FOREIGN TABLE topics.later (kafka_partition bigint, kafka_offset bigint, kafka_timestamp_type "char",
+		kafka_timestamp timestamp, kafka_key bytea, kafka_value bytea, kafka_headers jsonb) SERVER kafka OPTIONS (topic 'later');
+	GRANT SELECT ON topics.later TO alice;
+	SET ROLE alice; SET search_path = alice, public;
+	CREATE TABLE later (id bigint PRIMARY KEY);
+	SELECT cdc_create('later', topic => 'topics.later', target => 'later')});
+status_becomes('later', 'waiting|topic "later" does not exist yet', 'a topic that is not there yet');
+is(column('later', 'lag_records IS NULL, lag_time IS NULL'), 't|t', '.. has no lag that could be known');
 $broker->down;
 becomes(q{SELECT state, reason = last_error, sqlstate IS NOT NULL, next_try > since,
 		lag_records, lag_time > interval '0' AND lag_time < interval '10 min' FROM cdc_status WHERE pipeline = 'events'},
