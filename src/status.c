@@ -23,6 +23,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -571,20 +573,22 @@ set_time(TimestampTz time, Datum *value, bool *isnull)
 	*value = TimestampTzGetDatum(time);
 }
 
+/* To a tenth: what is behind that says nothing. */
 static void
 set_rate(const CdcRate *rate, Datum *value, bool *isnull)
 {
 	*isnull = rate->begin == 0;
-	*value = Float8GetDatum(cdc_rate_get(rate));
+	*value = Float8GetDatum(rint(cdc_rate_get(rate) * 10) / 10);
 }
 
-/* The time since then; nothing is missing: 0; unknown: NULL. */
+/* The time since then, in ms; nothing is missing: 0; unknown: NULL. */
 static void
 set_lag_time(TimestampTz since, TimestampTz now, Datum *value, bool *isnull)
 {
 	*isnull = since == DT_NOBEGIN;
 	/* clocks differ */
 	since = Min(since, now);
+	since = now - (now - since) / 1000 * 1000;
 	*value = *isnull ? (Datum) 0 :
 		DirectFunctionCall2(timestamp_mi, TimestampGetDatum(now), TimestampGetDatum(since));
 }

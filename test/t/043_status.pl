@@ -243,6 +243,8 @@ $standby->start;
 $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', q{SELECT state, reason, lag_records FROM cdc_status WHERE pipeline = 'good'}),
 	'waiting|this server is a standby|0', 'a standby says so');
+is($standby->safe_psql('postgres', q{SELECT state, lag_records > 0, lag_time > interval '0' FROM cdc_status WHERE pipeline = 'other'}),
+	'stopped|t|t', '.. and how far behind they are');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM cdcsync.partition_status}), '5', '.. and shows partitions');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM cdcsync.worker_status}), '0', '.. and no process');
 $standby->promote;
