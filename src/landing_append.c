@@ -45,7 +45,6 @@
 #include "compat.h"
 #include "headers.h"
 #include "landing.h"
-#include "shmem.h"
 #include "wake.h"
 
 /* Raw bytes that make a chunk full: 64 kB to 2 MB hardly differ. */
@@ -896,94 +895,6 @@ add_header(CdcLandingAppend *append, Slot *slot, int16 no, int16 previous)
 }
 
 /* ----------
- * The news
- * ----------
- */
-
-/* What this transaction has appended. */
-typedef struct Landed
-{
-	struct Landed *next;
-	CdcLandingKey key;
-	int64		records;
-} Landed;
-
-static Landed *landed = NULL;	/* in TopTransactionContext */
-
-/* Make sure of the entry, while an error can still be raised. */
-static void
-prepare_news(const Landed *news)
-{
-	cdc_shared_release(CDC_SHARED_LANDING,
-					   cdc_shared_insert(CDC_SHARED_LANDING, &news->key));
-}
-
-static void
-tell_news(const Landed *news)
-{
-	CdcSharedLanding *entry = cdc_shared_find(CDC_SHARED_LANDING, &news->key, true);
-
-	if (entry == NULL)
-		return;					/* the landing was dropped */
-	entry->landed++;
-	cdc_rate_add(&entry->rate, news->records);
-	cdc_shared_release(CDC_SHARED_LANDING, entry);
-}
-
-/*
- * What a subtransaction has appended before it was rolled back is told as well:
- * that wakes somebody for nothing.
- */
-static void
-landed_callback(XactEvent event, void *arg)
-{
-	switch (event)
-	{
-		case XACT_EVENT_PRE_COMMIT:
-			for (Landed *news = landed; news; news = news->next)
-				prepare_news(news);
-			break;
-		case XACT_EVENT_COMMIT:
-			if (landed == NULL)
-				break;
-			for (Landed *news = landed; news; news = news->next)
-				tell_news(news);
-			landed = NULL;
-			cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_SYNC), CDC_WAKE_LANDED);
-			break;
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
-			landed = NULL;
-			break;
-		default:
-			break;
-	}
-}
-
-static void
-note_landed(int32 landing, int64 records)
-{
-	static bool registered = false;
-	Landed	   *news;
-
-	if (!registered)
-		RegisterXactCallback(landed_callback, NULL);
-	registered = true;
-	for (news = landed; news; news = news->next)
-		if (news->key.landing == landing)
-			break;
-	if (news == NULL)
-	{
-		news = MemoryContextAllocZero(TopTransactionContext, sizeof(Landed));
-		news->key.database = MyDatabaseId;
-		news->key.landing = landing;
-		news->next = landed;
-		landed = news;
-	}
-	news->records += records;
-}
-
-/* ----------
  * Appending
  * ----------
  */
@@ -1193,8 +1104,7 @@ cdc_landing_append_end(CdcLandingAppend *append)
 	foreach(lc, append->slots)
 		flush(append, (Slot *) lfirst(lc), true);
 	move_positions(append);
-	if (append->records > 0)
-		note_landed(append->landing.id, append->records);
-	cdc_wake_landed_at_commit(append->landing.id, 0);
+	/* a position may have moved without a record: the watermark is to follow */
+	cdc_wake_landed_at_commit(append->landing.id, append->records);
 	MemoryContextDelete(append->cxt);
 }
