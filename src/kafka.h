@@ -3,10 +3,14 @@
  * kafka.h
  *	  A consumer of Kafka as plain records; no SQL.
  *
- * librdkafka is seen by kafka.c alone.  Functions may ereport(ERROR), never
- * from under librdkafka's frames or from its threads.  A CdcKafka belongs to
- * the memory context that is current when it is opened: it is closed when
- * that context is reset or deleted, whatever way the query ends.
+ * librdkafka is seen by kafka*.c alone.  A CdcKafka belongs to the memory
+ * context that is current when it is opened: it is closed when that context
+ * is reset or deleted, whatever way the query or the worker ends.
+ *
+ * Opening and the questions about topics raise an error when the cluster does
+ * not answer within the server's connect_timeout, and react to a cancel within
+ * a second.  Reading raises none: whatever happens to brokers and partitions
+ * is an event like the records.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +23,7 @@
 
 typedef struct CdcKafka CdcKafka;
 
-/* A partition to read.  Its index in the array is CdcRecord.source. */
+/* A partition to read. */
 typedef struct CdcKafkaSource
 {
 	const char *topic;
@@ -30,34 +34,71 @@ typedef struct CdcKafkaSource
 typedef enum CdcKafkaEventKind
 {
 	CDC_KAFKA_RECORD,			/* record is set */
-	CDC_KAFKA_EOF,				/* the partition's end: record.source, .partition,
-								 * and .offset = the next offset, which may lie
-								 * above the last record + 1 */
-	CDC_KAFKA_OUT_OF_RANGE		/* the asked offset is not in the log:
-								 * record.source, .partition, .offset */
+
+	/*
+	 * Of one partition: record.source, .partition and .offset are set.  After
+	 * the latter two the source gives nothing until it is moved.
+	 */
+	CDC_KAFKA_EOF,				/* all that can be read now has been; offset =
+								 * the next one, which may lie above the last
+								 * record + 1 */
+	CDC_KAFKA_OUT_OF_RANGE,		/* offset is not in the log */
+	CDC_KAFKA_ERROR,			/* offset could not be read: error is set */
+
+	/* Of the whole cluster: record.source is -1. */
+	CDC_KAFKA_UNAVAILABLE,		/* no broker has answered for connect_timeout:
+								 * error is set */
+	CDC_KAFKA_AVAILABLE			/* one answers again; sources go on */
 } CdcKafkaEventKind;
+
+typedef struct CdcKafkaError
+{
+	int			sqlstate;		/* as ERRCODE_xxx */
+	const char *message;
+	const char *detail;			/* or NULL */
+	const char *hint;			/* or NULL */
+} CdcKafkaError;
 
 typedef struct CdcKafkaEvent
 {
 	CdcKafkaEventKind kind;
 	CdcRecord	record;
+	const CdcKafkaError *error; /* NULL unless the kind has one */
 } CdcKafkaEvent;
 
 /*
  * Open a consumer with the options of a foreign server and of the user
- * mapping of userid for it (may be missing).  Checks that the cluster answers
- * within the server's connect_timeout (ms inside, seconds in the option);
+ * mapping of userid for it (may be missing).  Checks that the cluster answers;
  * ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION with the address and
  * librdkafka's reason if it does not.
+ *
+ * lasting: it will mostly wait at the ends of its partitions.  It then asks
+ * the brokers less often (records come as fast, the end of a partition is told
+ * later), reports trouble in the server's log, and keeps metadata until it is
+ * told to refresh them.
  */
-extern CdcKafka *cdc_kafka_open(Oid serverid, Oid userid);
+extern CdcKafka *cdc_kafka_open(Oid serverid, Oid userid, bool lasting);
 extern void cdc_kafka_close(CdcKafka *kafka);
+
+/* ----------
+ * Questions.  None of them takes events from the batch or adds to it.
+ * ----------
+ */
+
+/*
+ * Ask for the topics and partitions there are, one request for all.  The
+ * answer is kept for the two functions below, which ask for it themselves if
+ * there is none yet.
+ */
+extern void cdc_kafka_metadata_refresh(CdcKafka *kafka);
 
 /* Names of all topics (List of char *), in the current memory context. */
 extern List *cdc_kafka_topics(CdcKafka *kafka);
 
 /*
- * Number of partitions of a topic; 0 if it does not exist.
+ * Number of partitions of a topic; 0 if it does not exist.  If the cluster
+ * cannot tell yet (the topic is being made, its leader is elected) a lasting
+ * consumer returns -1, another one waits for it, then raises an error.
  */
 extern int	cdc_kafka_partitions(CdcKafka *kafka, const char *topic);
 
@@ -77,22 +118,74 @@ extern void cdc_kafka_topic_watermarks(CdcKafka *kafka, const char *topic,
 extern int64 cdc_kafka_offset_for_time(CdcKafka *kafka, const char *topic,
 									   int32 partition, int64 timestamp);
 
-/* Read these partitions from now on, instead of the earlier ones. */
+/* ----------
+ * Sources.  An id is CdcRecord.source of the events; it stays the same until
+ * the source is removed, and is given to another one only after the next
+ * cdc_kafka_release().  Ids are small numbers: good as indexes of an array.
+ * ----------
+ */
+
+/* Read one more partition; returns its id.  It must not be a source yet. */
+extern int	cdc_kafka_add(CdcKafka *kafka, const CdcKafkaSource *source);
+
+/*
+ * Go on at another offset, or again at the one where it has stopped.  Of what
+ * came from the earlier position, that which has not been polled is dropped.
+ */
+extern void cdc_kafka_move(CdcKafka *kafka, int source, int64 offset);
+
+/* Read the partition no longer; drops what has not been polled. */
+extern void cdc_kafka_remove(CdcKafka *kafka, int source);
+
+/* The same for many at once, which is much faster than one by one. */
+extern void cdc_kafka_add_many(CdcKafka *kafka, const CdcKafkaSource *sources,
+							   int nsources, int *ids);
+extern void cdc_kafka_move_many(CdcKafka *kafka, const int *ids,
+								const int64 *offsets, int nsources);
+extern void cdc_kafka_remove_many(CdcKafka *kafka, const int *ids,
+								  int nsources);
+
+/*
+ * Read these partitions from now on, instead of all earlier ones, whose batch
+ * is released.  Their ids are 0 .. nsources - 1.
+ */
 extern void cdc_kafka_assign(CdcKafka *kafka, const CdcKafkaSource *sources,
 							 int nsources);
 
-/* Stop reading one partition (it has reached its end for this call). */
-extern void cdc_kafka_unassign(CdcKafka *kafka, int source);
+/*
+ * The high watermark of a source as its broker told it last; -1: not yet.  No
+ * round trip, but librdkafka looks the topic up one by one: not for every
+ * record.
+ */
+extern int64 cdc_kafka_high(CdcKafka *kafka, int source);
+
+/* ----------
+ * Events are gathered in a batch.
+ * ----------
+ */
 
 /*
- * The next batch of events, waiting at most timeout ms for the first one
- * (0: do not wait; -1: until something comes, or the broker is found to be
- * away, or the query is cancelled).  Returns their number; *events, and what
- * they point to, are valid until the next call on this consumer.  Errors of a
- * partition other than the two events above raise an error that names topic,
- * partition and offset.
+ * Append what has come to the batch.  Returns the number of events in it and
+ * sets *events to the first one; the array may move at the next poll, what
+ * the events point to stays until the batch is released.
+ *
+ * Waits until something has come, but no longer than timeout ms (0: not at
+ * all; -1: without limit), and only until the process's latch is set, which
+ * it resets: the caller sees to what it was set for.
+ *
+ * Raises no error but for a cancel, for lack of memory (nothing is lost then:
+ * poll again), or if librdkafka itself has failed.
  */
 extern int	cdc_kafka_poll(CdcKafka *kafka, int timeout,
 						   const CdcKafkaEvent **events);
+
+/* Memory that the batch holds, more or less. */
+extern Size cdc_kafka_batch_bytes(CdcKafka *kafka);
+
+/* Forget all events of the batch. */
+extern void cdc_kafka_release(CdcKafka *kafka);
+
+/* Raise the error of an event that has one, as it is meant for a session. */
+extern void cdc_kafka_raise(const CdcKafkaEvent *event) pg_attribute_noreturn();
 
 #endif							/* CDC_KAFKA_H */

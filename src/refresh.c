@@ -46,6 +46,7 @@ typedef struct Partition
 	int64		low;			/* first offset in the log */
 	int64		high;			/* its end when the call began */
 	int64		start;
+	int			source;
 	bool		done;			/* has been read to the end */
 } Partition;
 
@@ -205,6 +206,7 @@ assign(Refresh *refresh)
 		sources[refresh->nsources].topic = refresh->topic;
 		sources[refresh->nsources].partition = i;
 		sources[refresh->nsources].offset = part->start;
+		part->source = refresh->nsources;
 		refresh->sources[refresh->nsources++] = part;
 	}
 	refresh->nrunning = refresh->nsources;
@@ -224,6 +226,7 @@ finish(Refresh *refresh, Partition *part, int64 next_offset)
 	cdc_landing_move(refresh->append, part->partition, next_offset);
 	part->done = true;
 	refresh->nrunning--;
+	cdc_kafka_remove(refresh->kafka, part->source);
 }
 
 static void
@@ -242,10 +245,17 @@ take_record(Refresh *refresh, Partition *part, const CdcRecord *record)
 static void
 take_event(Refresh *refresh, const CdcKafkaEvent *event)
 {
-	Partition  *part = refresh->sources[event->record.source];
+	Partition  *part;
 	int64		low;
 	int64		high;
 
+	if (event->record.source < 0)
+	{
+		if (event->error)
+			cdc_kafka_raise(event);
+		return;
+	}
+	part = refresh->sources[event->record.source];
 	if (part->done)
 		return;
 	switch (event->kind)
@@ -266,6 +276,12 @@ take_event(Refresh *refresh, const CdcKafkaEvent *event)
 								 part->partition, &low, &high);
 			report_gap(refresh, part->partition, event->record.offset, low, high);
 			break;
+		case CDC_KAFKA_ERROR:
+			cdc_kafka_raise(event);
+			break;
+		case CDC_KAFKA_UNAVAILABLE:
+		case CDC_KAFKA_AVAILABLE:
+			break;				/* see above */
 	}
 }
 
@@ -280,11 +296,7 @@ read_to_end(Refresh *refresh)
 
 		for (int i = 0; i < n; i++)
 			take_event(refresh, &events[i]);
-
-		/* Not in between: it would take the events from under us. */
-		for (int i = 0; i < refresh->nsources && refresh->nrunning > 0; i++)
-			if (refresh->sources[i]->done)
-				cdc_kafka_unassign(refresh->kafka, i);
+		cdc_kafka_release(refresh->kafka);
 	}
 }
 
@@ -344,7 +356,7 @@ cdc_refresh_landing(const CdcLanding *landing, CdcRefreshResult *result)
 								ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
 	refresh.topic = get_topic(landing, &serverid);
-	refresh.kafka = cdc_kafka_open(serverid, landing->owner);
+	refresh.kafka = cdc_kafka_open(serverid, landing->owner, false);
 	npositions = cdc_landing_lock(landing, false, &positions);
 	find_partitions(&refresh);
 	find_starts(&refresh, positions, npositions);

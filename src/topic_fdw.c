@@ -258,7 +258,8 @@ open_topic(ForeignScanState *node, TopicScan *scan)
 	MemoryContext old_context = MemoryContextSwitchTo(estate->es_query_cxt);
 
 	scan->kafka = cdc_kafka_open(scan->serverid,
-								 OidIsValid(userid) ? userid : GetUserId());
+								 OidIsValid(userid) ? userid : GetUserId(),
+								 false);
 	scan->npartitions = cdc_kafka_partitions(scan->kafka, scan->topic);
 	if (scan->npartitions == 0)
 		ereport(ERROR,
@@ -373,7 +374,7 @@ finish_source(TopicScan *scan, int source)
 		return;
 	scan->sources[source].done = true;
 	scan->unfinished--;
-	cdc_kafka_unassign(scan->kafka, source);
+	cdc_kafka_remove(scan->kafka, source);
 }
 
 /* The next record of the scan, or NULL at its end. */
@@ -388,15 +389,22 @@ next_record(TopicScan *scan)
 
 		if (scan->next >= scan->nevents)
 		{
+			cdc_kafka_release(scan->kafka);
 			scan->nevents = cdc_kafka_poll(scan->kafka, -1, &scan->events);
 			scan->next = 0;
 			continue;
 		}
 		event = &scan->events[scan->next++];
+		if (event->record.source < 0 && event->error)
+			cdc_kafka_raise(event);
+		if (event->record.source < 0)
+			continue;
 		record = &event->record;
 		source = &scan->sources[record->source];
 		if (source->done)
 			continue;
+		if (event->kind == CDC_KAFKA_ERROR)
+			cdc_kafka_raise(event);
 		if (event->kind == CDC_KAFKA_OUT_OF_RANGE)
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_ERROR),

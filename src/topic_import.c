@@ -181,7 +181,7 @@ compare_topics(const ListCell *a, const ListCell *b)
 static List *
 get_topics(Oid serverid)
 {
-	CdcKafka   *kafka = cdc_kafka_open(serverid, GetUserId());
+	CdcKafka   *kafka = cdc_kafka_open(serverid, GetUserId(), false);
 	List	   *topics = cdc_kafka_topics(kafka);
 
 	cdc_kafka_close(kafka);

@@ -1,0 +1,363 @@
+/*-------------------------------------------------------------------------
+ *
+ * kafka_query.c
+ *	  A consumer of Kafka as plain records: questions about topics.
+ *
+ * A request is tried again until the server's connect_timeout has passed, then
+ * an error is raised.  Messages that come meanwhile are kept for the next
+ * poll.  No transaction is needed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "kafka_internal.h"
+
+#define ALL_DOWN_GRACE		2000	/* ms of "all brokers down" in a request:
+									 * enough for every address of a host name */
+#define NOT_READY_WAIT		100 /* ms, when the answer was "not yet" */
+
+/*
+ * "slice" is how long the next try may block, as a cancel has to wait for its
+ * end: it grows when a broker was reached but did not answer in time.
+ */
+typedef struct Request
+{
+	CdcKafka   *kafka;
+	TimestampTz start;
+	TimestampTz down_since;		/* 0: not all brokers were found down */
+	int			slice;			/* ms */
+} Request;
+
+typedef struct TopicEntry
+{
+	const char *topic;
+	const struct rd_kafka_metadata_topic *found;
+} TopicEntry;
+
+/* ----------
+ * Requests
+ * ----------
+ */
+static void
+begin_request(Request *request, CdcKafka *kafka)
+{
+	cdc_kafka_list_free(kafka);
+	kafka->all_down = false;
+	kafka->reason[0] = '\0';
+	kafka->last_err = RD_KAFKA_RESP_ERR_NO_ERROR;
+	request->kafka = kafka;
+	request->start = GetCurrentTimestamp();
+	request->down_since = 0;
+	request->slice = CDC_KAFKA_FIRST_SLICE;
+}
+
+static void
+raise_unavailable(CdcKafka *kafka)
+{
+	CdcKafkaError error = {0};
+
+	cdc_kafka_unavailable_fill(kafka, &error);
+	cdc_kafka_error_raise(&error);
+}
+
+static void
+raise_topic_error(const char *topic, rd_kafka_resp_err_t err)
+{
+	ereport(ERROR,
+			(errcode(cdc_kafka_sqlstate(err)),
+			 errmsg("could not query topic \"%s\"", topic),
+			 errdetail_internal("%s", rd_kafka_err2str(err))));
+}
+
+/*
+ * Wait before the next try.  The next poll must return for what the latch was
+ * set for: only the caller knows.
+ */
+static void
+wait_until_ready(CdcKafka *kafka)
+{
+	if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+				  NOT_READY_WAIT, PG_WAIT_EXTENSION) & WL_LATCH_SET)
+	{
+		ResetLatch(MyLatch);
+		kafka->latched = true;
+	}
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* After a try that failed: returns to try again, or raises an error. */
+static void
+try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
+{
+	CdcKafka   *kafka = request->kafka;
+	TimestampTz now = GetCurrentTimestamp();
+	int			left;
+
+	cdc_kafka_callbacks_serve(kafka);
+	CHECK_FOR_INTERRUPTS();
+	if (cdc_kafka_is_permanent(err) && topic)
+		raise_topic_error(topic, err);
+	if (cdc_kafka_is_permanent(err))
+	{
+		cdc_kafka_reason_store(kafka, err, NULL);
+		raise_unavailable(kafka);
+	}
+	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
+		kafka->last_err == RD_KAFKA_RESP_ERR__SSL)
+		raise_unavailable(kafka);
+	if (kafka->all_down && request->down_since == 0)
+		request->down_since = now;
+	if (request->down_since != 0 &&
+		TimestampDifferenceExceeds(request->down_since, now, ALL_DOWN_GRACE))
+		raise_unavailable(kafka);
+
+	left = kafka->connect_timeout -
+		(int) TimestampDifferenceMilliseconds(request->start, now);
+	if (left <= 0)
+	{
+		if (kafka->reason[0] == '\0' && err != RD_KAFKA_RESP_ERR__TRANSPORT &&
+			err != RD_KAFKA_RESP_ERR__TIMED_OUT && topic)
+			raise_topic_error(topic, err);
+		raise_unavailable(kafka);
+	}
+	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT)
+		request->slice = Min(2 * request->slice, CDC_KAFKA_LONGEST_SLICE);
+	else if (err != RD_KAFKA_RESP_ERR__TRANSPORT)
+		wait_until_ready(kafka);
+	request->slice = Max(1, Min(request->slice, left));
+}
+
+static void
+answered(CdcKafka *kafka)
+{
+	kafka->last_answer = GetCurrentTimestamp();
+	kafka->all_down = false;
+}
+
+/* Does the cluster answer?  Asks for nothing. */
+void
+cdc_kafka_connection_check(CdcKafka *kafka)
+{
+	Request		request;
+	rd_kafka_resp_err_t err;
+	const struct rd_kafka_metadata *metadata;
+
+	begin_request(&request, kafka);
+	while ((err = rd_kafka_metadata(kafka->rk, false, NULL, &metadata,
+									request.slice)) != 0)
+		try_again(&request, err, NULL);
+	rd_kafka_metadata_destroy(metadata);
+	answered(kafka);
+}
+
+/* ----------
+ * Metadata
+ * ----------
+ */
+static uint32
+topic_hash(const void *key, Size keysize)
+{
+	const char *topic = *(const char *const *) key;
+
+	return string_hash(topic, strlen(topic) + 1);
+}
+
+static int
+topic_compare(const void *a, const void *b, Size keysize)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+void
+cdc_kafka_metadata_free(CdcKafka *kafka)
+{
+	kafka->topic_index = NULL;
+	MemoryContextReset(kafka->metadata_context);
+	if (kafka->metadata)
+		rd_kafka_metadata_destroy(kafka->metadata);
+	kafka->metadata = NULL;
+}
+
+/*
+ * Of all topics, not of one: to ask an old broker for a topic by its name
+ * creates it.
+ */
+void
+cdc_kafka_metadata_refresh(CdcKafka *kafka)
+{
+	const struct rd_kafka_metadata *metadata;
+	HASHCTL		ctl = {
+		.keysize = sizeof(char *),
+		.entrysize = sizeof(TopicEntry),
+		.hash = topic_hash,
+		.match = topic_compare,
+		.hcxt = kafka->metadata_context
+	};
+	Request		request;
+	rd_kafka_resp_err_t err;
+
+	begin_request(&request, kafka);
+	while ((err = rd_kafka_metadata(kafka->rk, true, NULL, &metadata,
+									request.slice)) != 0)
+		try_again(&request, err, NULL);
+	cdc_kafka_metadata_free(kafka);
+	kafka->metadata = metadata;
+	answered(kafka);
+
+	kafka->topic_index = hash_create("cdcsync Kafka topics",
+									 Max(metadata->topic_cnt, 16), &ctl,
+									 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE |
+									 HASH_CONTEXT);
+	for (int i = 0; i < metadata->topic_cnt; i++)
+	{
+		const char *topic = metadata->topics[i].topic;
+		TopicEntry *entry = hash_search(kafka->topic_index, &topic, HASH_ENTER,
+										NULL);
+
+		entry->found = &metadata->topics[i];
+	}
+}
+
+static void
+need_metadata(CdcKafka *kafka)
+{
+	if (kafka->topic_index == NULL)
+		cdc_kafka_metadata_refresh(kafka);
+}
+
+List *
+cdc_kafka_topics(CdcKafka *kafka)
+{
+	List	   *result = NIL;
+
+	need_metadata(kafka);
+	for (int i = 0; i < kafka->metadata->topic_cnt; i++)
+		result = lappend(result, pstrdup(kafka->metadata->topics[i].topic));
+	return result;
+}
+
+/* From the metadata there are; -1 and *err if they do not tell. */
+static int
+count_partitions(CdcKafka *kafka, const char *topic, rd_kafka_resp_err_t *err)
+{
+	TopicEntry *entry = hash_search(kafka->topic_index, &topic, HASH_FIND, NULL);
+
+	if (entry == NULL ||
+		entry->found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		return 0;
+	*err = entry->found->err;
+	if (*err == RD_KAFKA_RESP_ERR_NO_ERROR && entry->found->partition_cnt > 0)
+		return entry->found->partition_cnt;
+	if (*err == RD_KAFKA_RESP_ERR_NO_ERROR)
+		*err = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+	return -1;
+}
+
+int
+cdc_kafka_partitions(CdcKafka *kafka, const char *topic)
+{
+	Request		request;
+	rd_kafka_resp_err_t err;
+	int			result;
+
+	need_metadata(kafka);
+	begin_request(&request, kafka);
+	while ((result = count_partitions(kafka, topic, &err)) < 0 &&
+		   !kafka->lasting)
+	{
+		try_again(&request, err, topic);
+		cdc_kafka_metadata_refresh(kafka);
+	}
+	return result;
+}
+
+/* ----------
+ * Offsets
+ * ----------
+ */
+
+/*
+ * Ask for the offsets of partitions first .. first + n - 1 of a topic by time,
+ * which may be RD_KAFKA_OFFSET_BEGINNING or _END: that is how brokers tell the
+ * watermarks, one request for all partitions of a broker.
+ */
+static void
+topic_offsets(CdcKafka *kafka, const char *topic, int32 first, int n,
+			  int64 time, int64 *offsets)
+{
+	Request		request;
+	rd_kafka_topic_partition_list_t *list;
+
+	begin_request(&request, kafka);
+	list = kafka->list = rd_kafka_topic_partition_list_new(n);
+	for (int i = 0; i < n; i++)
+		rd_kafka_topic_partition_list_add(list, topic, first + i);
+	for (;;)
+	{
+		rd_kafka_resp_err_t err;
+
+		for (int i = 0; i < n; i++)
+		{
+			list->elems[i].offset = time;
+			list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+		}
+		err = rd_kafka_offsets_for_times(kafka->rk, list, request.slice);
+		for (int i = 0; i < n && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+			err = list->elems[i].err;
+		if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+			break;
+		try_again(&request, err, topic);
+	}
+	for (int i = 0; i < n; i++)
+		offsets[list->elems[i].partition - first] = list->elems[i].offset;
+	cdc_kafka_list_free(kafka);
+	answered(kafka);
+}
+
+void
+cdc_kafka_watermarks(CdcKafka *kafka, const char *topic, int32 partition,
+					 int64 *low, int64 *high)
+{
+	topic_offsets(kafka, topic, partition, 1, RD_KAFKA_OFFSET_BEGINNING, low);
+	topic_offsets(kafka, topic, partition, 1, RD_KAFKA_OFFSET_END, high);
+}
+
+void
+cdc_kafka_topic_watermarks(CdcKafka *kafka, const char *topic, int npartitions,
+						   int64 *low, int64 *high)
+{
+	topic_offsets(kafka, topic, 0, npartitions, RD_KAFKA_OFFSET_BEGINNING, low);
+	topic_offsets(kafka, topic, 0, npartitions, RD_KAFKA_OFFSET_END, high);
+}
+
+/*
+ * A broker answers -1 both if no record is as young and if it cannot look up
+ * times at all; the latter shows when it has no answer for the oldest time
+ * either.  The end is asked for first, so that a record that arrives between
+ * the two questions is not left out.
+ */
+int64
+cdc_kafka_offset_for_time(CdcKafka *kafka, const char *topic, int32 partition,
+						  int64 timestamp)
+{
+	int64		low;
+	int64		high;
+	int64		offset;
+
+	cdc_kafka_watermarks(kafka, topic, partition, &low, &high);
+	if (low >= high)
+		return high;
+	topic_offsets(kafka, topic, partition, 1, Max(timestamp, 0), &offset);
+	if (offset >= 0)
+		return offset;
+	topic_offsets(kafka, topic, partition, 1, 0, &offset);
+	return offset >= 0 ? high : -1;
+}
