@@ -299,7 +299,7 @@ class Round:
                     'IMPORT FOREIGN SCHEMA kafka FROM SERVER broker INTO topics'):
             session.query(sql)
         for pipeline in self.pipelines:
-            for sql in pipeline.setup('topics'):
+            for sql in pipeline.setup('topics', self.by_hand):
                 session.query(sql)
         session.close()
 

@@ -24,11 +24,12 @@ class Pipeline:
         self.name, self.topic = name, topic
         self.landing = landing or name      # whose landing it reads
 
-    def setup(self, schema):
-        options = {} if self.landing == self.name else \
-            {'landing': self.landing + '_debezium'}
-        source = 'topic => \'%s."%s"\', ' % (schema, self.topic.name) \
-            if not options else ''
+    def setup(self, schema, by_hand):
+        options = {'auto_refresh': False, 'auto_sync': False} if by_hand else {}
+        source = 'topic => \'%s."%s"\', ' % (schema, self.topic.name)
+        if self.landing != self.name:
+            options['landing'] = self.landing + '_debezium'
+            source = ''
         return ['CREATE TABLE %s_target (id bigint PRIMARY KEY, seq bigint,'
                 ' payload text, note text, kafka_partition bigint,'
                 ' kafka_offset bigint)' % self.name,
