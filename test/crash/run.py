@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from faults import run_faults, run_memory
 from kills import Round
 from services import Cluster, Failed
 
@@ -132,6 +133,7 @@ def main():
     parser.add_argument('--seed', type=int, default=int(time.time()) % 1000000)
     parser.add_argument('--only', choices=['kills', 'faults', 'memory'])
     parser.add_argument('--by-hand', action='store_true')
+    parser.add_argument('--allocations', type=int, default=40)
     args = parser.parse_args()
     tap = Tap()
     tap.say('seed %d' % args.seed)
@@ -141,6 +143,10 @@ def main():
     try:
         if args.only in (None, 'kills'):
             run_kills(tap, work, args)
+        if args.only in (None, 'faults'):
+            run_faults(tap, work, SOURCES, args.seed, pg_config)
+        if args.only in (None, 'memory'):
+            run_memory(tap, work, SOURCES, args.seed, pg_config, args.allocations)
     except Failed as error:
         tap.test(False, 'the run comes to its end', [error])
     finally:
