@@ -124,6 +124,26 @@ CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
 );
 CREATE INDEX ON cdcsync.moved (pipeline, pg_catalog.md5(new_key));
 
+/*
+ * Calls of cdc_create_all() that go on for new topics.  A dump keeps the
+ * server's name, by which cdc_resume('*') finds it again.
+ */
+CREATE TABLE cdcsync.follow (
+	owner regrole NOT NULL,
+	server text NOT NULL,
+	server_id oid NOT NULL,			-- the server of that name, here
+	topics text NOT NULL,			-- pattern
+	target_schema regnamespace NOT NULL,
+	helper_schema regnamespace NOT NULL,
+	options jsonb NOT NULL,
+	seen text[] NOT NULL DEFAULT '{}',	-- topics that are done with, whatever became of their pipelines
+	stamp_system bigint NOT NULL,	-- as of a pipeline
+	stamp_database bigint NOT NULL,
+	PRIMARY KEY (owner, server, topics)
+);
+COMMENT ON TABLE cdcsync.follow IS
+	'patterns for whose new topics pipelines are made; cdc_create_all() with "follow_new_topics" true or false begins and ends it';
+
 CREATE FUNCTION cdcsync.delete_dependents() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -155,6 +175,7 @@ CREATE FUNCTION cdcsync.wake_workers() RETURNS void
 AS 'MODULE_PATHNAME', 'cdc_wake_workers' LANGUAGE C;
 COMMENT ON FUNCTION cdcsync.wake_workers() IS
 	'let the workers of this database, and the launcher, look at the catalog when the transaction commits';
+REVOKE EXECUTE ON FUNCTION cdcsync.wake_workers() FROM PUBLIC;
 
 CREATE FUNCTION cdcsync.catalog_changed() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -182,6 +203,7 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.pipeline', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.quarantine', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.moved', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.follow', '');
 
 ALTER TABLE cdcsync.landing ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.position ENABLE ROW LEVEL SECURITY;
@@ -189,6 +211,7 @@ ALTER TABLE cdcsync.pipeline ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.quarantine ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.follow ENABLE ROW LEVEL SECURITY;
 -- a landing belongs to the owner of its chunk table
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
 	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
@@ -211,6 +234,8 @@ CREATE POLICY owned ON cdcsync.quarantine FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = quarantine.pipeline));
 CREATE POLICY owned ON cdcsync.moved FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = moved.pipeline));
+CREATE POLICY owned ON cdcsync.follow FOR SELECT
+	USING (pg_catalog.pg_has_role(owner, 'USAGE'));
 GRANT SELECT ON ALL TABLES IN SCHEMA cdcsync TO PUBLIC;
 
 /*
@@ -335,6 +360,24 @@ AS 'MODULE_PATHNAME', 'cdc_create' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_create(text, regclass, regclass, text[], jsonb, jsonb) IS
 	'make a pipeline: landing, staging, watermark, and the target where none is given';
 
+/*
+ * Pipelines are named by the topic's last part (salesdb.salesdb.CUSTOMER:
+ * customer), or by as many more as tell it from other topics of the server and
+ * from pipelines that exist; longer names than 48 bytes end in a hash.  The
+ * target is named likewise, as it is spelled in the topic, in target_schema.  A
+ * table of that name there is the target if the events feed all its columns and
+ * no other pipeline does.  The topic's foreign table is made in the schema of
+ * the landing if the caller has none.
+ */
+CREATE FUNCTION @extschema@.cdc_create_all(server name, topics text DEFAULT '*', target_schema regnamespace DEFAULT NULL,
+						   options jsonb DEFAULT '{}', dry_run boolean DEFAULT false,
+						   OUT pipeline text, OUT topic text, OUT target text, OUT done text,
+						   OUT reason text, OUT sqlstate text, OUT hint text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_create_all' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_create_all(name, text, regnamespace, jsonb, boolean) IS
+	'make a pipeline for each topic that matches and holds changes of a table; a row each: what was done, or why not. Option "follow_new_topics": true goes on for topics that come later, each once; false, with the same server and topics, ends that';
+
 CREATE FUNCTION @extschema@.cdc_alter(name text, columns jsonb DEFAULT NULL, options jsonb DEFAULT NULL)
 RETURNS void
 AS 'MODULE_PATHNAME', 'cdc_alter' LANGUAGE C;
@@ -357,7 +400,7 @@ CREATE FUNCTION @extschema@.cdc_resume(name text)
 RETURNS integer
 AS 'MODULE_PATHNAME', 'cdc_resume' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_resume(text) IS
-	'let the pipelines that match run again, whatever stopped them; how many there were';
+	'let the pipelines that match run again, whatever stopped them; how many there were. ''*'' resumes the following of new topics, too, after a restore';
 
 CREATE FUNCTION @extschema@.cdc_sync(name text, max_windows integer DEFAULT NULL,
 						 OUT events bigint, OUT staged bigint, OUT inserted bigint, OUT updated bigint,
@@ -365,6 +408,12 @@ CREATE FUNCTION @extschema@.cdc_sync(name text, max_windows integer DEFAULT NULL
 AS 'MODULE_PATHNAME', 'cdc_sync' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_sync(text, integer) IS
 	'apply what has landed after the watermark to the target, in at most max_windows windows';
+
+CREATE FUNCTION @extschema@.cdc_wait(name text, timeout interval DEFAULT '1 min')
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'cdc_wait' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_wait(text, interval) IS
+	'sleep until all that is in a pipeline''s topic at the call is in its target; false if that took too long';
 
 /* Workers */
 CREATE FUNCTION @extschema@.cdc_start() RETURNS boolean
@@ -432,6 +481,12 @@ DECLARE
 	relations oid[];
 	relation record;
 BEGIN
+	DELETE FROM cdcsync.follow f USING pg_event_trigger_dropped_objects() d
+	WHERE d.classid = 'pg_foreign_server'::regclass
+		  AND d.objid = f.server_id AND d.object_identity = quote_ident(f.server)
+	   OR d.classid = 'pg_namespace'::regclass
+		  AND d.objid IN (f.target_schema, f.helper_schema);
+
 	-- a plain DROP of the relation itself must not cascade any further
 	SELECT CASE WHEN bool_or(d.original) THEN 'RESTRICT' ELSE 'CASCADE' END INTO behaviour
 	FROM pg_event_trigger_dropped_objects() d
@@ -472,13 +527,33 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION cdcsync.forget_dropped() IS
-	'event trigger: ends the pipelines whose relations were dropped';
+	'event trigger: ends the pipelines whose relations were dropped, and the following of a dropped server or into a dropped schema';
 REVOKE EXECUTE ON FUNCTION cdcsync.forget_dropped() FROM PUBLIC;
 CREATE EVENT TRIGGER cdcsync_forget_dropped ON sql_drop
 	EXECUTE FUNCTION cdcsync.forget_dropped();
 ALTER EVENT TRIGGER cdcsync_forget_dropped ENABLE ALWAYS;	-- in replica mode too
 COMMENT ON EVENT TRIGGER cdcsync_forget_dropped IS
 	'ends the pipelines whose relations were dropped';
+
+/* The name that is stored follows the server's. */
+CREATE FUNCTION cdcsync.follow_renamed() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	UPDATE cdcsync.follow f SET server = s.srvname
+	FROM pg_event_trigger_ddl_commands() d JOIN pg_foreign_server s ON s.oid = d.objid
+	WHERE d.classid = 'pg_foreign_server'::regclass AND s.oid = f.server_id
+	  AND s.srvname <> f.server AND cdcsync.is_here(f.stamp_system, f.stamp_database);
+END
+$$;
+COMMENT ON FUNCTION cdcsync.follow_renamed() IS
+	'event trigger: keeps the names of servers that are followed';
+REVOKE EXECUTE ON FUNCTION cdcsync.follow_renamed() FROM PUBLIC;
+CREATE EVENT TRIGGER cdcsync_follow_renamed ON ddl_command_end WHEN TAG IN ('ALTER SERVER')
+	EXECUTE FUNCTION cdcsync.follow_renamed();
+ALTER EVENT TRIGGER cdcsync_follow_renamed ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER cdcsync_follow_renamed IS
+	'keeps the names of servers that are followed';
 
 -- the launcher has found no extension here, until now
 SELECT cdcsync.wake_workers();

@@ -135,6 +135,27 @@ cdc_spi_run(const char *sql, int nargs, const Oid *types, const Datum *values,
 	return SPI_processed;
 }
 
+uint64
+cdc_spi_run_plan(CdcPlan *plan, const Datum *values, const char *nulls)
+{
+	int			rc;
+
+	if (plan->plan == NULL)
+	{
+		SPIPlanPtr	made = SPI_prepare(plan->sql, plan->nargs, (Oid *) plan->types);
+
+		if (made == NULL)
+			elog(ERROR, "SPI failed: %s: %s",
+				 SPI_result_code_string(SPI_result), plan->sql);
+		SPI_keepplan(made);
+		plan->plan = made;
+	}
+	rc = SPI_execute_plan(plan->plan, (Datum *) values, nulls, false, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI failed: %s: %s", SPI_result_code_string(rc), plan->sql);
+	return SPI_processed;
+}
+
 Datum
 cdc_spi_value(uint64 row, int column, bool *isnull)
 {

@@ -57,6 +57,20 @@ extern void cdc_unpin_settings(int guc_level);
 extern uint64 cdc_spi_run(const char *sql, int nargs, const Oid *types,
 						  const Datum *values, const char *nulls, long limit);
 
+/*
+ * A statement that is run often: planned once in a process.  Zero the rest.
+ */
+typedef struct CdcPlan
+{
+	const char *sql;
+	int			nargs;
+	const Oid  *types;
+	SPIPlanPtr	plan;
+} CdcPlan;
+
+extern uint64 cdc_spi_run_plan(CdcPlan *plan, const Datum *values,
+							   const char *nulls);
+
 /* Column (from 1) of row (from 0) of the last result. */
 extern Datum cdc_spi_value(uint64 row, int column, bool *isnull);
 

@@ -15,6 +15,9 @@
 /* The schema of the catalog tables, fixed by the install script. */
 #define CDC_SCHEMA		"cdcsync"
 
+/* The foreign-data wrapper whose servers are Kafka clusters. */
+#define CDC_FDW_NAME	"cdcsync_kafka"
+
 /* Longest pipeline name: leaves room for the suffix "_debezium_chunk". */
 #define CDC_NAME_MAX	48
 

@@ -2,6 +2,7 @@
  *
  * create.c
  *	  cdc_create() and cdc_alter(): check what was asked for, then make it.
+ *	  cdc_create_all() makes each of its pipelines with the same function.
  *
  * All that can be found wrong is looked for before the first thing is made,
  * and everything is one transaction, so a failure leaves nothing.  Objects are
@@ -37,28 +38,23 @@
 #include "catalog.h"
 #include "cdcsync.h"
 #include "compat.h"
-#include "infer.h"
+#include "create.h"
 #include "kafka_options.h"
-#include "options.h"
-#include "pipeline.h"
 #include "staging.h"
 #include "target.h"
+#include "topic_sample.h"
 
 PG_FUNCTION_INFO_V1(cdc_create);
 PG_FUNCTION_INFO_V1(cdc_alter);
 
-#define FDW_NAME "cdcsync_kafka"
-
 /* Fields of the events that an error message lists at most. */
 #define MAX_LISTED_FIELDS 30
 
-/* What cdc_create() was asked for, and what it has found out so far. */
+/* What is asked for, and what was found out so far. */
 typedef struct NewPipeline
 {
+	const CdcCreate *create;
 	CdcPipeline p;
-	CdcOptions *options;
-	Oid			topic;
-	List	   *key;			/* the argument */
 	Oid			helper_nsp;
 	Oid			target_nsp;
 	CdcInferred *inferred;		/* NULL: there was nothing to look at */
@@ -153,9 +149,8 @@ check_name_free(const char *name)
 		name_in_use(name, foreign);
 }
 
-/* The schema for new relations: as named in the option, else the current one. */
-static Oid
-creation_schema(char **name)
+Oid
+cdc_creation_schema(char **name)
 {
 	Oid			nspid;
 	AclResult	aclresult;
@@ -186,11 +181,8 @@ creation_schema(char **name)
 }
 
 static void
-check_relation_free(const char *name, const char *suffix, Oid nspid,
-					const char *hint)
+check_relation_free(const char *relname, Oid nspid, const char *hint)
 {
-	char	   *relname = psprintf("%s%s", name, suffix);
-
 	if (OidIsValid(get_relname_relid(relname, nspid)))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_TABLE),
@@ -213,17 +205,21 @@ check_relations_free(const NewPipeline *new)
 	const char *name = new->p.name;
 	const char *hint = "The pipeline makes a relation of this name. Rename yours, choose another name for the pipeline, or another schema with the option helper_schema.";
 
-	check_relation_free(name, "_stg", new->helper_nsp, hint);
+	check_relation_free(psprintf("%s_stg", name), new->helper_nsp, hint);
 	if (new->p.landing == NULL)
 	{
-		check_relation_free(name, "_debezium", new->helper_nsp, hint);
-		check_relation_free(name, "_debezium_chunk", new->helper_nsp, hint);
+		check_relation_free(psprintf("%s_debezium", name), new->helper_nsp, hint);
+		check_relation_free(psprintf("%s_debezium_chunk", name), new->helper_nsp, hint);
 	}
 	if (!OidIsValid(new->p.target))
-		check_relation_free(name, "_target", new->target_nsp,
+	{
+		char	   *target = quote_qualified_identifier(get_namespace_name(new->target_nsp),
+														new->p.target_name);
+
+		check_relation_free(new->p.target_name, new->target_nsp,
 							psprintf("If it is to be the target, pass target => %s.",
-									 quote_literal_cstr(quote_qualified_identifier(get_namespace_name(new->target_nsp),
-																				   psprintf("%s_target", name)))));
+									 quote_literal_cstr(target)));
+	}
 }
 
 /*
@@ -247,14 +243,14 @@ check_topic(Oid topic)
 	{
 		table = GetForeignTable(topic);
 		server = GetForeignServer(table->serverid);
-		ours = strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, FDW_NAME) == 0;
+		ours = strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, CDC_FDW_NAME) == 0;
 	}
 	if (!ours)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a topic", name),
 				 errdetail("A topic is a foreign table of a server with the foreign-data wrapper \"%s\".",
-						   FDW_NAME),
+						   CDC_FDW_NAME),
 				 errhint("Make the foreign tables with IMPORT FOREIGN SCHEMA kafka FROM SERVER ... INTO ....")));
 
 	cdc_kafka_topic_check(topic, server->serverid, GetUserId());
@@ -445,7 +441,7 @@ warn_without_index(const CdcTarget *target, List *key)
 static List *
 choose_key(const NewPipeline *new)
 {
-	List	   *key = new->key;
+	List	   *key = new->create->key;
 
 	if (key == NIL)
 		key = cdc_target_primary_key(new->p.target);
@@ -553,11 +549,12 @@ is_mapped(List *readings, const char *column)
 
 /*
  * Columns that are to take the field of their own name, but the events have
- * none: an error for a key column, else worth a notice, as the usual reason is
- * a forgotten mapping.
+ * none: an error for a key column, or if the target must fit as a whole; else
+ * worth a notice, as the usual reason is a forgotten mapping.
  */
 static void
-check_columns(const CdcTarget *target, List *readings, const CdcInferred *inferred)
+check_columns(const CdcTarget *target, List *readings,
+			  const CdcInferred *inferred, bool whole)
 {
 	StringInfoData unfed;
 
@@ -582,10 +579,12 @@ check_columns(const CdcTarget *target, List *readings, const CdcInferred *inferr
 		appendStringInfo(&unfed, "%s\"%s\"", unfed.len ? ", " : "", column->name);
 	}
 	if (unfed.len)
-		ereport(NOTICE,
-				(errmsg("the events have no field for these columns of target \"%s\": %s",
+		ereport(whole ? ERROR : NOTICE,
+				(errcode(whole ? ERRCODE_UNDEFINED_COLUMN : ERRCODE_SUCCESSFUL_COMPLETION),
+				 errmsg("the events have no field for these columns of target \"%s\": %s",
 						get_rel_name(target->relid), unfed.data),
-				 errdetail("They keep their default in new rows."),
+				 whole ? 0 : errdetail("They keep their default in new rows."),
+				 whole ? errhint("If it is to be the target all the same, make the pipeline with cdc_create().") :
 				 errhint("If that is not what you want, map them in \"columns\". The events have the fields: %s.",
 						 list_fields(inferred, ""))));
 }
@@ -601,6 +600,7 @@ static CdcInferred *
 infer(Oid topic, const CdcLanding *landing)
 {
 	CdcInferred *inferred;
+	Oid			serverid;
 
 	if (landing)
 	{
@@ -611,11 +611,20 @@ infer(Oid topic, const CdcLanding *landing)
 		MemoryContextSwitchTo(context);
 		inferred = cdc_infer(landing->view);
 		if (inferred->nrecords == 0 && OidIsValid(landing->topic))
-			inferred = cdc_infer(landing->topic);
+		{
+			char	   *name = cdc_kafka_topic(landing->topic, &serverid);
+
+			cdc_kafka_topic_check(landing->topic, serverid, landing->owner);
+			inferred = cdc_topic_infer(name, serverid, landing->owner);
+		}
 		cdc_spi_end(&spi);
 	}
 	else if (OidIsValid(topic))
-		inferred = cdc_infer(topic);
+	{
+		char	   *name = cdc_kafka_topic(topic, &serverid);
+
+		inferred = cdc_topic_infer(name, serverid, GetUserId());
+	}
 	else
 		return NULL;
 	return inferred->nrecords > 0 ? inferred : NULL;
@@ -631,16 +640,16 @@ make_landing(const NewPipeline *new)
 	Jsonb	   *options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 															 CStringGetDatum("{}")));
 
-	options = cdc_options_set(options, "start", new->options->start);
-	if (OidIsValid(new->topic))
+	options = cdc_options_set(options, "start", new->create->options->start);
+	if (OidIsValid(new->create->topic))
 	{
 		Oid			serverid;
 
 		options = cdc_options_set(options, "topic",
-								  cdc_kafka_topic(new->topic, &serverid));
+								  cdc_kafka_topic(new->create->topic, &serverid));
 	}
 	return cdc_landing_get(cdc_landing_create(new->p.name, new->helper_nsp,
-											  new->topic, options));
+											  new->create->topic, options));
 }
 
 static Datum
@@ -659,7 +668,7 @@ name_array(List *names)
 static Jsonb *
 stored_options(const NewPipeline *new)
 {
-	Jsonb	   *options = cdc_options_set(new->options->stored, "helper_schema",
+	Jsonb	   *options = cdc_options_set(new->create->options->stored, "helper_schema",
 										  new->p.helper_schema);
 
 	return cdc_options_set(options, "target_schema", new->p.target_schema);
@@ -736,8 +745,10 @@ make_pipeline(NewPipeline *new)
 		p->landing = make_landing(new);
 	if (!OidIsValid(p->target) && new->inferred)
 	{
-		p->target = cdc_infer_make_target(p, new->inferred, new->key, &p->key);
+		p->target = cdc_infer_make_target(p, new->inferred, new->create->key, &p->key);
 		p->target_made = true;
+		if (!new->create->quiet)
+			cdc_infer_tell_guesses(p, new->inferred);
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
 	}
 	if (new->target)
@@ -755,39 +766,41 @@ check_pipeline(NewPipeline *new)
 
 	lock_name(p->name);
 	check_name_free(p->name);
-	if (OidIsValid(new->topic))
-		check_topic(new->topic);
-	if (new->options->landing)
+	if (OidIsValid(new->create->topic))
+		check_topic(new->create->topic);
+	if (new->create->options->landing)
 	{
-		if (strcmp(new->options->start, "earliest") != 0)
+		if (strcmp(new->create->options->start, "earliest") != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("options \"start\" and \"landing\" exclude each other"),
 					 errhint("An existing landing has its own position. Leave out \"start\".")));
-		p->landing = named_landing(new->options->landing, new->topic);
+		p->landing = named_landing(new->create->options->landing, new->create->topic);
 	}
 	if (OidIsValid(p->target))
 		check_target(p->target, p->owner);
-	p->helper_schema = new->options->helper_schema;
-	p->target_schema = new->options->target_schema;
-	new->helper_nsp = creation_schema(&p->helper_schema);
+	p->helper_schema = new->create->options->helper_schema;
+	p->target_schema = new->create->options->target_schema;
+	new->helper_nsp = cdc_creation_schema(&p->helper_schema);
 	if (OidIsValid(p->target) && p->target_schema == NULL)
 		p->target_schema = p->helper_schema;
 	else
-		new->target_nsp = creation_schema(&p->target_schema);
+		new->target_nsp = cdc_creation_schema(&p->target_schema);
 	check_relations_free(new);
 
-	new->inferred = infer(new->topic, p->landing);
+	new->inferred = new->create->sampled ? new->create->inferred :
+		infer(new->create->topic, p->landing);
 	check_fields(p->readings, new->inferred);
 	if (OidIsValid(p->target))
 	{
 		p->key = choose_key(new);
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
-		check_columns(new->target, p->readings, new->inferred);
+		check_columns(new->target, p->readings, new->inferred,
+					  new->create->whole_target);
 		warn_without_index(new->target, p->key);
 	}
 	else
-		p->key = new->key;
+		p->key = new->create->key;
 }
 
 static List *
@@ -828,6 +841,31 @@ key_argument(ArrayType *array)
 	return key;
 }
 
+CdcPipeline *
+cdc_pipeline_create(const CdcCreate *create)
+{
+	NewPipeline *new = palloc0(sizeof(NewPipeline));
+	CdcPipeline *p = &new->p;
+	const CdcOptions *options = create->options;
+
+	check_name(create->name);
+	new->create = create;
+	p->name = pstrdup(create->name);
+	p->owner = GetUserId();
+	p->target = create->target;
+	p->columns = create->columns;
+	p->readings = cdc_readings_parse(p->columns);
+	p->strict = options->strict;
+	p->max_quarantine_share = options->max_quarantine_share;
+	p->placeholder = options->placeholder;
+	p->target_name = options->target_name ? options->target_name :
+		psprintf("%s_target", p->name);
+
+	check_pipeline(new);
+	make_pipeline(new);
+	return p;
+}
+
 /*
  * cdc_create(name text, topic regclass, target regclass, key text[],
  *			  columns jsonb, options jsonb)
@@ -835,31 +873,23 @@ key_argument(ArrayType *array)
 Datum
 cdc_create(PG_FUNCTION_ARGS)
 {
-	NewPipeline *new = palloc0(sizeof(NewPipeline));
-	CdcPipeline *p = &new->p;
+	CdcCreate	create = {0};
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("pipeline name must not be null"),
 				 errhint("A name has 1 to 48 bytes.")));
-	p->name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	check_name(p->name);
-	p->owner = GetUserId();
-	new->topic = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
-	p->target = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
-	new->key = PG_ARGISNULL(3) ? NIL : key_argument(PG_GETARG_ARRAYTYPE_P(3));
-	p->columns = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
-	p->readings = cdc_readings_parse(p->columns);
-	new->options = cdc_options_parse(PG_ARGISNULL(5) ?
-									 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
-									 PG_GETARG_JSONB_P(5));
-	p->strict = new->options->strict;
-	p->max_quarantine_share = new->options->max_quarantine_share;
-	p->placeholder = new->options->placeholder;
-
-	check_pipeline(new);
-	make_pipeline(new);
+	create.name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	check_name(create.name);
+	create.topic = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
+	create.target = PG_ARGISNULL(2) ? InvalidOid : PG_GETARG_OID(2);
+	create.key = PG_ARGISNULL(3) ? NIL : key_argument(PG_GETARG_ARRAYTYPE_P(3));
+	create.columns = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
+	create.options = cdc_options_parse(PG_ARGISNULL(5) ?
+									   DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
+									   PG_GETARG_JSONB_P(5));
+	(void) cdc_pipeline_create(&create);
 	PG_RETURN_VOID();
 }
 
@@ -882,7 +912,7 @@ alter_target(const CdcPipeline *pipeline, const CdcInferred *inferred)
 	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
 	target = cdc_target_describe(pipeline->target, pipeline->key,
 								 pipeline->readings, pipeline->strict);
-	check_columns(target, pipeline->readings, inferred);
+	check_columns(target, pipeline->readings, inferred, false);
 	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
 }

@@ -6,7 +6,8 @@
  * DROP DATABASE, ALTER DATABASE .. RENAME, .. SET TABLESPACE, and CREATE
  * DATABASE .. TEMPLATE fail while anybody is connected to the database.  They
  * must not fail because of us: who may give the command makes the workers leave
- * first, and lets them come back when it has ended, however it ends.
+ * first, and lets them come back when its transaction has ended, however it
+ * ends.
  *
  * The hook is in place where the library is preloaded (or was loaded by the
  * session).
@@ -16,12 +17,12 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/syscache.h"
@@ -35,6 +36,7 @@
 #define LEAVE_TIMEOUT	5000	/* ms */
 
 static ProcessUtility_hook_type prev_process_utility = NULL;
+static Oid	suspended = InvalidOid; /* by this transaction */
 
 static const char *
 string_option(List *options, const char *name)
@@ -51,27 +53,47 @@ string_option(List *options, const char *name)
 	return NULL;
 }
 
-/* May the user copy this database, so far as it is for us to know? */
 static bool
-may_copy(Oid database)
+may_create_databases(void)
 {
-	HeapTuple	tup = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
-	bool		result = false;
+	HeapTuple	tup = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool		may = superuser();
 
 	if (!HeapTupleIsValid(tup))
 		return false;
-	if (((Form_pg_database) GETSTRUCT(tup))->datistemplate)
-	{
-		HeapTuple	role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	may |= ((Form_pg_authid) GETSTRUCT(tup))->rolcreatedb;
+	ReleaseSysCache(tup);
+	return may;
+}
 
-		if (HeapTupleIsValid(role))
-		{
-			result = ((Form_pg_authid) GETSTRUCT(role))->rolcreatedb;
-			ReleaseSysCache(role);
-		}
-	}
+static bool
+is_template(Oid database)
+{
+	HeapTuple	tup = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		result;
+
+	if (!HeapTupleIsValid(tup))
+		return false;
+	result = ((Form_pg_database) GETSTRUCT(tup))->datistemplate;
 	ReleaseSysCache(tup);
 	return result;
+}
+
+/* May the user give the command, so far as it is for us to know? */
+static bool
+may_have_alone(Node *command, Oid database)
+{
+	bool		owned = object_ownercheck_compat(DatabaseRelationId, database, GetUserId());
+
+	switch (nodeTag(command))
+	{
+		case T_CreatedbStmt:
+			return may_create_databases() && (owned || is_template(database));
+		case T_RenameStmt:
+			return owned && may_create_databases() && database != MyDatabaseId;
+		default:
+			return owned && database != MyDatabaseId;
+	}
 }
 
 /*
@@ -107,48 +129,90 @@ wanted_alone(Node *command)
 	}
 	if (name == NULL || !OidIsValid(database = get_database_oid(name, true)))
 		return InvalidOid;
-	if (object_ownercheck_compat(DatabaseRelationId, database, GetUserId()) ||
-		(IsA(command, CreatedbStmt) && may_copy(database)))
-		return database;
-	return InvalidOid;
+	return may_have_alone(command, database) ? database : InvalidOid;
 }
 
+/*
+ * Until the end of the transaction, whatever way it ends: what the command has
+ * done is seen by others only then.
+ */
 static void
-suspend(Oid database)
+resume(XactEvent event, void *arg)
 {
-	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &database);
+	CdcSharedDatabase *entry;
 
-	entry->suspended++;
-	cdc_shared_release(CDC_SHARED_DATABASE, entry);
-}
-
-static void
-resume(Oid database)
-{
-	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &database, true);
-
+	if (!OidIsValid(suspended) ||
+		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
+		return;
+	entry = cdc_shared_find(CDC_SHARED_DATABASE, &suspended, true);
 	if (entry)
 	{
 		entry->suspended = Max(entry->suspended - 1, 0);
 		cdc_shared_release(CDC_SHARED_DATABASE, entry);
 	}
-}
-
-/* The command has failed, or its session ends. */
-static void
-resume_after_error(int code, Datum arg)
-{
-	resume(DatumGetObjectId(arg));
+	suspended = InvalidOid;
 	cdc_process_wake(InvalidOid, CDC_KIND(CDC_LAUNCHER), CDC_WAKE_WORKERS);
 }
 
-/* Commands after which the manager, or the launcher, should look again. */
+static void
+suspend(Oid database)
+{
+	static bool registered = false;
+	CdcSharedDatabase *entry;
+
+	if (suspended == database)
+		return;
+	if (OidIsValid(suspended))
+		resume(XACT_EVENT_ABORT, NULL);
+	if (!registered)
+		RegisterXactCallback(resume, NULL);
+	registered = true;
+	entry = cdc_shared_insert(CDC_SHARED_DATABASE, &database);
+	entry->suspended++;
+	suspended = database;
+	cdc_shared_release(CDC_SHARED_DATABASE, entry);
+}
+
+/* Gives the table to another role? */
+static bool
+changes_owner(AlterTableStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->cmds)
+		if (((AlterTableCmd *) lfirst(lc))->subtype == AT_ChangeOwner)
+			return true;
+	return false;
+}
+
+/*
+ * Commands after which the workers should look again.  A landing, staging or
+ * target that is dropped changes the catalog tables, and is heard of by that.
+ */
 static bool
 concerns_workers(Node *command)
 {
 	switch (nodeTag(command))
 	{
 		case T_DropStmt:
+			switch (((DropStmt *) command)->removeType)
+			{
+				case OBJECT_EXTENSION:
+				case OBJECT_FDW:
+				case OBJECT_FOREIGN_SERVER:
+				case OBJECT_FOREIGN_TABLE:
+				case OBJECT_SCHEMA:
+					return true;
+				default:
+					return false;
+			}
+		case T_GrantStmt:
+			return ((GrantStmt *) command)->objtype == OBJECT_DATABASE ||
+				((GrantStmt *) command)->objtype == OBJECT_FOREIGN_SERVER;
+		case T_AlterTableStmt:
+			return changes_owner((AlterTableStmt *) command);
+		case T_TransactionStmt:
+			return ((TransactionStmt *) command)->kind == TRANS_STMT_COMMIT_PREPARED;
 		case T_AlterExtensionStmt:
 		case T_AlterExtensionContentsStmt:
 		case T_AlterOwnerStmt:
@@ -166,6 +230,13 @@ concerns_workers(Node *command)
 		default:
 			return false;
 	}
+}
+
+/* Commands after which there may be more or fewer databases for the launcher. */
+static bool
+concerns_launcher(Node *command)
+{
+	return IsA(command, AlterDatabaseStmt) || IsA(command, CreatedbStmt);
 }
 
 static void
@@ -187,29 +258,22 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 				QueryEnvironment *env, DestReceiver *dest, QueryCompletion *completion)
 {
 	Node	   *command = pstmt->utilityStmt;
+	bool		workers = concerns_workers(command);
+	bool		launcher = concerns_launcher(command);
 	Oid			database = InvalidOid;
 
 	if (context == PROCESS_UTILITY_TOPLEVEL)
 		database = wanted_alone(command);
 	if (OidIsValid(database))
 	{
-		PG_ENSURE_ERROR_CLEANUP(resume_after_error, ObjectIdGetDatum(database));
-		{
-			suspend(database);
-			(void) cdc_process_expel(database, LEAVE_TIMEOUT);
-			run_command(pstmt, query, read_only_tree, context, params, env, dest,
-						completion);
-		}
-		PG_END_ENSURE_ERROR_CLEANUP(resume_after_error, ObjectIdGetDatum(database));
-		/* what it has done shows when it has committed */
-		resume(database);
-		cdc_wake_at_commit(CDC_KIND(CDC_LAUNCHER), CDC_WAKE_WORKERS);
-		return;
+		suspend(database);
+		(void) cdc_process_expel(database, LEAVE_TIMEOUT);
 	}
 	run_command(pstmt, query, read_only_tree, context, params, env, dest, completion);
-	if (IsA(command, AlterDatabaseStmt) || IsA(command, CreatedbStmt))
+	/* the command may be freed by now */
+	if (launcher)
 		cdc_wake_at_commit(CDC_KIND(CDC_LAUNCHER), CDC_WAKE_WORKERS);
-	else if (concerns_workers(command) && OidIsValid(MyDatabaseId))
+	if (workers && OidIsValid(MyDatabaseId) && IsTransactionState())
 		cdc_wake_at_commit(CDC_ALL_KINDS, CDC_WAKE_CATALOG);
 }
 

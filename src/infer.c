@@ -25,6 +25,7 @@
 
 /* What is looked at, at most. */
 #define SAMPLE_RECORDS	1000
+#define SAMPLE_READ		10000	/* with tombstones, which tell nothing */
 #define SAMPLE_BYTES	(64 * 1024 * 1024)
 #define FETCH_RECORDS	10
 
@@ -43,9 +44,10 @@ typedef struct SampleField
 	int			seen;
 } SampleField;
 
-typedef struct Sample
+struct CdcSample
 {
 	MemoryContext context;		/* of the result */
+	MemoryContextCallback callback;
 	CdcInferred *result;
 	CdcDecoder *decoder;
 	CdcSchema  *schema;			/* of the newest record that has one */
@@ -53,7 +55,8 @@ typedef struct Sample
 	CdcConnector connector;
 	List	   *fields;			/* SampleField * */
 	Size		bytes;
-} Sample;
+	int			nread;
+};
 
 /*
  * Types by the schema
@@ -189,7 +192,7 @@ schema_type(const CdcSchemaField *field, CdcConnector connector, bool *guessed)
 }
 
 static void
-fields_from_schema(Sample *sample)
+fields_from_schema(CdcSample *sample)
 {
 	MemoryContext old = MemoryContextSwitchTo(sample->context);
 
@@ -230,7 +233,7 @@ guess_type(int seen)
 }
 
 static void
-fields_from_values(Sample *sample)
+fields_from_values(CdcSample *sample)
 {
 	MemoryContext old = MemoryContextSwitchTo(sample->context);
 	ListCell   *lc;
@@ -287,7 +290,7 @@ member_name(const CdcToken *name, int *len)
 
 /* The field of that name, mostly the i-th; made if it is new. */
 static SampleField *
-sample_field(Sample *sample, int i, const char *name, int len)
+sample_field(CdcSample *sample, int i, const char *name, int len)
 {
 	SampleField *field;
 	MemoryContext old;
@@ -315,7 +318,7 @@ sample_field(Sample *sample, int i, const char *name, int len)
 }
 
 static void
-look_at_row(Sample *sample, const CdcToken *row)
+look_at_row(CdcSample *sample, const CdcToken *row)
 {
 	CdcScanner	scanner;
 	CdcToken	token;
@@ -342,7 +345,7 @@ look_at_row(Sample *sample, const CdcToken *row)
 
 /* Keep the schema of the record that is the newest at the source. */
 static void
-look_at_schema(Sample *sample, const CdcChange *change)
+look_at_schema(CdcSample *sample, const CdcChange *change)
 {
 	int64		ts_ms = change->has_source_ts_ms ? change->source_ts_ms : 0;
 	CdcDecodeError error;
@@ -398,7 +401,7 @@ key_object(const CdcToken *key, CdcToken *object)
 
 /* The record's key fields, from the first key that is an object. */
 static void
-look_at_key(Sample *sample, const char *key, int len)
+look_at_key(CdcSample *sample, const char *key, int len)
 {
 	CdcScanner	scanner;
 	CdcToken	document;
@@ -430,42 +433,79 @@ look_at_key(Sample *sample, const char *key, int len)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * A record that is no change of a row.  A tombstone, a truncate, a change
+ * without images say nothing of what the topic holds but that it is a table's.
+ */
 static void
-look_at_record(Sample *sample, Datum key, bool key_isnull, Datum value)
+look_at_other(CdcInferred *result, const CdcChange *change, bool decoded)
 {
-	bytea	   *bytes = DatumGetByteaPP(value);
+	if (decoded && (change->shape == CDC_SHAPE_TOMBSTONE ||
+					(change->shape == CDC_SHAPE_CHANGE && change->op != 'm')))
+		return;
+	if (result->nothers++ == 0)
+		result->other = decoded ? change->shape : CDC_SHAPE_OTHER;
+}
+
+bool
+cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value)
+{
+	CdcInferred *result = sample->result;
 	CdcChange	change;
 	CdcDecodeError error;
+	bool		decoded;
 
-	sample->bytes += VARSIZE_ANY_EXHDR(bytes);
-	if (!cdc_decode_value(sample->decoder, VARDATA_ANY(bytes),
-						  VARSIZE_ANY_EXHDR(bytes), &change, &error) ||
-		change.shape != CDC_SHAPE_CHANGE ||
-		(!change.has_after && !change.has_before))
-		return;
-	sample->result->nrecords++;
-	if (sample->connector == CDC_CONNECTOR_UNKNOWN)
-		sample->connector = cdc_connector_of(&change.connector);
-	look_at_schema(sample, &change);
-	look_at_row(sample, change.has_after ? &change.after_json : &change.before_json);
-	if (!key_isnull)
+	if (++sample->nread >= SAMPLE_READ)
+		return false;
+	if (value.data == NULL)
+		return true;
+	sample->bytes += value.len;
+	decoded = cdc_decode_value(sample->decoder, value.data, value.len, &change,
+							   &error);
+	if (decoded && change.shape == CDC_SHAPE_CHANGE &&
+		(change.has_after || change.has_before))
 	{
-		bytes = DatumGetByteaPP(key);
-		look_at_key(sample, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+		result->nrecords++;
+		if (sample->connector == CDC_CONNECTOR_UNKNOWN)
+			sample->connector = cdc_connector_of(&change.connector);
+		look_at_schema(sample, &change);
+		look_at_row(sample, change.has_after ? &change.after_json : &change.before_json);
+		if (key.data)
+			look_at_key(sample, key.data, key.len);
 	}
+	else
+		look_at_other(result, &change, decoded);
+	return result->nrecords + result->nothers < SAMPLE_RECORDS &&
+		sample->bytes < SAMPLE_BYTES;
+}
+
+static CdcBytes
+datum_bytes(Datum value, bool isnull)
+{
+	CdcBytes	bytes = {NULL, 0};
+
+	if (!isnull)
+	{
+		bytea	   *data = DatumGetByteaPP(value);
+
+		bytes.data = VARDATA_ANY(data);
+		bytes.len = VARSIZE_ANY_EXHDR(data);
+	}
+	return bytes;
 }
 
 static void
-take_sample(Sample *sample, Oid relation)
+take_sample(CdcSample *sample, Oid relation)
 {
 	CdcSpi		spi;
 	Portal		portal;
 	MemoryContext row_context;
 	char	   *sql;
 	uint64		nread = 0;
+	bool		more = true;
 
-	sql = psprintf("SELECT kafka_key, kafka_value FROM %s WHERE kafka_value IS NOT NULL LIMIT %d",
-				   cdc_qualified_name(relation), SAMPLE_RECORDS);
+	sql = psprintf("SELECT kafka_key, kafka_value FROM %s WHERE kafka_value IS NOT NULL",
+				   cdc_qualified_name(relation));
 	row_context = AllocSetContextCreate(CurrentMemoryContext,
 										"cdcsync sample record",
 										ALLOCSET_DEFAULT_SIZES);
@@ -475,7 +515,7 @@ take_sample(Sample *sample, Oid relation)
 	{
 		SPI_cursor_fetch(portal, true, FETCH_RECORDS);
 		nread = SPI_processed;
-		for (uint64 i = 0; i < nread; i++)
+		for (uint64 i = 0; i < nread && more; i++)
 		{
 			bool		key_isnull;
 			bool		isnull;
@@ -483,13 +523,14 @@ take_sample(Sample *sample, Oid relation)
 			Datum		value = cdc_spi_value(i, 2, &isnull);
 			MemoryContext old = MemoryContextSwitchTo(row_context);
 
-			look_at_record(sample, key, key_isnull, value);
+			more = cdc_sample_add(sample, datum_bytes(key, key_isnull),
+								  datum_bytes(value, isnull));
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(row_context);
 			CHECK_FOR_INTERRUPTS();
 		}
 		SPI_freetuptable(SPI_tuptable);
-	} while (nread > 0 && sample->bytes < SAMPLE_BYTES);
+	} while (nread > 0 && more);
 	SPI_cursor_close(portal);
 	cdc_spi_end(&spi);
 	MemoryContextDelete(row_context);
@@ -532,35 +573,55 @@ drop_foreign_keys(CdcInferred *inferred)
 	inferred->key = key;
 }
 
-CdcInferred *
-cdc_infer(Oid relation)
+/* The decoder and the schema are not in PostgreSQL's memory. */
+static void
+free_sample(void *arg)
 {
-	Sample		sample = {0};
+	CdcSample  *sample = arg;
 
-	/* the decoder and the schema are not in PostgreSQL's memory */
-	sample.context = CurrentMemoryContext;
-	sample.result = palloc0(sizeof(CdcInferred));
-	sample.decoder = cdc_decoder_create(NULL, 0, NULL, 0, NULL);
-	if (sample.decoder == NULL)
+	cdc_decoder_free(sample->decoder);
+	cdc_schema_free(sample->schema);
+	sample->decoder = NULL;
+	sample->schema = NULL;
+}
+
+CdcSample *
+cdc_sample_begin(void)
+{
+	CdcSample  *sample = palloc0(sizeof(CdcSample));
+
+	sample->context = CurrentMemoryContext;
+	sample->result = palloc0(sizeof(CdcInferred));
+	sample->callback.func = free_sample;
+	sample->callback.arg = sample;
+	MemoryContextRegisterResetCallback(sample->context, &sample->callback);
+	sample->decoder = cdc_decoder_create(NULL, 0, NULL, 0, NULL);
+	if (sample->decoder == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory")));
-	PG_TRY();
-	{
-		take_sample(&sample, relation);
-		if (sample.schema)
-			fields_from_schema(&sample);
-		else
-			fields_from_values(&sample);
-	}
-	PG_FINALLY();
-	{
-		cdc_decoder_free(sample.decoder);
-		cdc_schema_free(sample.schema);
-	}
-	PG_END_TRY();
-	drop_foreign_keys(sample.result);
-	return sample.result;
+	return sample;
+}
+
+CdcInferred *
+cdc_sample_end(CdcSample *sample)
+{
+	if (sample->schema)
+		fields_from_schema(sample);
+	else
+		fields_from_values(sample);
+	drop_foreign_keys(sample->result);
+	free_sample(sample);
+	return sample->result;
+}
+
+CdcInferred *
+cdc_infer(Oid relation)
+{
+	CdcSample  *sample = cdc_sample_begin();
+
+	take_sample(sample, relation);
+	return cdc_sample_end(sample);
 }
 
 /*
@@ -799,18 +860,14 @@ create_statement(const char *qualified, List *columns, List *key)
 	return sql.data;
 }
 
-/*
- * Say what nobody but we decided.  A sample can mislead, above all about
- * dates, which are integers without a schema.
- */
-static void
-tell_guesses(const char *name, const CdcInferred *inferred, List *columns)
+void
+cdc_infer_tell_guesses(const CdcPipeline *pipeline, const CdcInferred *inferred)
 {
 	StringInfoData list;
 	ListCell   *lc;
 
 	initStringInfo(&list);
-	foreach(lc, columns)
+	foreach(lc, new_columns(pipeline, inferred))
 	{
 		const NewColumn *column = lfirst(lc);
 
@@ -821,7 +878,7 @@ tell_guesses(const char *name, const CdcInferred *inferred, List *columns)
 	if (list.len > 0)
 		ereport(NOTICE,
 				(errmsg("column types of table \"%s\" were guessed from %d events",
-						name, inferred->nrecords),
+						pipeline->target_name, inferred->nrecords),
 				 errdetail("Guessed: %s.", list.data),
 				 errhint("Where a guess is wrong, create the table yourself and name it as the target.")));
 }
@@ -830,7 +887,7 @@ Oid
 cdc_infer_make_target(const CdcPipeline *pipeline, const CdcInferred *inferred,
 					  List *key_columns, List **key)
 {
-	char	   *name = psprintf("%s_target", pipeline->name);
+	char	   *name = pipeline->target_name;
 	Oid			nspid = target_schema(pipeline);
 	char	   *nspname = get_namespace_name(nspid);
 	List	   *columns;
@@ -855,6 +912,5 @@ cdc_infer_make_target(const CdcPipeline *pipeline, const CdcInferred *inferred,
 										columns, *key),
 					   0, NULL, NULL, NULL, 0);
 	cdc_spi_end(&spi);
-	tell_guesses(name, inferred, columns);
 	return get_relname_relid(name, nspid);
 }

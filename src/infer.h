@@ -21,28 +21,46 @@ typedef struct CdcInferredField
 
 typedef struct CdcInferred
 {
-	int			nrecords;		/* change records that were looked at; 0: none */
+	int			nrecords;		/* changes of rows that were looked at; 0: none */
+	int			nothers;		/* records that do not come from a table */
+	CdcShape	other;			/* what the first of these is; CHANGE: a logical
+								 * message */
 	List	   *fields;			/* CdcInferredField *, in the order of the source */
 	List	   *key;			/* char *, field names of the record's key in its
 								 * order; NIL: null keys or a scalar key */
 } CdcInferred;
 
 /*
- * Look at up to 1,000 records of a topic's foreign table or a landing view
- * (both have kafka_key and kafka_value), as the current user.
+ * Look at up to 1,000 records: begin; add until it returns false, as enough
+ * were seen, or there are no more; end.  The sample lives in the memory context
+ * that is current at begin, and so does the result; add leaves more in the
+ * current one, which the caller resets.
  */
+typedef struct CdcSample CdcSample;
+
+extern CdcSample *cdc_sample_begin(void);
+extern bool cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value);
+extern CdcInferred *cdc_sample_end(CdcSample *sample);
+
+/* All of this for the records of a landing view, as the current user. */
 extern CdcInferred *cdc_infer(Oid relation);
 
 /*
- * Make the pipeline's target table "<name>_target" in the target schema from
+ * Make the pipeline's target table (target_name) in the target schema from
  * what cdc_infer() found: columns (only the mapped ones, if the pipeline has
  * "columns", under their target names), NOT NULL, primary key on key_columns
- * (or, if that is NIL, the record's key), fillfactor 90, a NOTICE that lists
- * what was guessed.  *key gets the target's key columns.  Errors: 42P07 with a
+ * (or, if that is NIL, the record's key), fillfactor 90.  *key gets the target's key columns.  Errors: 42P07 with a
  * hint if a relation is in the way; 55000 if there is no usable key.
  */
 extern Oid	cdc_infer_make_target(const CdcPipeline *pipeline,
 								  const CdcInferred *inferred,
 								  List *key_columns, List **key);
+
+/*
+ * Say in a NOTICE which types of the columns nobody but we decided.  A sample
+ * can mislead, above all about dates, which are integers without a schema.
+ */
+extern void cdc_infer_tell_guesses(const CdcPipeline *pipeline,
+								   const CdcInferred *inferred);
 
 #endif							/* CDC_INFER_H */

@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "headers.h"
 #include "landing.h"
+#include "wake.h"
 
 /* Raw bytes that make a chunk full: 64 kB to 2 MB hardly differ. */
 #define CHUNK_BYTES			(1024 * 1024)
@@ -918,5 +919,6 @@ cdc_landing_append_end(CdcLandingAppend *append)
 	foreach(lc, append->slots)
 		flush(append, (Slot *) lfirst(lc), true);
 	move_positions(append);
+	cdc_wake_landed_at_commit(append->landing.id, 0);
 	MemoryContextDelete(append->cxt);
 }

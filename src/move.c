@@ -141,8 +141,14 @@ load_move(CdcMoves *moves, uint64 row)
 CdcMoves *
 cdc_moves_load(const char *pipeline, const CdcTarget *target)
 {
+	static const Oid types[] = {TEXTOID};
+	static CdcPlan plan = {
+		.sql = "SELECT new_key, old_key, departed, columns, \"values\", moved_on, source_position "
+		"FROM cdcsync.moved WHERE pipeline = $1 ORDER BY moved_at",
+		.nargs = 1,
+		.types = types
+	};
 	CdcMoves   *moves = palloc0(sizeof(CdcMoves));
-	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(pipeline)};
 	CdcSpi		spi;
 	uint64		n;
@@ -153,9 +159,7 @@ cdc_moves_load(const char *pipeline, const CdcTarget *target)
 										   ALLOCSET_DEFAULT_SIZES);
 	moves->by_key = movetable_create(moves->context, 64, NULL);
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("SELECT new_key, old_key, departed, columns, \"values\", moved_on, source_position "
-					"FROM cdcsync.moved WHERE pipeline = $1 ORDER BY moved_at",
-					1, types, values, NULL, 0);
+	n = cdc_spi_run_plan(&plan, values, NULL);
 	for (uint64 i = 0; i < n; i++)
 		load_move(moves, i);
 	cdc_spi_end(&spi);

@@ -34,9 +34,12 @@ typedef enum OptionType
 	OPTION_BOOLEAN,
 	OPTION_NUMBER,				/* between min and max */
 	OPTION_INTERVAL,			/* not negative */
+	OPTION_RETENTION,			/* the same, or 'infinite' */
 	OPTION_ENUM,				/* one of values */
 	OPTION_TEXT,				/* not empty */
+	OPTION_NAME,				/* of a table */
 	OPTION_START,
+	OPTION_FOLLOW,				/* of cdc_create_all() alone */
 	OPTION_ABSENT				/* its feature does not exist */
 } OptionType;
 
@@ -56,7 +59,7 @@ static const OptionDef option_defs[] = {
 	{.name = "auto_sync",.type = OPTION_BOOLEAN},
 	{.name = "constraint_wait",.type = OPTION_INTERVAL,.only = "10 min"},
 	{.name = "filter",.type = OPTION_ABSENT},
-	{.name = "follow_new_topics",.type = OPTION_ABSENT},
+	{.name = "follow_new_topics",.type = OPTION_FOLLOW},
 	{.name = "helper_schema",.type = OPTION_TEXT,.fixed = true},
 	{.name = "landing",.type = OPTION_TEXT,.fixed = true},
 	{.name = "max_quarantine_share",.type = OPTION_NUMBER,.min = 0,.max = 1},
@@ -69,13 +72,14 @@ static const OptionDef option_defs[] = {
 	{.name = "on_snapshot",.type = OPTION_ENUM,.only = "upsert",
 	.values = "upsert, replace"},
 	{.name = "refresh_interval",.type = OPTION_INTERVAL},
-	{.name = "retention",.type = OPTION_INTERVAL},
+	{.name = "retention",.type = OPTION_RETENTION},
 	{.name = "schema_changes",.type = OPTION_ENUM,.only = "ignore",
 	.values = "follow, ignore"},
 	{.name = "shape",.type = OPTION_ABSENT},
 	{.name = "start",.type = OPTION_START,.fixed = true},
 	{.name = "strict",.type = OPTION_BOOLEAN},
 	{.name = "sync_interval",.type = OPTION_INTERVAL},
+	{.name = "target_name",.type = OPTION_NAME,.fixed = true},
 	{.name = "target_schema",.type = OPTION_TEXT,.fixed = true},
 	{.name = "unavailable_value_placeholder",.type = OPTION_TEXT},
 };
@@ -211,6 +215,15 @@ parse_interval(const char *name, const JsonbValue *value)
 	return (int64) total;
 }
 
+static int64
+parse_retention(const char *name, const JsonbValue *value)
+{
+	if (value->type == jbvString &&
+		pg_strcasecmp(jsonb_cstring(value), "infinite") == 0)
+		return CDC_RETAIN_ALL;
+	return parse_interval(name, value);
+}
+
 static double
 parse_number(const OptionDef *def, const JsonbValue *value)
 {
@@ -230,6 +243,16 @@ parse_text(const OptionDef *def, const JsonbValue *value)
 {
 	if (value->type != jbvString || value->val.string.len == 0)
 		bad_value(def->name, "Give a string that is not empty.");
+	return jsonb_cstring(value);
+}
+
+static char *
+parse_name(const OptionDef *def, const JsonbValue *value)
+{
+	if (value->type != jbvString || value->val.string.len == 0 ||
+		value->val.string.len >= NAMEDATALEN)
+		bad_value(def->name, psprintf("Give a name of 1 to %d bytes, without a schema.",
+									  NAMEDATALEN - 1));
 	return jsonb_cstring(value);
 }
 
@@ -303,6 +326,7 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 {
 	char	   *text = NULL;
 	double		number = 0;
+	int64		usecs = 0;
 
 	switch (def->type)
 	{
@@ -313,13 +337,25 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 			number = parse_number(def, value);
 			break;
 		case OPTION_INTERVAL:
-			(void) parse_interval(def->name, value);
+			usecs = parse_interval(def->name, value);
+			break;
+		case OPTION_RETENTION:
+			usecs = parse_retention(def->name, value);
 			break;
 		case OPTION_ENUM:
 			check_enum(def, value);
 			break;
 		case OPTION_TEXT:
 			text = parse_text(def, value);
+			break;
+		case OPTION_NAME:
+			text = parse_name(def, value);
+			break;
+		case OPTION_FOLLOW:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" is not one of a single pipeline", def->name),
+					 errhint("Give it to cdc_create_all(), which makes a pipeline for each topic.")));
 			break;
 		case OPTION_START:
 			text = parse_start(def, value);
@@ -341,6 +377,8 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->helper_schema = text;
 	else if (strcmp(def->name, "target_schema") == 0)
 		options->target_schema = text;
+	else if (strcmp(def->name, "target_name") == 0)
+		options->target_name = text;
 	else if (strcmp(def->name, "start") == 0)
 		options->start = text;
 	else if (strcmp(def->name, "unavailable_value_placeholder") == 0)
@@ -349,6 +387,12 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->max_quarantine_share = number;
 	else if (strcmp(def->name, "strict") == 0)
 		options->strict = value->val.boolean;
+	else if (strcmp(def->name, "auto_sync") == 0)
+		options->auto_sync = value->val.boolean;
+	else if (strcmp(def->name, "sync_interval") == 0)
+		options->sync_interval = usecs;
+	else if (strcmp(def->name, "retention") == 0)
+		options->retention = usecs;
 }
 
 /* Begin to read the members of an object. */
@@ -404,6 +448,8 @@ cdc_options_parse(Jsonb *options)
 
 	result->start = "earliest";
 	result->max_quarantine_share = 0.1;
+	result->auto_sync = true;
+	result->retention = USECS_PER_DAY;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	while (object_next(&it, &name, &value))
@@ -462,6 +508,38 @@ cdc_options_set(Jsonb *stored, const char *name, const char *text)
 	value.val.string.val = (char *) text;
 	value.val.string.len = strlen(text);
 	push_member(&state, name, &value);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+Jsonb *
+cdc_options_for_all(Jsonb *options, CdcFollow *follow)
+{
+	JsonbParseState *state = NULL;
+	JsonbIterator *it = object_begin(options, "options", "{\"follow_new_topics\": true}");
+	char	   *name;
+	JsonbValue	value;
+
+	*follow = CDC_FOLLOW_UNSAID;
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while (object_next(&it, &name, &value))
+	{
+		const OptionDef *def = get_option(name);
+
+		if (value.type == jbvNull)
+			continue;
+		if (strcmp(name, "landing") == 0 || strcmp(name, "target_name") == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" is one of a single pipeline", name),
+					 errhint("Make this pipeline with cdc_create().")));
+		if (def->type == OPTION_FOLLOW)
+		{
+			check_boolean(def, &value);
+			*follow = value.val.boolean ? CDC_FOLLOW : CDC_FOLLOW_NOT;
+		}
+		else
+			push_member(&state, name, &value);
+	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 

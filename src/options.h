@@ -18,11 +18,17 @@ typedef struct CdcOptions
 	char	   *landing;		/* name of a landing view, or NULL */
 	char	   *helper_schema;	/* or NULL */
 	char	   *target_schema;	/* or NULL */
+	char	   *target_name;	/* or NULL */
 	char	   *start;			/* "earliest", "latest" or a time in UTC */
 	char	   *placeholder;	/* unavailable value's placeholder, or NULL */
 	double		max_quarantine_share;
 	bool		strict;
+	bool		auto_sync;
+	int64		sync_interval;	/* us */
+	int64		retention;		/* us; CDC_RETAIN_ALL */
 } CdcOptions;
+
+#define CDC_RETAIN_ALL	PG_INT64_MAX
 
 /*
  * Check options and fill in the defaults, in the current memory context.
@@ -41,6 +47,19 @@ extern Jsonb *cdc_options_merge(Jsonb *stored, Jsonb *changes);
 /* Stored options with one text option set. */
 extern Jsonb *cdc_options_set(Jsonb *stored, const char *name,
 							  const char *value);
+
+typedef enum CdcFollow
+{
+	CDC_FOLLOW_UNSAID,
+	CDC_FOLLOW_NOT,
+	CDC_FOLLOW
+} CdcFollow;
+
+/*
+ * The options of cdc_create_all(): what it says of follow_new_topics, and the
+ * others, which each pipeline gets; 22023 for those that fit one pipeline only.
+ */
+extern Jsonb *cdc_options_for_all(Jsonb *options, CdcFollow *follow);
 
 /*
  * The "columns" argument as a list of CdcReading; NIL for NULL.  Errors: 22023

@@ -129,6 +129,8 @@ pipeline_from_row(int32 *landing_id)
 	pipeline->strict = options->strict;
 	pipeline->max_quarantine_share = options->max_quarantine_share;
 	pipeline->target_schema = options->target_schema;
+	pipeline->target_name = options->target_name ? options->target_name :
+		psprintf("%s_target", pipeline->name);
 	pipeline->helper_schema = options->helper_schema;
 	pipeline->placeholder = options->placeholder;
 	return pipeline;
@@ -137,20 +139,24 @@ pipeline_from_row(int32 *landing_id)
 CdcPipeline *
 cdc_pipeline_get(const char *name)
 {
+	static const Oid types[] = {TEXTOID};
+	static CdcPlan plan = {
+		.sql = "SELECT s.name, s.owner::oid, p.landing_id, p.staging::oid,"
+		" p.target::oid, p.target_made, p.key, p.columns, p.options,"
+		" s.state, s.reason, s.hint, s.refresh_paused"
+		" FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)"
+		" WHERE p.name = $1",
+		.nargs = 1,
+		.types = types
+	};
 	MemoryContext context = CurrentMemoryContext;
 	CdcPipeline *pipeline = NULL;
 	int32		landing_id = 0;
-	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(name)};
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run("SELECT s.name, s.owner::oid, p.landing_id, p.staging::oid,"
-					" p.target::oid, p.target_made, p.key, p.columns, p.options,"
-					" s.state, s.reason, s.hint, s.refresh_paused"
-					" FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)"
-					" WHERE p.name = $1",
-					1, types, values, NULL, 1) == 1)
+	if (cdc_spi_run_plan(&plan, values, NULL) == 1)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
@@ -338,25 +344,40 @@ cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target, List *key)
 	cdc_staging_depend(pipeline);
 }
 
-/* Does name match a pattern in which * stands for any characters? */
-static bool
-matches(const char *pattern, const char *name)
+/*
+ * A * that was passed takes one character more each time the rest does not
+ * match; only the last * needs that, so the time is at most the product of the
+ * lengths.
+ */
+bool
+cdc_name_matches(const char *pattern, const char *name)
 {
-	for (; *pattern; pattern++, name++)
+	const char *star = NULL;	/* behind the last * */
+	const char *taken = NULL;	/* end of what it stands for */
+
+	while (*name)
 	{
 		if (*pattern == '*')
 		{
-			do
-			{
-				if (matches(pattern + 1, name))
-					return true;
-			} while (*name++);
-			return false;
+			star = ++pattern;
+			taken = name;
 		}
-		if (*pattern != *name)
+		else if (*pattern == *name)
+		{
+			pattern++;
+			name++;
+		}
+		else if (star)
+		{
+			pattern = star;
+			name = ++taken;
+		}
+		else
 			return false;
 	}
-	return *name == '\0';
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
 }
 
 /*
@@ -385,7 +406,7 @@ matching_pipelines(const char *pattern)
 		char	   *name = TextDatumGetCString(cdc_spi_value(i, 1, &isnull));
 
 		if (has_privs_of_role(userid, DatumGetObjectId(cdc_spi_value(i, 2, &isnull))) &&
-			matches(pattern, name))
+			cdc_name_matches(pattern, name))
 			names = lappend(names, name);
 		MemoryContextSwitchTo(old);
 	}
@@ -537,17 +558,45 @@ resume(CdcPipeline *pipeline)
 	cdc_spi_end(&spi);
 }
 
+/* Let what the caller follows servers for go on, too, after a restore. */
+static void
+resume_following(void)
+{
+	Oid			types[] = {INT8OID, INT8OID, OIDOID};
+	Datum		values[3];
+	int64		system;
+	int64		database;
+	CdcSpi		spi;
+
+	cdc_pipeline_stamp(&system, &database);
+	values[0] = Int64GetDatum(system);
+	values[1] = Int64GetDatum(database);
+	values[2] = ObjectIdGetDatum(GetUserId());
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("UPDATE cdcsync.follow f SET stamp_system = $1,"
+					   " stamp_database = $2, server_id = s.oid"
+					   " FROM pg_foreign_server s WHERE s.srvname = f.server"
+					   " AND pg_has_role($3, f.owner, 'USAGE')"
+					   " AND (s.oid <> f.server_id"
+					   " OR NOT cdcsync.is_here(f.stamp_system, f.stamp_database))",
+					   3, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+}
+
 /*
  * cdc_resume(name text) returns integer
  */
 Datum
 cdc_resume(PG_FUNCTION_ARGS)
 {
-	List	   *names = matching_pipelines(name_argument(fcinfo, 0));
+	char	   *pattern = name_argument(fcinfo, 0);
+	List	   *names = matching_pipelines(pattern);
 	ListCell   *lc;
 
 	foreach(lc, names)
 		resume(cdc_pipeline_lock(lfirst(lc), NoLock));
+	if (strcmp(pattern, "*") == 0)
+		resume_following();
 	PG_RETURN_INT32(list_length(names));
 }
 

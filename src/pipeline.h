@@ -63,6 +63,7 @@ typedef struct CdcPipeline
 	bool		strict;
 	double		max_quarantine_share;
 	char	   *target_schema;	/* of a target that we make */
+	char	   *target_name;	/* its name */
 	char	   *helper_schema;	/* of landing and staging, when they are made */
 	char	   *placeholder;	/* unavailable value's placeholder, NULL: default */
 } CdcPipeline;
@@ -108,6 +109,9 @@ extern CdcPipeline *cdc_pipeline_lock(const char *name, LOCKMODE staging_lock);
  * restore, which loses it.
  */
 extern void cdc_staging_depend(const CdcPipeline *pipeline);
+
+/* Does name match a pattern in which * stands for any characters? */
+extern bool cdc_name_matches(const char *pattern, const char *name);
 
 /* What a copy of the database elsewhere is told apart by. */
 extern void cdc_pipeline_stamp(int64 *system, int64 *database);

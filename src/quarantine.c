@@ -31,14 +31,18 @@
 bool
 cdc_quarantine_any(const char *pipeline)
 {
-	Oid			types[] = {TEXTOID};
+	static const Oid types[] = {TEXTOID};
+	static CdcPlan plan = {
+		.sql = "SELECT FROM cdcsync.quarantine WHERE pipeline = $1 LIMIT 1",
+		.nargs = 1,
+		.types = types
+	};
 	Datum		values[] = {CStringGetTextDatum(pipeline)};
 	CdcSpi		spi;
 	bool		any;
 
 	cdc_spi_begin_catalog(&spi);
-	any = cdc_spi_run("SELECT FROM cdcsync.quarantine WHERE pipeline = $1 LIMIT 1",
-					  1, types, values, NULL, 1) > 0;
+	any = cdc_spi_run_plan(&plan, values, NULL) > 0;
 	cdc_spi_end(&spi);
 	return any;
 }

@@ -209,7 +209,17 @@ static bool
 is_same(const CdcProcess *a, const CdcProcess *b)
 {
 	return a->kind == b->kind && a->database == b->database &&
-		a->owner == b->owner && a->server == b->server && a->slice == b->slice;
+		a->owner == b->owner && a->server == b->server &&
+		a->slice == b->slice && a->nslices == b->nslices;
+}
+
+/* Would the two do the same work?  So do slices of different cuts, in part. */
+static bool
+is_rival(const CdcProcess *a, const CdcProcess *b)
+{
+	return a->kind == b->kind && a->database == b->database &&
+		a->owner == b->owner && a->server == b->server &&
+		(a->slice == b->slice || a->nslices != b->nslices);
 }
 
 static void
@@ -217,6 +227,8 @@ leave_slot(int code, Datum arg)
 {
 	CdcProcess	process = my_slot->process;
 
+	/* an error outside of a transaction leaves what it held, even our own lock */
+	LWLockReleaseAll();
 	LWLockAcquire(&anchor->lock, LW_EXCLUSIVE);
 	my_slot->process.kind = 0;
 	my_slot->pid = 0;
@@ -244,7 +256,7 @@ cdc_process_enter(const CdcProcess *process)
 
 		if (slot->process.kind == 0)
 			free_slot = slot;
-		else if (is_same(&slot->process, process))
+		else if (is_rival(&slot->process, process))
 			taken = true;
 	}
 	if (!taken && free_slot)
@@ -350,6 +362,21 @@ still_there(int *pids, int n)
 	return left;
 }
 
+/* Only who is in its slot has this process id for certain. */
+static void
+terminate_all(Oid database)
+{
+	LWLockAcquire(&anchor->lock, LW_SHARED);
+	for (int i = 0; i < anchor->nslots; i++)
+	{
+		const ProcessSlot *slot = &anchor->slots[i];
+
+		if (slot->process.kind != 0 && slot->process.database == database)
+			(void) kill(slot->pid, SIGTERM);
+	}
+	LWLockRelease(&anchor->lock);
+}
+
 int
 cdc_process_expel(Oid database, int timeout)
 {
@@ -367,8 +394,7 @@ cdc_process_expel(Oid database, int timeout)
 	{
 		if (waited >= next_signal)
 		{
-			for (int i = 0; i < n; i++)
-				(void) kill(pids[i], SIGTERM);
+			terminate_all(database);
 			next_signal += EXPEL_AGAIN;
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
@@ -385,6 +411,20 @@ cdc_process_expel(Oid database, int timeout)
  * Entries
  * ----------
  */
+bool
+cdc_database_is_open(Oid database)
+{
+	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &database, false);
+	bool		open = true;
+
+	if (entry)
+	{
+		open = entry->suspended == 0 && !entry->stopped;
+		cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	}
+	return open;
+}
+
 void
 cdc_pipeline_key(CdcPipelineKey *key, Oid database, const char *name)
 {

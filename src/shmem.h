@@ -49,8 +49,8 @@ typedef struct CdcProcess
 #define CDC_WAKE_LEAVE		0x08	/* end as soon as there is nothing to do */
 
 /*
- * Enter this process; false if one like it (all fields equal) is there
- * already.  It is taken out at exit.
+ * Enter this process; false if one that does the same work is there already.
+ * It is taken out at exit.
  */
 extern bool cdc_process_enter(const CdcProcess *process);
 
@@ -112,6 +112,9 @@ typedef struct CdcSharedDatabase
 	bool		absent;			/* a manager has found no extension */
 	CdcProblem	problem;		/* why there is no manager */
 } CdcSharedDatabase;
+
+/* May workers run in it?  No: it is wanted alone, or cdc_stop() was called. */
+extern bool cdc_database_is_open(Oid database);
 
 typedef struct CdcLandingKey
 {

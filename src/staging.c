@@ -176,14 +176,18 @@ cdc_staging_create(const char *name, Oid nspid, const CdcTarget *target)
 	return relid;
 }
 
-void
-cdc_staging_lock(Oid staging, const char *pipeline)
+bool
+cdc_staging_lock(Oid staging, const char *pipeline, bool nowait)
 {
-	LockRelationOid(staging, ShareUpdateExclusiveLock);
+	if (!nowait)
+		LockRelationOid(staging, ShareUpdateExclusiveLock);
+	else if (!ConditionalLockRelationOid(staging, ShareUpdateExclusiveLock))
+		return false;
 	if (!OidIsValid(get_rel_namespace(staging)))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("pipeline \"%s\" was dropped by another session", pipeline)));
+	return true;
 }
 
 /* The columns that a staging table should have. */

@@ -48,9 +48,9 @@ extern const char *cdc_staging_column(const CdcTarget *target,
 /*
  * Lock the staging table so that one session syncs the pipeline at a time and
  * readers are not in the way (SHARE UPDATE EXCLUSIVE, to the end of the
- * transaction).
+ * transaction).  nowait: false if another session has it.
  */
-extern void cdc_staging_lock(Oid staging, const char *pipeline);
+extern bool cdc_staging_lock(Oid staging, const char *pipeline, bool nowait);
 
 /*
  * Give the staging table the columns that the target has now, if the target

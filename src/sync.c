@@ -36,6 +36,7 @@
 #include "rank.h"
 #include "stage.h"
 #include "sync.h"
+#include "synced.h"
 #include "watermark.h"
 
 /* A window ends when its winners hold this much. */
@@ -254,7 +255,6 @@ stop_pipeline(Sync *sync, CdcRank *rank, const char *why)
 	int			sqlerrcode = cdc_quarantine_new(rank, &left)->sqlerrcode;
 
 	left = 0;
-
 	for (int64 i = 0; i < rank->nbad && left < BREAKER_RECORDS; i++)
 		if (rank->bad[i].at.since == 0)
 			rank->bad[left++] = rank->bad[i];
@@ -324,20 +324,25 @@ make_target(CdcPipeline *pipeline)
 	if (inferred->nrecords == 0)
 		return false;
 	target = cdc_infer_make_target(pipeline, inferred, pipeline->key, &key);
+	cdc_infer_tell_guesses(pipeline, inferred);
 	cdc_pipeline_set_target(pipeline, target, key);
 	return true;
 }
 
-/* Lock what the sync needs and describe it; false: there is nothing yet. */
+/* Lock what the sync needs and describe it; false: there is nothing to do yet. */
 static bool
-open_sync(Sync *sync)
+open_sync(Sync *sync, bool nowait)
 {
 	CdcPipeline *pipeline = sync->pipeline;
 	Oid			staging;
 
 	if (!OidIsValid(pipeline->target) && !make_target(pipeline))
 		return false;
-	cdc_staging_lock(pipeline->staging, pipeline->name);
+	if (!cdc_staging_lock(pipeline->staging, pipeline->name, nowait))
+	{
+		sync->result->busy = true;
+		return false;
+	}
 	cdc_watermark_check_snapshot(pipeline);
 	/* it may have been stopped or altered while we waited */
 	staging = pipeline->staging;
@@ -370,9 +375,8 @@ open_sync(Sync *sync)
 	return true;
 }
 
-/* The search_path that triggers and defaults of the target see. */
-static char *
-target_search_path(const CdcPipeline *pipeline)
+char *
+cdc_sync_search_path(const CdcPipeline *pipeline)
 {
 	Oid			nspid = OidIsValid(pipeline->target) ?
 	get_rel_namespace(pipeline->target) : cdc_pipeline_schema(pipeline);
@@ -407,8 +411,22 @@ raise_work_mem(void)
 								 true, 0, false);
 }
 
+/* Run the windows that there are. */
+static void
+run_windows(Sync *sync, int max_windows)
+{
+	sync->result->more = true;
+	for (int n = 0; sync->result->more && (max_windows <= 0 || n < max_windows); n++)
+		sync->result->more = has_work(sync) && run_window(sync);
+	sync->result->waiting = sync->quarantine && cdc_quarantine_waiting(sync->pipeline->name);
+	for (int i = 0; i < sync->npartitions; i++)
+		sync->result->latest_refresh_time = Max(sync->result->latest_refresh_time,
+												sync->progress[i].refresh_time);
+}
+
 void
-cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, CdcSyncResult *result)
+cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
+				  CdcSyncResult *result)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync sync",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -418,19 +436,15 @@ cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, CdcSyncResult *result)
 
 	memset(result, 0, sizeof(CdcSyncResult));
 	result->latest_refresh_time = DT_NOBEGIN;
-	cdc_spi_begin_as(&spi, pipeline->owner, target_search_path(pipeline));
+	cdc_spi_begin_as(&spi, pipeline->owner, cdc_sync_search_path(pipeline));
 	raise_work_mem();
 	old = MemoryContextSwitchTo(context);
-	if (open_sync(&sync))
+	if (open_sync(&sync, nowait))
 	{
 		sync.window = AllocSetContextCreate(context, "cdcsync window",
 											ALLOCSET_DEFAULT_SIZES);
-		for (int n = 0; max_windows <= 0 || n < max_windows; n++)
-			if (!has_work(&sync) || !run_window(&sync))
-				break;
-		for (int i = 0; i < sync.npartitions; i++)
-			result->latest_refresh_time = Max(result->latest_refresh_time,
-											  sync.progress[i].refresh_time);
+		run_windows(&sync, max_windows);
+		cdc_synced_note(pipeline, result);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -462,7 +476,7 @@ cdc_sync(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	pipeline = cdc_pipeline_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	cdc_pipeline_check_active(pipeline);
-	cdc_sync_pipeline(pipeline, max_windows, &r);
+	cdc_sync_pipeline(pipeline, max_windows, false, &r);
 	values[0] = Int64GetDatum(r.events);
 	values[1] = Int64GetDatum(r.staged);
 	values[2] = Int64GetDatum(r.inserted);

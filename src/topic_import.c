@@ -35,20 +35,30 @@
 #define REMOTE_SCHEMA	"kafka"
 #define HASH_SUFFIX		9		/* "_" and 8 digits */
 
-/* The name of the foreign table for a topic. */
-static char *
-table_name(const char *topic)
+char *
+cdc_topic_name_hashed(const char *name, const char *topic, int max)
 {
-	int			len = strlen(topic);
+	int			len = strlen(name);
 	pg_crc32c	crc;
 
-	if (len < NAMEDATALEN)
-		return pstrdup(topic);
 	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, topic, len);
+	COMP_CRC32C(crc, topic, strlen(topic));
 	FIN_CRC32C(crc);
-	len = pg_mbcliplen(topic, len, NAMEDATALEN - 1 - HASH_SUFFIX);
-	return psprintf("%.*s_%08x", len, topic, crc);
+	len = pg_mbcliplen(name, len, max - HASH_SUFFIX);
+	return psprintf("%.*s_%08x", len, name, crc);
+}
+
+char *
+cdc_topic_name_cut(const char *name, const char *topic, int max)
+{
+	return strlen(name) <= max ? pstrdup(name)
+		: cdc_topic_name_hashed(name, topic, max);
+}
+
+char *
+cdc_topic_table_name(const char *topic)
+{
+	return cdc_topic_name_cut(topic, topic, NAMEDATALEN - 1);
 }
 
 static bool
@@ -112,8 +122,8 @@ is_free(const char *name, const char *topic, Oid nspid, Oid serverid)
 	return true;
 }
 
-static char *
-create_command(const char *name, const char *topic, const char *server)
+char *
+cdc_topic_table_command(const char *table, const char *topic, const char *server)
 {
 	return psprintf("CREATE FOREIGN TABLE %s (\n"
 					"  kafka_partition bigint,\n"
@@ -124,7 +134,7 @@ create_command(const char *name, const char *topic, const char *server)
 					"  kafka_value pg_catalog.bytea,\n"
 					"  kafka_headers pg_catalog.jsonb\n"
 					") SERVER %s OPTIONS (topic %s)",
-					quote_identifier(name), quote_identifier(server),
+					table, quote_identifier(server),
 					quote_literal_cstr(topic));
 }
 
@@ -143,7 +153,7 @@ report_missing(ImportForeignSchemaStmt *stmt, List *topics)
 
 		foreach(topic, topics)
 		{
-			char	   *name = table_name(lfirst(topic));
+			char	   *name = cdc_topic_table_name(lfirst(topic));
 
 			if (strcmp(name, wanted) == 0)
 				found = true;
@@ -215,7 +225,7 @@ cdc_topic_import(ImportForeignSchemaStmt *stmt, Oid serverid)
 	foreach(lc, topics)
 	{
 		char	   *topic = lfirst(lc);
-		char	   *name = table_name(topic);
+		char	   *name = cdc_topic_table_name(topic);
 
 		if (!is_wanted(stmt, topic, name))
 			continue;
@@ -236,7 +246,8 @@ cdc_topic_import(ImportForeignSchemaStmt *stmt, Oid serverid)
 					 errdetail("Names of tables have at most %d bytes.",
 							   NAMEDATALEN - 1)));
 		commands = lappend(commands,
-						   create_command(name, topic, stmt->server_name));
+						   cdc_topic_table_command(quote_identifier(name), topic,
+												   stmt->server_name));
 	}
 	if (stmt->list_type == FDW_IMPORT_SCHEMA_LIMIT_TO)
 		report_missing(stmt, topics);

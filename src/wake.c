@@ -31,6 +31,7 @@ typedef struct Landed
 
 static bool registered = false;
 static uint32 pending[CDC_SYNC + 1];	/* by kind of process */
+static bool extension_changed = false;
 static Landed *landed = NULL;	/* in TopTransactionContext */
 
 static void
@@ -49,21 +50,48 @@ count_landed(void)
 	}
 }
 
+/*
+ * A manager may have found no extension here, until now.  One that is about to
+ * say so has been told of the change before, and one that has said so is
+ * forgotten before the launcher looks.
+ */
+static void
+forget_absence(void)
+{
+	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &MyDatabaseId, true);
+
+	if (entry)
+	{
+		entry->absent = false;
+		cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	}
+}
+
+static void
+tell_all(void)
+{
+	count_landed();
+	for (int kind = CDC_MANAGER; kind <= CDC_SYNC; kind++)
+		if (pending[kind] != 0)
+			cdc_process_wake(MyDatabaseId, CDC_KIND(kind), pending[kind]);
+	if (extension_changed)
+		forget_absence();
+	if (pending[CDC_LAUNCHER] != 0)
+		cdc_process_wake(InvalidOid, CDC_KIND(CDC_LAUNCHER), pending[CDC_LAUNCHER]);
+}
+
 static void
 tell(XactEvent event, void *arg)
 {
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			count_landed();
-			for (int kind = CDC_LAUNCHER; kind <= CDC_SYNC; kind++)
-				if (pending[kind] != 0)
-					cdc_process_wake(kind == CDC_LAUNCHER ? InvalidOid : MyDatabaseId,
-									 CDC_KIND(kind), pending[kind]);
+			tell_all();
 			/* FALLTHROUGH */
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			memset(pending, 0, sizeof(pending));
+			extension_changed = false;
 			landed = NULL;
 			break;
 		default:
@@ -114,14 +142,12 @@ PG_FUNCTION_INFO_V1(cdc_wake_workers);
 Datum
 cdc_wake_workers(PG_FUNCTION_ARGS)
 {
-	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &MyDatabaseId, true);
+	/* finds the table: an error is one here, not after the commit */
+	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &MyDatabaseId, false);
 
-	/* the launcher may have found no extension here, until now */
 	if (entry)
-	{
-		entry->absent = false;
 		cdc_shared_release(CDC_SHARED_DATABASE, entry);
-	}
 	cdc_wake_at_commit(CDC_ALL_KINDS, CDC_WAKE_CATALOG);
+	extension_changed = true;
 	PG_RETURN_VOID();
 }

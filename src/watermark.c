@@ -92,8 +92,15 @@ CdcProgress *
 cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 				   const CdcLandingPosition *positions, bool *first)
 {
+	static const Oid types[] = {TEXTOID};
+	static CdcPlan plan = {
+		.sql = "SELECT kafka_partition, epoch, next_offset, refresh_time, source_position, "
+		"source_ts_ms, skipped_delete, events "
+		"FROM cdcsync.watermark WHERE pipeline = $1 ORDER BY kafka_partition",
+		.nargs = 1,
+		.types = types
+	};
 	CdcProgress *progress = palloc0(sizeof(CdcProgress) * Max(npartitions, 1));
-	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(pipeline->name)};
 	int64		events = 0;
 	CdcSpi		spi;
@@ -105,10 +112,7 @@ cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 		progress[i].refresh_time = DT_NOBEGIN;
 	}
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("SELECT kafka_partition, epoch, next_offset, refresh_time, source_position, "
-					"source_ts_ms, skipped_delete, events "
-					"FROM cdcsync.watermark WHERE pipeline = $1 ORDER BY kafka_partition",
-					1, types, values, NULL, 0);
+	n = cdc_spi_run_plan(&plan, values, NULL);
 	for (uint64 row = 0, i = 0; row < n; row++)
 	{
 		bool		isnull;
@@ -169,7 +173,24 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 {
 	static const Oid types[NCOLUMNS] = {INT8OID, INT4OID, INT8OID, TIMESTAMPOID, TEXTOID,
 	INT8OID, INT8OID, INT8OID, BOOLOID};
-	Oid			arg_types[NCOLUMNS + 1] = {TEXTOID};
+	static const Oid arg_types[NCOLUMNS + 1] = {TEXTOID, INT8ARRAYOID, INT4ARRAYOID,
+		INT8ARRAYOID, TIMESTAMPARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+	INT8ARRAYOID, BOOLARRAYOID};
+	static CdcPlan plan = {
+		.sql = "INSERT INTO cdcsync.watermark AS w (pipeline, kafka_partition, epoch, "
+		"next_offset, refresh_time, source_position, source_ts_ms, events, resent, "
+		"skipped_delete, synced_at) "
+		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) u "
+		"ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET "
+		"epoch = excluded.epoch, next_offset = excluded.next_offset, "
+		"refresh_time = excluded.refresh_time, "
+		"source_position = excluded.source_position, "
+		"source_ts_ms = excluded.source_ts_ms, events = w.events + excluded.events, "
+		"resent = w.resent + excluded.resent, "
+		"skipped_delete = excluded.skipped_delete, synced_at = excluded.synced_at",
+		.nargs = NCOLUMNS + 1,
+		.types = arg_types
+	};
 	Datum		args[NCOLUMNS + 1] = {CStringGetTextDatum(pipeline->name)};
 	Datum	   *columns[NCOLUMNS];
 	bool	   *column_nulls[NCOLUMNS];
@@ -201,22 +222,8 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 	if (n == 0)
 		return;
 	for (int c = 0; c < NCOLUMNS; c++)
-	{
-		arg_types[c + 1] = get_array_type(types[c]);
 		args[c + 1] = column_array(columns[c], column_nulls[c], n, types[c]);
-	}
 	cdc_spi_begin_catalog(&spi);
-	cdc_spi_run("INSERT INTO cdcsync.watermark AS w (pipeline, kafka_partition, epoch, "
-				"next_offset, refresh_time, source_position, source_ts_ms, events, resent, "
-				"skipped_delete, synced_at) "
-				"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) u "
-				"ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET "
-				"epoch = excluded.epoch, next_offset = excluded.next_offset, "
-				"refresh_time = excluded.refresh_time, "
-				"source_position = excluded.source_position, "
-				"source_ts_ms = excluded.source_ts_ms, events = w.events + excluded.events, "
-				"resent = w.resent + excluded.resent, "
-				"skipped_delete = excluded.skipped_delete, synced_at = excluded.synced_at",
-				NCOLUMNS + 1, arg_types, args, NULL, 0);
+	(void) cdc_spi_run_plan(&plan, args, NULL);
 	cdc_spi_end(&spi);
 }

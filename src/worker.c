@@ -8,9 +8,10 @@
  * next place that looks for interrupts raises FATAL, whose clean-up undoes the
  * transaction and closes what is open.  (The handler that background workers
  * begin with raises it inside the signal handler, where a library may hold
- * a lock.)  Workers are never started again by the postmaster, but by the manager
- * or launcher that wants them; only the launcher, and a manager where there
- * is no launcher, come back by themselves.
+ * a lock.)  SIGINT cancels a transaction that is running, and nothing else.
+ * Workers are never started again by the postmaster, but by the manager or
+ * launcher that wants them; only the launcher, and a manager where there is no
+ * launcher, come back by themselves.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,6 +42,8 @@ int			cdc_commit_delay = 20;
 int			cdc_metadata_interval = 10;
 
 static CdcProcess my_process;
+static bool preloaded = false;	/* inherited by all processes */
+static bool connected = false;
 
 static const struct
 {
@@ -74,7 +77,6 @@ describe(const CdcProcess *process, BackgroundWorker *worker)
 	StaticAssertStmt(sizeof(CdcProcess) <= BGW_EXTRALEN, "CdcProcess must fit");
 	memcpy(worker->bgw_extra, process, sizeof(*process));
 
-	/* while libraries are preloaded there is no shared memory to look into */
 	if (process->kind == CDC_LAUNCHER ||
 		(process->kind == CDC_MANAGER && !cdc_worker_has_launcher()))
 	{
@@ -96,9 +98,7 @@ cdc_worker_start(const CdcProcess *process)
 bool
 cdc_worker_has_launcher(void)
 {
-	CdcProcess	launcher = {.kind = CDC_LAUNCHER};
-
-	return cdc_process_find(&launcher, NULL, NULL, 1) > 0;
+	return preloaded;
 }
 
 static void
@@ -118,6 +118,9 @@ shield_settings(void)
 	set("statement_timeout", "0");
 	set("lock_timeout", "0");
 	set("idle_in_transaction_session_timeout", "0");
+	if (GetConfigOption("transaction_timeout", true, false))
+		set("transaction_timeout", "0");
+	set("role", "none");
 	set("default_transaction_isolation", "read committed");
 	set("default_transaction_read_only", "off");
 	set("default_transaction_deferrable", "off");
@@ -125,10 +128,22 @@ shield_settings(void)
 	set("search_path", "pg_catalog, pg_temp");
 }
 
+/*
+ * The postmaster would start a manager again and again in a database that is
+ * not there any more: exit code 0 says that this one is done.
+ */
+static void
+give_up(int code, Datum arg)
+{
+	if (code != 0 && !connected && my_process.kind == CDC_MANAGER)
+		proc_exit(0);
+}
+
 const CdcProcess *
 cdc_worker_begin(Datum main_arg)
 {
 	memcpy(&my_process, MyBgworkerEntry->bgw_extra, sizeof(my_process));
+	on_proc_exit(give_up, (Datum) 0);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -139,8 +154,13 @@ cdc_worker_begin(Datum main_arg)
 		BackgroundWorkerInitializeConnectionByOid(my_process.database, my_process.owner,
 												  OidIsValid(my_process.owner) ?
 												  CDC_BYPASS_ROLELOGINCHECK : 0);
+	connected = true;
 	shield_settings();
 	if (!cdc_process_enter(&my_process))
+		proc_exit(0);
+	/* whoever wants the database alone sees us from here on, or we see that */
+	if ((my_process.kind == CDC_INGEST || my_process.kind == CDC_SYNC) &&
+		!cdc_database_is_open(my_process.database))
 		proc_exit(0);
 	cdc_worker_activity(NULL);
 	return &my_process;
@@ -215,6 +235,8 @@ cdc_worker_activity(const char *what)
 uint32
 cdc_worker_check(void)
 {
+	/* between transactions there is nothing to cancel */
+	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{
@@ -265,9 +287,10 @@ cdc_worker_init(void)
 	BackgroundWorker worker;
 
 	define_settings();
-	if (!process_shared_preload_libraries_in_progress)
+	/* pg_upgrade restores and copies databases: nobody is to be in its way */
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
-	memset(&worker, 0, sizeof(worker));
+	preloaded = true;
 	describe(&launcher, &worker);
 	RegisterBackgroundWorker(&worker);
 }

@@ -18,7 +18,7 @@ extern int	cdc_max_sync_workers;	/* in a database */
 extern int	cdc_commit_delay;	/* ms */
 extern int	cdc_metadata_interval;	/* s */
 
-/* Is there a launcher, which starts the managers? */
+/* Is it for a launcher to start the managers?  (It may be away for a moment.) */
 extern bool cdc_worker_has_launcher(void);
 
 /* Start one; NULL if there is no slot for it. */

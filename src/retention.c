@@ -1,0 +1,368 @@
+/*-------------------------------------------------------------------------
+ *
+ * retention.c
+ *	  Delete the landed records that nobody needs any more.
+ *
+ * A chunk goes when every pipeline of its landing has all of it in its target,
+ * and it landed longer ago than the greatest "retention" of these pipelines
+ * says.  Paused and stopped pipelines count like the others; a landing that a
+ * pipeline has seen nothing of yet keeps all.
+ *
+ * Runs in a process that is connected as the landings' owner, outside of a
+ * transaction: one reads what may go, then each batch of chunks goes in one of
+ * its own, in the order of the primary key.  Where the last batch has ended is
+ * remembered, so that no run walks over the dead index entries of those before.
+ * Nothing waits for a lock for more than a moment.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "fault.h"
+#include "options.h"
+#include "retention.h"
+#include "session.h"
+#include "worker.h"
+
+/* A batch ends with so many chunks, or so many records. */
+#define BATCH_CHUNKS	200
+#define BATCH_RECORDS	20000
+
+#define LOCK_PATIENCE	"100ms"
+#define RUN_TIME		200		/* ms */
+
+/* A run in that share of the shortest retention, between these (ms). */
+#define RUNS_PER_RETENTION	10
+#define SHORTEST_PAUSE	1000
+#define LONGEST_PAUSE	60000
+
+/* A partition of a landing, between runs. */
+typedef struct PartKey
+{
+	int32		landing;
+	int64		partition;
+} PartKey;
+
+typedef struct Part
+{
+	PartKey		key;
+	/* the chunks before this one are gone */
+	int32		epoch;
+	int64		first_offset;
+	/* it, if it was seen */
+	bool		seen;
+	int64		last_offset;
+	Timestamp	refresh_time;
+
+	/* of this run */
+	uint32		run;
+	Oid			chunk;
+	int64		retention;
+	int32		synced_epoch;	/* before here everybody has everything */
+	int64		synced_offset;
+	Timestamp	expired;		/* what landed before is old */
+	bool		more;			/* the last batch was full */
+} Part;
+
+static HTAB *parts = NULL;
+static uint32 run_number = 0;
+
+typedef struct Run
+{
+	Oid			owner;
+	int64		shortest;		/* retention of all landings, us */
+	Part	   *part;			/* whose batch is to go */
+} Run;
+
+/* ----------
+ * What may go
+ * ----------
+ */
+static void
+make_parts(void)
+{
+	HASHCTL		ctl = {.keysize = sizeof(PartKey),.entrysize = sizeof(Part),.hcxt = TopMemoryContext};
+
+	if (parts == NULL)
+		parts = hash_create("cdcsync retention", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* The greatest retention that an array of options asks for. */
+static int64
+greatest_retention(Datum array)
+{
+	int64		greatest = 0;
+	Datum	   *elems;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), JSONBOID, -1, false, TYPALIGN_INT,
+					  &elems, NULL, &n);
+	for (int i = 0; i < n; i++)
+		greatest = Max(greatest, cdc_options_parse(DatumGetJsonbP(elems[i]))->retention);
+	return greatest;
+}
+
+static void
+note_part(Run *run, uint64 row, Timestamp now)
+{
+	PartKey		key;
+	Part	   *part;
+	bool		found;
+	bool		isnull;
+	int64		retention = greatest_retention(cdc_spi_value(row, 3, &isnull));
+
+	if (retention == CDC_RETAIN_ALL)
+		return;
+	memset(&key, 0, sizeof(key));
+	key.landing = DatumGetInt32(cdc_spi_value(row, 1, &isnull));
+	key.partition = DatumGetInt64(cdc_spi_value(row, 4, &isnull));
+	part = hash_search(parts, &key, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) part + sizeof(key), 0, sizeof(Part) - sizeof(key));
+	part->run = run_number;
+	part->chunk = DatumGetObjectId(cdc_spi_value(row, 2, &isnull));
+	part->retention = retention;
+	part->expired = now - retention;
+	part->synced_epoch = DatumGetInt64(cdc_spi_value(row, 5, &isnull));
+	part->synced_offset = DatumGetInt64(cdc_spi_value(row, 6, &isnull));
+	part->more = true;
+	run->shortest = Min(run->shortest, retention);
+}
+
+/*
+ * The watermarks of all pipelines, whoever owns them.  The stamps: after a
+ * restore nothing goes before somebody has said that all is well.
+ */
+static void
+read_parts(void *arg)
+{
+	static const Oid types[] = {OIDOID};
+	static CdcPlan plan = {
+		.sql = "SELECT l.landing_id, l.chunk::oid, p.options, w.kafka_partition, w.synced[1], w.synced[2]"
+		" FROM cdcsync.landing l JOIN pg_class c ON c.oid = l.chunk,"
+		" LATERAL (SELECT array_agg(p.options) AS options, count(*) AS n,"
+		"  bool_and(cdcsync.is_here(p.stamp_system, p.stamp_database)) AS here"
+		"  FROM cdcsync.pipeline p WHERE p.landing_id = l.landing_id) p,"
+		" LATERAL (SELECT w.kafka_partition, min(ARRAY[w.epoch, w.next_offset]) AS synced, count(*) AS n"
+		"  FROM cdcsync.pipeline p JOIN cdcsync.watermark w ON w.pipeline = p.name"
+		"  WHERE p.landing_id = l.landing_id GROUP BY w.kafka_partition) w"
+		" WHERE c.relowner = $1 AND p.here AND w.n = p.n",
+		.nargs = 1,
+		.types = types
+	};
+	Run		   *run = arg;
+	Datum		values[] = {ObjectIdGetDatum(run->owner)};
+	Timestamp	now = GetCurrentTimestamp();
+	uint64		n;
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run_plan(&plan, values, NULL);
+	for (uint64 i = 0; i < n; i++)
+		note_part(run, i, now);
+	cdc_spi_end(&spi);
+}
+
+/* Have all pipelines all of the oldest chunk? */
+static bool
+is_synced(const Part *part)
+{
+	return part->epoch < part->synced_epoch ||
+		(part->epoch == part->synced_epoch && part->last_offset < part->synced_offset);
+}
+
+/* May the oldest chunk go?  Not knowing it counts as yes. */
+static bool
+may_go(const Part *part)
+{
+	return !part->seen || (part->refresh_time < part->expired && is_synced(part));
+}
+
+/* ----------
+ * A batch
+ * ----------
+ */
+static void
+see_chunk(Part *part, uint64 row)
+{
+	bool		isnull;
+
+	part->epoch = DatumGetInt32(cdc_spi_value(row, 1, &isnull));
+	part->first_offset = DatumGetInt64(cdc_spi_value(row, 2, &isnull));
+	part->last_offset = DatumGetInt64(cdc_spi_value(row, 3, &isnull));
+	part->refresh_time = DatumGetTimestamp(cdc_spi_value(row, 4, &isnull));
+	part->seen = true;
+}
+
+/*
+ * Look at the oldest chunks; returns how many of them may go.  *next: the first
+ * that stays, or what follows the last one.
+ */
+static int
+look(const Part *part, const char *chunk, Part *next)
+{
+	static const Oid types[] = {INT8OID, INT4OID, INT8OID, INT8OID};
+	Datum		values[] = {Int64GetDatum(part->key.partition), Int32GetDatum(part->epoch),
+	Int64GetDatum(part->first_offset), Int64GetDatum(BATCH_CHUNKS)};
+	uint64		n = cdc_spi_run(psprintf("SELECT epoch, first_offset, last_offset, refresh_time FROM %s"
+										 " WHERE kafka_partition = $1 AND (epoch, first_offset) >= ($2, $3)"
+										 " ORDER BY kafka_partition, epoch, first_offset LIMIT $4", chunk),
+								4, types, values, NULL, 0);
+	int64		records = 0;
+	int			going = 0;
+
+	*next = *part;
+	while (going < n)
+	{
+		see_chunk(next, going);
+		if (records > BATCH_RECORDS || !may_go(next))
+			break;
+		records += next->last_offset - next->first_offset + 1;
+		going++;
+	}
+	next->more = going == BATCH_CHUNKS || records > BATCH_RECORDS;
+	if (going == n)
+	{
+		next->seen = false;
+		next->first_offset += n > 0;
+	}
+	return going;
+}
+
+static void
+delete_batch(void *arg)
+{
+	static const Oid types[] = {INT8OID, INT4OID, INT8OID, INT4OID, INT8OID};
+	Run		   *run = arg;
+	Part	   *part = run->part;
+	Part		next;
+	CdcSpi		spi;
+
+	cdc_session_clean();
+	(void) set_config_option("lock_timeout", LOCK_PATIENCE, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+	part->more = false;
+	/* it may have been dropped, or given to somebody else, since we looked */
+	if (!ConditionalLockRelationOid(part->chunk, RowExclusiveLock) ||
+		get_rel_name(part->chunk) == NULL)
+		return;
+	cdc_spi_begin(&spi, NULL);
+	if (look(part, cdc_qualified_name(part->chunk), &next) > 0)
+	{
+		Datum		values[] = {Int64GetDatum(part->key.partition),
+			Int32GetDatum(part->epoch), Int64GetDatum(part->first_offset),
+		Int32GetDatum(next.epoch), Int64GetDatum(next.first_offset)};
+
+		(void) cdc_spi_run(psprintf("DELETE FROM %s WHERE kafka_partition = $1"
+									" AND (epoch, first_offset) >= ($2, $3)"
+									" AND (epoch, first_offset) < ($4, $5)",
+									cdc_qualified_name(part->chunk)),
+						   5, types, values, NULL, 0);
+	}
+	cdc_spi_end(&spi);
+	CDC_FAULT("retention_delete");
+	/* only a hint where to begin: harmless if the transaction fails */
+	*part = next;
+}
+
+static void
+log_error(ErrorData *error)
+{
+	cdc_worker_log(error, "could not delete old landed records");
+	FreeErrorData(error);
+}
+
+/* Delete batches of a partition until time is up; false: it is. */
+static bool
+delete_part(Run *run, Part *part, TimestampTz end)
+{
+	Part		before;
+	ErrorData  *error;
+
+	run->part = part;
+	while (part->more && may_go(part))
+	{
+		if (GetCurrentTimestamp() >= end)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		before = *part;
+		if (!cdc_worker_try(delete_batch, run, &error))
+		{
+			log_error(error);
+			*part = before;
+			part->more = false;
+		}
+	}
+	return true;
+}
+
+/* ----------
+ * A run
+ * ----------
+ */
+
+/* The parts of this run; the others are forgotten. */
+static List *
+list_parts(void)
+{
+	HASH_SEQ_STATUS status;
+	List	   *list = NIL;
+	Part	   *part;
+
+	hash_seq_init(&status, parts);
+	while ((part = hash_seq_search(&status)) != NULL)
+	{
+		if (part->run == run_number)
+			list = lappend(list, part);
+		else
+			(void) hash_search(parts, &part->key, HASH_REMOVE, NULL);
+	}
+	return list;
+}
+
+bool
+cdc_retention_run(Oid owner, TimestampTz *next, long *pause)
+{
+	Run			run = {.owner = owner,.shortest = CDC_RETAIN_ALL};
+	TimestampTz now = GetCurrentTimestamp();
+	bool		in_time = true;
+	List	   *list;
+	ListCell   *lc;
+	ErrorData  *error;
+
+	*next = DT_NOEND;
+	*pause = LONGEST_PAUSE;
+	make_parts();
+	run_number++;
+	if (!cdc_worker_try(read_parts, &run, &error))
+	{
+		log_error(error);
+		*next = now;
+		return true;
+	}
+	list = list_parts();
+	foreach(lc, list)
+	{
+		Part	   *part = lfirst(lc);
+
+		in_time = in_time && delete_part(&run, part, TimestampTzPlusMilliseconds(now, RUN_TIME));
+		if (part->seen)
+			*next = Min(*next, is_synced(part) ? part->refresh_time + part->retention : now);
+	}
+	list_free(list);
+	*pause = Max(SHORTEST_PAUSE, Min(LONGEST_PAUSE, run.shortest / 1000 / RUNS_PER_RETENTION));
+	return in_time;
+}

@@ -1,0 +1,603 @@
+/*-------------------------------------------------------------------------
+ *
+ * sync_worker.c
+ *	  The process that syncs the pipelines of one role.
+ *
+ * It is connected as that role, so that all code of a target runs with its
+ * rights, deferred triggers too, and nothing of it reaches another role's
+ * pipelines.  Several workers of a role share its pipelines by claims in shared
+ * memory; what keeps two syncs apart is the lock on the staging table, which
+ * a worker never waits for.
+ *
+ * A round takes every pipeline that is due, the one that waits longest first, for
+ * a turn: a window in each transaction, until nothing is left or the turn is
+ * over.  What fails is tried again later and later, and the round goes on with
+ * the next one.  No lock is waited for longer than it takes to find a deadlock.
+ *
+ * Whether there is something to do is seen from counters in shared memory: a
+ * worker without work runs no transaction.
+ *
+ * Faults: sync_catalog, sync_begin, sync_window, sync_committed, sync_retention
+ * (and retention_delete, of each batch).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "fault.h"
+#include "options.h"
+#include "pipeline.h"
+#include "retention.h"
+#include "session.h"
+#include "sync.h"
+#include "worker.h"
+
+#define TURN			300		/* ms that one pipeline has before others have their turn */
+#define RETRY_PAUSE		5000	/* ms until waiting records are tried again */
+#define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
+#define MAX_WORKERS		64		/* of one role that are looked for */
+
+/* ms beyond deadlock_timeout: until then autovacuum has been sent away, too. */
+#define LOCK_PATIENCE	500
+
+/* A pipeline that this worker serves. */
+typedef struct Job
+{
+	CdcPipelineKey key;
+	int32		landing;
+	TransactionId version;		/* of its definition */
+	int64		interval;		/* us */
+	TimestampTz changed_at;		/* when we learned of the definition */
+	TimestampTz not_before;		/* somebody else was at it */
+	bool		more;			/* our last turn has left something */
+	TimestampTz waiting_since;	/* it is due since, 0: it is not */
+	uint32		reading;		/* of the catalog that it was in last */
+	char		logged[CDC_PROBLEM_TEXT];	/* error that is in the log, "": none */
+} Job;
+
+static const CdcProcess *me;
+static HTAB *jobs;
+static List *job_list;			/* the same */
+static bool has_landings;		/* whose records are to be deleted one day */
+static uint32 reading = 0;
+static MemoryContext round_context;
+static TimestampTz retention_due;
+static TimestampTz retention_ready; /* not before this */
+
+/* ----------
+ * The catalog
+ * ----------
+ */
+
+/* Nothing that was shared of its past is true any more. */
+static void
+definition_changed(Job *job)
+{
+	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+
+	cdc_problem_clear(&shared->problem);
+	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	job->changed_at = GetCurrentTimestamp();
+	job->not_before = 0;
+	job->more = false;
+	job->logged[0] = '\0';
+}
+
+static void
+take_job(uint64 row)
+{
+	CdcPipelineKey key;
+	CdcOptions *options;
+	TransactionId version;
+	bool		isnull;
+	bool		found;
+	Job		   *job;
+
+	options = cdc_options_parse(DatumGetJsonbP(cdc_spi_value(row, 3, &isnull)));
+	if (!options->auto_sync)
+		return;
+	cdc_pipeline_key(&key, MyDatabaseId, TextDatumGetCString(cdc_spi_value(row, 1, &isnull)));
+	version = DatumGetTransactionId(cdc_spi_value(row, 4, &isnull));
+	job = hash_search(jobs, &key, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) job + sizeof(key), 0, sizeof(Job) - sizeof(key));
+	job->reading = reading;
+	job->landing = DatumGetInt32(cdc_spi_value(row, 2, &isnull));
+	job->interval = options->sync_interval;
+	if (!found || job->version != version)
+	{
+		job->version = version;
+		definition_changed(job);
+	}
+}
+
+static void
+read_catalog(void *arg)
+{
+	static const Oid types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(me->owner)};
+	uint64		n;
+	CdcSpi		spi;
+
+	cdc_session_clean();
+	CDC_FAULT("sync_catalog");
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run("SELECT s.name, p.landing_id, p.options, p.xmin"
+					" FROM cdcsync.pipeline_state s JOIN cdcsync.pipeline p USING (name)"
+					" WHERE s.owner = $1 AND s.state = 'active'",
+					1, types, values, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+		take_job(i);
+	has_landings = cdc_spi_run("SELECT FROM cdcsync.landing l JOIN pg_class c ON c.oid = l.chunk"
+							   " WHERE c.relowner = $1",
+							   1, types, values, NULL, 1) > 0;
+	cdc_spi_end(&spi);
+}
+
+/* Take those that were not in the last reading off the list. */
+static void
+list_jobs(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	HASH_SEQ_STATUS status;
+	Job		   *job;
+
+	list_free(job_list);
+	job_list = NIL;
+	hash_seq_init(&status, jobs);
+	while ((job = hash_seq_search(&status)) != NULL)
+	{
+		if (job->reading == reading)
+			job_list = lappend(job_list, job);
+		else
+			(void) hash_search(jobs, &job->key, HASH_REMOVE, NULL);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+read_jobs(void)
+{
+	ErrorData  *error;
+
+	reading++;
+	if (!cdc_worker_try(read_catalog, NULL, &error))
+	{
+		/* the extension may be gone: whoever started us knows */
+		cdc_worker_log(error, "sync worker cannot read the catalog");
+		proc_exit(1);
+	}
+}
+
+/* Learn what there is to serve; the process ends if that is nothing. */
+static void
+refresh_jobs(void)
+{
+	read_jobs();
+	list_jobs();
+	if (job_list == NIL && !has_landings)
+		proc_exit(0);
+}
+
+/* ----------
+ * What is due
+ * ----------
+ */
+
+/* How often something has landed where the job reads. */
+static int64
+landed_count(const Job *job)
+{
+	CdcLandingKey key = {.database = MyDatabaseId,.landing = job->landing};
+	CdcSharedLanding *shared = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
+	int64		landed = 0;
+
+	if (shared)
+	{
+		landed = shared->landed;
+		cdc_shared_release(CDC_SHARED_LANDING, shared);
+	}
+	return landed;
+}
+
+static bool
+is_alive(int pid)
+{
+	CdcProcess	like = {.kind = CDC_SYNC,.database = MyDatabaseId,.owner = me->owner,.slice = -1};
+	int			pids[MAX_WORKERS];
+	int			n = cdc_process_find(&like, pids, NULL, MAX_WORKERS);
+
+	for (int i = 0; i < n; i++)
+		if (pids[i] == pid)
+			return true;
+	return false;
+}
+
+/* When is the job due?  DT_NOEND: when something lands. */
+static TimestampTz
+due_at(const Job *job)
+{
+	int64		landed = landed_count(job);
+	CdcSharedPipeline *shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
+	TimestampTz at;
+
+	if (shared == NULL)
+		return Max(job->changed_at, job->not_before);
+	if (job->changed_at >= shared->synced_at)
+		at = job->changed_at;
+	else if (shared->landed == landed)
+		at = DT_NOEND;
+	else
+	{
+		at = shared->synced_at + job->interval;
+		if (shared->landed < 0 && !job->more)
+			at = Max(at, TimestampTzPlusMilliseconds(shared->synced_at, RETRY_PAUSE));
+	}
+	at = Max(at, job->not_before);
+	if (shared->problem.failures > 0 && at != DT_NOEND)
+		at = Max(at, shared->problem.next_try);
+	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	return at;
+}
+
+/* Take it for us alone; false if another worker has it. */
+static bool
+claim(const Job *job)
+{
+	for (;;)
+	{
+		CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+		int			pid = shared->worker;
+
+		if (pid == 0 || pid == MyProcPid)
+			shared->worker = MyProcPid;
+		cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+		if (pid == 0 || pid == MyProcPid)
+			return true;
+		if (is_alive(pid))
+			return false;
+		/* void: but another one may have taken it over by now */
+		shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+		if (shared->worker == pid)
+			shared->worker = 0;
+		cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	}
+}
+
+static void
+unclaim(const Job *job)
+{
+	CdcSharedPipeline *shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, true);
+
+	if (shared == NULL)
+		return;
+	if (shared->worker == MyProcPid)
+		shared->worker = 0;
+	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+}
+
+/* ----------
+ * A turn
+ * ----------
+ */
+typedef struct Turn
+{
+	Job		   *job;
+	bool		gone;			/* it is not ours any more, or not active */
+	bool		failed;
+	CdcSyncResult result;
+} Turn;
+
+static void
+set_local(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+static void
+sync_window(void *arg)
+{
+	Turn	   *turn = arg;
+	CdcPipeline *pipeline;
+	char	   *path;
+
+	cdc_session_clean();
+	CDC_FAULT("sync_begin");
+	set_local("lock_timeout", psprintf("%dms", DeadlockTimeout + LOCK_PATIENCE));
+	pipeline = cdc_pipeline_get(turn->job->key.name);
+	if (pipeline->owner != me->owner || pipeline->state != CDC_PIPELINE_ACTIVE)
+	{
+		turn->gone = true;
+		return;
+	}
+	cdc_sync_pipeline(pipeline, 1, true, &turn->result);
+	/* what the target has deferred to the commit sees it too */
+	path = cdc_sync_search_path(pipeline);
+	if (path)
+		set_local("search_path", path);
+	CDC_FAULT("sync_window");
+}
+
+/* Who has locks on the target, for the hint. */
+static void
+find_blockers(void *arg)
+{
+	static const Oid types[] = {TEXTOID};
+	Turn	   *turn = ((void **) arg)[0];
+	char	  **hint = ((void **) arg)[1];
+	Datum		values[] = {CStringGetTextDatum(turn->job->key.name)};
+	bool		isnull;
+	Datum		names;
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("SELECT string_agg(format('%s (%s)', pid, modes), ', ' ORDER BY strength DESC, pid) FROM"
+					   " (SELECT k.pid, string_agg(k.mode, ', ') AS modes,"
+					   "  max(array_position('{RowExclusiveLock,ShareUpdateExclusiveLock,ShareLock,"
+					   "ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}', k.mode)) AS strength"
+					   "  FROM pg_locks k JOIN cdcsync.pipeline p ON k.relation = p.target"
+					   "  WHERE p.name = $1 AND k.granted AND k.locktype = 'relation'"
+					   "  AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())"
+					   "  AND k.mode NOT IN ('AccessShareLock', 'RowShareLock') AND k.pid <> pg_backend_pid()"
+					   "  GROUP BY k.pid ORDER BY 3 DESC, 1 LIMIT 3) x",
+					   1, types, values, NULL, 1);
+	names = cdc_spi_value(0, 1, &isnull);
+	if (!isnull)
+		*hint = MemoryContextStrdup(round_context,
+									psprintf("Processes with locks on the target: %s.",
+											 TextDatumGetCString(names)));
+	cdc_spi_end(&spi);
+}
+
+/* A lock was not to be had in time: say whose it is, as far as can be told. */
+static void
+blame(Turn *turn, ErrorData *error)
+{
+	char	   *hint = NULL;
+	void	   *arg[] = {turn, &hint};
+	ErrorData  *another;
+
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+		cdc_worker_try(find_blockers, arg, &another) && hint)
+		error->hint = hint;
+}
+
+/* It cannot be synced now. */
+static void
+note_failure(Turn *turn, ErrorData *error)
+{
+	Job		   *job = turn->job;
+	CdcSharedPipeline *shared;
+	char		text[CDC_PROBLEM_TEXT];
+
+	/* it may have been dropped, paused or given away: that is no failure */
+	job->more = false;
+	read_jobs();
+	if (job->reading != reading)
+		return;
+	blame(turn, error);
+	shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+	cdc_problem_add(&shared->problem, error);
+	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+
+	strlcpy(text, error->message, sizeof(text));
+	if (strcmp(job->logged, text) == 0)
+		return;
+	memcpy(job->logged, text, sizeof(text));
+	cdc_worker_log(error, psprintf("pipeline \"%s\" is not synced", job->key.name));
+}
+
+/* A window has been committed. */
+static void
+note_success(Turn *turn, int64 landed)
+{
+	Job		   *job = turn->job;
+	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+
+	cdc_problem_clear(&shared->problem);
+	job->more = turn->result.more;
+	if (!turn->result.more && !turn->result.waiting)
+		shared->landed = landed;
+	/* there was not even a target */
+	if (shared->synced_at <= job->changed_at)
+		shared->synced_at = GetCurrentTimestamp();
+	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	if (job->logged[0] != '\0')
+		ereport(LOG, (errmsg("pipeline \"%s\" is synced again", job->key.name)));
+	job->logged[0] = '\0';
+}
+
+/* One window; true if the turn may go on. */
+static bool
+take_window(Turn *turn)
+{
+	int64		landed = landed_count(turn->job);
+	ErrorData  *error;
+
+	if (!cdc_worker_try(sync_window, turn, &error))
+	{
+		note_failure(turn, error);
+		turn->failed = true;
+		return false;
+	}
+	CDC_FAULT("sync_committed");
+	if (turn->gone || turn->result.busy)
+	{
+		turn->job->not_before =
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_PAUSE);
+		return false;
+	}
+	note_success(turn, landed);
+	return turn->result.more;
+}
+
+/* Returns what this process was told meanwhile. */
+static uint32
+take_turn(Job *job)
+{
+	Turn		turn = {.job = job};
+	TimestampTz start = GetCurrentTimestamp();
+	uint32		woken = 0;
+
+	if (!claim(job))
+	{
+		job->not_before = TimestampTzPlusMilliseconds(start, BUSY_PAUSE);
+		return 0;
+	}
+	cdc_worker_activity(psprintf("syncing pipeline \"%s\"", job->key.name));
+	while (take_window(&turn))
+	{
+		woken |= cdc_worker_check();
+		if ((woken & (CDC_WAKE_LEAVE | CDC_WAKE_CATALOG)) ||
+			TimestampDifferenceExceeds(start, GetCurrentTimestamp(), TURN))
+			break;
+	}
+	unclaim(job);
+	/* if there is more, it is behind those that have waited */
+	job->waiting_since = 0;
+	/* after a failure the catalog has been read */
+	return woken | cdc_worker_check() | (turn.failed ? CDC_WAKE_CATALOG : 0);
+}
+
+/* ----------
+ * A round
+ * ----------
+ */
+static int
+compare_jobs(const ListCell *a, const ListCell *b)
+{
+	TimestampTz at = ((const Job *) lfirst(a))->waiting_since;
+	TimestampTz bt = ((const Job *) lfirst(b))->waiting_since;
+
+	return at < bt ? -1 : at > bt;
+}
+
+/* Those that are due now, in their order; *next: when others are. */
+static List *
+due_jobs(TimestampTz *next)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	List	   *due = NIL;
+	ListCell   *lc;
+
+	*next = DT_NOEND;
+	foreach(lc, job_list)
+	{
+		Job		   *job = lfirst(lc);
+		TimestampTz at = due_at(job);
+
+		if (at > now)
+		{
+			job->waiting_since = 0;
+			*next = Min(*next, at);
+			continue;
+		}
+		if (job->waiting_since == 0)
+			job->waiting_since = now;
+		due = lappend(due, job);
+	}
+	list_sort(due, compare_jobs);
+	return due;
+}
+
+/* Let all that are due have a turn.  Returns what this process was told. */
+static uint32
+take_round(List *due)
+{
+	uint32		woken = 0;
+	ListCell   *lc;
+
+	foreach(lc, due)
+	{
+		Job		   *job = lfirst(lc);
+
+		/* another worker may have been faster */
+		if (due_at(job) > GetCurrentTimestamp())
+			continue;
+		woken |= take_turn(job);
+		if (woken & (CDC_WAKE_LEAVE | CDC_WAKE_CATALOG))
+			break;
+	}
+	if (due != NIL)
+		cdc_worker_activity(NULL);
+	return woken;
+}
+
+/* Delete old records, if it is time. */
+static void
+keep_retention(uint32 woken)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next;
+	long		pause;
+
+	if (woken & CDC_WAKE_LANDED)
+		retention_due = Min(retention_due, retention_ready);
+	if (!has_landings || retention_due > now)
+		return;
+	CDC_FAULT("sync_retention");
+	cdc_worker_activity("deleting old landed records");
+	if (cdc_retention_run(me->owner, &next, &pause))
+	{
+		retention_ready = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
+		retention_due = Max(next, retention_ready);
+	}
+	cdc_worker_activity(NULL);
+}
+
+/* ms until something is to be done by itself; -1: never. */
+static long
+time_until(TimestampTz next)
+{
+	if (has_landings)
+		next = Min(next, retention_due);
+	if (next == DT_NOEND)
+		return -1;
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+}
+
+PGDLLEXPORT void cdc_sync_main(Datum main_arg);
+
+void
+cdc_sync_main(Datum main_arg)
+{
+	HASHCTL		ctl = {.keysize = sizeof(CdcPipelineKey),.entrysize = sizeof(Job)};
+	uint32		woken = CDC_WAKE_CATALOG | CDC_WAKE_LANDED;
+
+	me = cdc_worker_begin(main_arg);
+	cdc_session_begin();
+	jobs = hash_create("cdcsync pipelines", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	round_context = AllocSetContextCreate(TopMemoryContext, "cdcsync sync worker",
+										  ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(round_context);
+	retention_due = retention_ready = GetCurrentTimestamp();
+	while (!(woken & CDC_WAKE_LEAVE))
+	{
+		TimestampTz next;
+		List	   *due;
+
+		if (woken & CDC_WAKE_CATALOG)
+			refresh_jobs();
+		due = due_jobs(&next);
+		keep_retention(woken);
+		woken = take_round(due);
+		if (due == NIL && woken == 0)
+			woken = cdc_worker_sleep(time_until(next));
+		MemoryContextReset(round_context);
+	}
+	proc_exit(0);
+}
