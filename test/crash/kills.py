@@ -259,7 +259,8 @@ class Round:
         self.say = say
         self.stops = []             # (how, seconds)
         self.restarts = []          # seconds from a kill to the next progress
-        self.faults = []
+        self.faults, self.lost, self.doubled, self.backward = [], [], [], []
+        self.looks = self.records = 0
         self.done = {}              # action -> how often
         self.broker = Broker(mock_broker)
         self.topics = [Topic('orders', 3, 90, seed), Topic('items', 2, 60, seed + 1),
@@ -375,8 +376,7 @@ class Round:
         try:
             self.broker.send(['up'])
             threads[1].stop()
-            if not self.cluster.answers():
-                wait_for('the server answers', self.cluster.answers, 60)
+            wait_for('the server answers', self.cluster.answers)
             wait_until_done(self.connect, self.pipelines)
         except Failed as error:
             self.faults.append(str(error))
@@ -385,12 +385,19 @@ class Round:
         for hand in threads[2:]:
             self.faults += hand.refused
         self.faults += reader.faults()
-        self.backward = reader.backward()
+        self.backward += reader.backward()
         self.looks = sum(judge.looks for judge in reader.judges)
-        session = self.connect()
-        verdicts = [judge_end(session, pipeline) for pipeline in self.pipelines]
-        session.close()
-        self.lost = [text for v in verdicts for text in v.lost]
-        self.doubled = [text for v in verdicts for text in v.doubled]
-        self.faults += [text for v in verdicts for text in v.other]
         self.records = sum(len(r) for t in self.topics for r in t.records)
+        try:
+            self._judge()
+        except (Lost, Refused) as error:
+            self.faults.append('no verdict: %s' % error)
+
+    def _judge(self):
+        session = self.connect()
+        for pipeline in self.pipelines:
+            verdict = judge_end(session, pipeline)
+            self.lost += verdict.lost
+            self.doubled += verdict.doubled
+            self.faults += verdict.other
+        session.close()
