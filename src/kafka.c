@@ -578,6 +578,7 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 	kafka->context = context;
 	kafka->lasting = lasting;
 	kafka->probe_slice = CDC_KAFKA_FIRST_SLICE;
+	kafka->ask_limit = CDC_KAFKA_SCAN;
 	kafka->pipe[0] = kafka->pipe[1] = -1;
 	kafka->free_ids = kafka->freed_ids = -1;
 	kafka->callback.func = release_consumer;

@@ -23,6 +23,7 @@
 #define CDC_KAFKA_FRESH		2048	/* messages taken at once */
 #define CDC_KAFKA_OVERHEAD	512 /* bytes that a message takes beside its own */
 #define CDC_KAFKA_REASON	512
+#define CDC_KAFKA_SCAN		1024	/* sources that the watchdog looks at at once */
 #define CDC_KAFKA_QUEUE		(32 * 1024 * 1024)	/* queued.max.messages.kbytes */
 
 /* No call of librdkafka may block longer: it cannot be interrupted. */

@@ -61,7 +61,7 @@ resize_batch(CdcKafka *kafka, int size)
 	kafka->batch_size = size;
 }
 
-/* A blank event at the end of the batch; it counts when cdc_kafka_event_finish()ed. */
+/* A blank event at the end of the batch; it counts when it is finished. */
 CdcKafkaEvent *
 cdc_kafka_event_begin(CdcKafka *kafka, CdcKafkaEventKind kind, int id)
 {
@@ -129,7 +129,7 @@ halt(CdcKafka *kafka, int id)
 /* An event with an error; texts are copied.  The source is halted. */
 void
 cdc_kafka_event_error(CdcKafka *kafka, int id, int sqlstate, const char *detail,
-		  const char *hint)
+					  const char *hint)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(kafka->batch_context);
 	CdcKafkaEvent *event = cdc_kafka_event_begin(kafka, CDC_KAFKA_ERROR, id);
@@ -229,7 +229,7 @@ take_record(CdcKafka *kafka, int id, rd_kafka_message_t *message)
 	{
 		source->position = message->offset;
 		cdc_kafka_event_error(kafka, id, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-				  _("The headers of the record are too big."), NULL);
+							  _("The headers of the record are too big."), NULL);
 		return false;
 	}
 	fill_record(&event->record, message);
@@ -267,7 +267,7 @@ take_error(CdcKafka *kafka, int id, const rd_kafka_message_t *message)
 		default:
 			source->position = Max(message->offset, source->position);
 			cdc_kafka_event_error(kafka, id, cdc_kafka_sqlstate(message->err),
-					  rd_kafka_message_errstr(message), NULL);
+								  rd_kafka_message_errstr(message), NULL);
 			break;
 	}
 }
@@ -306,7 +306,7 @@ report_lost(CdcKafka *kafka)
 			continue;
 		if (source->running)
 			cdc_kafka_event_error(kafka, i, cdc_kafka_sqlstate(source->lost),
-					  rd_kafka_err2str(source->lost), NULL);
+								  rd_kafka_err2str(source->lost), NULL);
 		source->lost = RD_KAFKA_RESP_ERR_NO_ERROR;
 	}
 	kafka->any_lost = false;
@@ -336,7 +336,8 @@ translate(CdcKafka *kafka)
 		{
 			topic = message->rkt;
 			partition = message->partition;
-			id = cdc_kafka_id_find(kafka, rd_kafka_topic_name(topic), partition);
+			id = cdc_kafka_id_find(kafka, rd_kafka_topic_name(topic),
+								   partition);
 		}
 		if (id >= 0 && kafka->sources[id].running && !message->err &&
 			take_record(kafka, id, message))

@@ -176,7 +176,8 @@ forget_source(CdcKafka *kafka, int id)
 
 /* Sources as librdkafka wants them: those that run, or those that do not. */
 void
-cdc_kafka_sources_list(CdcKafka *kafka, const int *ids, int nsources, bool running)
+cdc_kafka_sources_list(CdcKafka *kafka, const int *ids, int nsources,
+					   bool running)
 {
 	cdc_kafka_list_free(kafka);
 	kafka->list = rd_kafka_topic_partition_list_new(nsources);

@@ -22,7 +22,6 @@
 #define PROBE_AFTER_LASTING 15000	/* ms without a word from the cluster */
 #define LOG_INTERVAL		60000	/* ms */
 
-#define STALL_SLICE			1024	/* sources to look at in one scan */
 #define CALM_PERIODS		2
 #define CALM_PERIOD			1000	/* ms; longer than a broker waits for data */
 #define CALM_PERIOD_LASTING 2000
@@ -47,7 +46,8 @@ static void
 report_away(CdcKafka *kafka)
 {
 	MemoryContext old_context = MemoryContextSwitchTo(kafka->batch_context);
-	CdcKafkaEvent *event = cdc_kafka_event_begin(kafka, CDC_KAFKA_UNAVAILABLE, -1);
+	CdcKafkaEvent *event = cdc_kafka_event_begin(kafka,
+												 CDC_KAFKA_UNAVAILABLE, -1);
 	CdcKafkaError *error = palloc0(sizeof(CdcKafkaError));
 
 	cdc_kafka_unavailable_fill(kafka, error);
@@ -189,31 +189,66 @@ report_stuck(CdcKafka *kafka, int id)
 					  (long long) kafka->sources[id].stuck_end,
 					  kafka->stall_timeout / 1000);
 	cdc_kafka_event_error(kafka, id, ERRCODE_DATA_CORRUPTED, detail,
-			  _("The record may be malformed. The time to wait is the server's option \"stall_timeout\"."));
+						  _("The record may be malformed. The time to wait is the server's option \"stall_timeout\"."));
 	pfree(detail);
+}
+
+/* True if nobody can tell. */
+static bool
+partition_exists(CdcKafka *kafka, const CdcKafkaReading *source)
+{
+	const struct rd_kafka_metadata *metadata;
+	bool		result = false;
+
+	if (rd_kafka_metadata(kafka->rk, true, NULL, &metadata,
+						  CDC_KAFKA_LONGEST_SLICE) != 0)
+		return true;
+	for (int i = 0; i < metadata->topic_cnt; i++)
+	{
+		const struct rd_kafka_metadata_topic *topic = &metadata->topics[i];
+
+		if (strcmp(topic->topic, source->topic) == 0)
+			result = topic->err == RD_KAFKA_RESP_ERR_NO_ERROR ?
+				source->partition < topic->partition_cnt :
+				topic->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+	}
+	rd_kafka_metadata_destroy(metadata);
+	return result;
+}
+
+/* The end of a suspect could not be asked for. */
+static void
+take_failure(CdcKafka *kafka, int id, rd_kafka_resp_err_t err, TimestampTz now)
+{
+	CdcKafkaReading *source = &kafka->sources[id];
+
+	/* it says so of a partition without a leader, too */
+	if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION &&
+		partition_exists(kafka, source))
+		err = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+	if (!cdc_kafka_is_permanent(err) &&
+		(err == RD_KAFKA_RESP_ERR__TIMED_OUT ||
+		 err == RD_KAFKA_RESP_ERR__TRANSPORT ||
+		 !TimestampDifferenceExceeds(source->stuck_since, now,
+									 2 * kafka->stall_timeout)))
+		return;
+	cdc_kafka_event_error(kafka, id, cdc_kafka_sqlstate(err),
+						  rd_kafka_err2str(err), NULL);
 }
 
 /* The answer for a suspect. */
 static void
-take_end(CdcKafka *kafka, int id, rd_kafka_resp_err_t err, int64 end,
-		 TimestampTz now)
+take_end(CdcKafka *kafka, int id, int64 end, TimestampTz now)
 {
 	CdcKafkaReading *source = &kafka->sources[id];
 
-	if (err == RD_KAFKA_RESP_ERR_NO_ERROR && end > source->position)
+	if (end > source->position)
 	{
 		source->stuck_end = end;
 		source->stuck_calm = kafka->calm;
 	}
-	else if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+	else
 		source->stuck_since = now;
-	else if (cdc_kafka_is_permanent(err) ||
-			 (err != RD_KAFKA_RESP_ERR__TIMED_OUT &&
-			  err != RD_KAFKA_RESP_ERR__TRANSPORT &&
-			  TimestampDifferenceExceeds(source->stuck_since, now,
-										 2 * kafka->stall_timeout)))
-		cdc_kafka_event_error(kafka, id, cdc_kafka_sqlstate(err), rd_kafka_err2str(err),
-				  NULL);
 }
 
 /*
@@ -240,12 +275,16 @@ ask_for_ends(CdcKafka *kafka, const int *ids, int n, TimestampTz now)
 	cdc_kafka_list_free(kafka);
 
 	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-		kafka->ask_limit = Min(n * 2, STALL_SLICE);
+		kafka->ask_limit = Min(kafka->ask_limit * 2, CDC_KAFKA_SCAN);
 	else
 		kafka->ask_limit = Max(n / 2, 1);
-	if (err == RD_KAFKA_RESP_ERR_NO_ERROR || n == 1)
-		for (int i = 0; i < n; i++)
-			take_end(kafka, ids[i], errs[i], ends[i], now);
+	for (int i = 0; i < n && (err == RD_KAFKA_RESP_ERR_NO_ERROR || n == 1); i++)
+	{
+		if (errs[i] == RD_KAFKA_RESP_ERR_NO_ERROR)
+			take_end(kafka, ids[i], ends[i], now);
+		else
+			take_failure(kafka, ids[i], errs[i], now);
+	}
 	pfree(ends);
 	pfree(errs);
 }
@@ -253,7 +292,7 @@ ask_for_ends(CdcKafka *kafka, const int *ids, int n, TimestampTz now)
 static void
 check_stalls(CdcKafka *kafka, TimestampTz now)
 {
-	int			n = Min(kafka->nsources, STALL_SLICE);
+	int			n = Min(kafka->nsources, CDC_KAFKA_SCAN);
 	int		   *suspects;
 	int			nsuspects = 0;
 
@@ -262,7 +301,7 @@ check_stalls(CdcKafka *kafka, TimestampTz now)
 	kafka->next_scan = TimestampTzPlusMilliseconds(now,
 												   kafka->stall_timeout / 4);
 	suspects = palloc(n * sizeof(int));
-	for (int i = 0; i < n && nsuspects < Max(kafka->ask_limit, 1); i++)
+	for (int i = 0; i < n && nsuspects < kafka->ask_limit; i++)
 	{
 		int			id = kafka->scan_cursor++ % kafka->nsources;
 
@@ -299,8 +338,8 @@ cdc_kafka_watch_begin(CdcKafka *kafka)
 		count_calm(kafka, now);
 	log_trouble(kafka, now);
 
-	/* others come from librdkafka itself, which can tell us nothing */
-	for (int i = 0; i < kafka->nfresh; i++)
+	/* those of no topic come from librdkafka itself */
+	for (int i = kafka->next_fresh; i < kafka->nfresh; i++)
 		if (kafka->fresh[i]->rkt != NULL)
 		{
 			hear(kafka, now);
