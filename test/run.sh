@@ -11,7 +11,7 @@ set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 . test/tools/common.sh
 
-ALL_SUITES="regress isolation tap unit differential fuzz model readme e2e"
+ALL_SUITES="regress isolation tap unit differential fuzz model kills readme e2e"
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 
 # in_copy COMMAND..: in the copy of the sources
@@ -64,6 +64,13 @@ suite_fuzz()
 }
 
 suite_model() { in_copy make -s -C test/model check; }
+
+# Servers of its own, which it kills.
+suite_kills()
+{
+	in_copy make -s PG_CONFIG="$PG_CONFIG" build/mock_broker &&
+		in_copy /usr/bin/python3 test/crash/run.py --kills "${KILLS:-200}"
+}
 
 # Every SQL example of the README.
 suite_readme()

@@ -44,21 +44,17 @@ def link_or_copy(source, target):
         shutil.copy2(source, target)
 
 
-def faulty_build(sources, work, pg_config):
-    """A copy of the server whose extension has the places; its bin directory."""
-    copy = os.path.join(work, 'faulty-src')
+def special_build(sources, work, name, pg_config, *arguments):
+    """A copy of the server with the extension built in another way; its bin
+    directory."""
+    copy = os.path.join(work, name + '-src')
     shutil.copytree(sources, copy, ignore=shutil.ignore_patterns(
         '.git', 'build', 'tmp_check*', 'results', 'output_iso', '*.o', '*.bc', '*.so'))
-    done = subprocess.run(
-        ['make', '-s', '-j2', '-C', copy, 'CDC_FAULTS=1', 'with_llvm=no',
-         'PG_CONFIG=' + os.environ.get('PG_CONFIG', 'pg_config'), 'all'],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        check=False)
-    if done.returncode:
-        raise Failed('make CDC_FAULTS=1: ' + done.stdout.decode()[-3000:])
+    run_program('make', '-s', '-j2', '-C', copy, 'with_llvm=no',
+                'PG_CONFIG=' + os.environ.get('PG_CONFIG', 'pg_config'), *arguments, 'all')
     directories = [pg_config(w) for w in ('--bindir', '--pkglibdir', '--sharedir')]
     root = os.path.commonpath(directories)
-    places = [os.path.join(work, 'faulty-pg', os.path.relpath(d, root))
+    places = [os.path.join(work, name + '-pg', os.path.relpath(d, root))
               for d in directories]
     for directory, place in zip(directories, places):
         shutil.copytree(directory, place, symlinks=True, copy_function=link_or_copy)
@@ -66,6 +62,24 @@ def faulty_build(sources, work, pg_config):
     os.unlink(library)
     shutil.copy2(os.path.join(copy, 'cdcsync.so'), library)
     return places[0]
+
+
+def run_program(*words):
+    """Its output; fails if it does."""
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise Failed('%s: %s' % (words[0], done.stdout.decode()[-3000:]))
+    return done.stdout.decode().strip()
+
+
+def compile_preload(directory, name):
+    """A library to be preloaded, of the source beside this file."""
+    library = os.path.join(directory, name + '.so')
+    run_program('cc', '-O2', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared',
+                '-fno-builtin', '-o', library,
+                os.path.join(os.path.dirname(os.path.abspath(__file__)), name + '.c'))
+    return library
 
 
 class Calm(Round):
@@ -239,7 +253,7 @@ def one_fault(round_, name, action):
 
 def run_faults(tap, work, sources, seed, pg_config, pattern):
     """Every place, every action."""
-    bin_dir = faulty_build(sources, work, pg_config)
+    bin_dir = special_build(sources, work, 'faulty', pg_config, 'CDC_FAULTS=1')
     cluster = Cluster(bin_dir, os.path.join(work, 'faults'))
     round_ = None
     try:
@@ -274,16 +288,8 @@ class Shim:
     LAYOUT = 'iiqq'             # as struct control
 
     def __init__(self, directory):
-        self.library = os.path.join(directory, 'failing_malloc.so')
+        self.library = compile_preload(directory, 'failing_malloc')
         self.file = os.path.join(directory, 'failing_malloc')
-        done = subprocess.run(
-            ['cc', '-O2', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared', '-fno-builtin',
-             '-o', self.library,
-             os.path.join(os.path.dirname(os.path.abspath(__file__)), 'failing_malloc.c')],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            check=False)
-        if done.returncode:
-            raise Failed(done.stdout.decode())
         with open(self.file, 'wb') as f:
             f.write(b'\0' * 4096)
         with open(self.file, 'r+b') as f:
@@ -381,4 +387,52 @@ def run_memory(tap, work, sources, seed, pg_config, tries):
     finally:
         if round_ and round_.reader:
             round_.end()
+        cluster.abandon()
+
+
+# ----------
+# AddressSanitizer
+# ----------
+
+def run_asan(tap, work, sources, seed, pg_config, kills):
+    """A round of kills with the library built for AddressSanitizer, in a server
+    that has its allocator."""
+    runtime = os.path.realpath(run_program('cc', '-print-file-name=libasan.so'))
+    if not os.path.isabs(runtime) or not os.path.exists(runtime):
+        tap.skip('no error of memory is found', 'the compiler has no AddressSanitizer')
+        return
+    bin_dir = special_build(sources, work, 'asan', pg_config,
+                            'COPT=-fsanitize=address -fno-omit-frame-pointer',
+                            'SHLIB_LINK=-lrdkafka -lpthread -fsanitize=address')
+    directory = os.path.join(work, 'asan')
+    os.makedirs(directory)
+    reports = os.path.join(directory, 'report')
+    # backends leave what ends with them to the end of the process
+    cluster = Cluster(bin_dir, os.path.join(directory, 'server'), environment={
+        'LD_PRELOAD': runtime + ' ' + compile_preload(directory, 'no_gettext'),
+        'ASAN_OPTIONS': 'detect_leaks=0:handle_abort=0:log_path=' + reports})
+    round_ = None
+    try:
+        cluster.start()
+        round_ = Round(cluster, 1, seed, False,
+                       os.path.join(sources, 'build', 'mock_broker'), tap.say)
+        round_.prepare()
+        count = round_.run(kills)
+        with open('/proc/%d/maps' % cluster.postmaster.pid, encoding='utf-8') as f:
+            instrumented = {os.path.basename(line.split()[-1]) for line in f}
+        tap.test(os.path.basename(runtime) in instrumented and count > 0,
+                 '%d kills under AddressSanitizer' % count)
+        wrong = round_.lost + round_.doubled + round_.backward + round_.faults
+        tap.test(not wrong, 'nothing is lost or twice there', wrong)
+        cluster.stop('fast')
+        found = []
+        for path in glob.glob(reports + '.*'):
+            with open(path, encoding='utf-8', errors='replace') as f:
+                found += f.read().split('\n')[:40]
+        tap.test(not found, 'no error of memory is found', found)
+        crashes = cluster.crashes()
+        tap.test(not crashes, 'the server has not crashed but where it was killed', crashes)
+    finally:
+        if round_:
+            round_.broker.stop()
         cluster.abandon()

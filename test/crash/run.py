@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kill whatever can be killed, and see that nothing is lost or doubled.
 
-usage: run.py [--kills N] [--seed N] [--only kills|faults|memory] [--by-hand]
+usage: run.py [--kills N] [--seed N] [--only kills|faults|memory|asan] [--by-hand]
 
 PG_CONFIG names a PostgreSQL that the extension is installed in; WORK is a
 directory for servers and builds, a temporary one if it is not set.  Prints
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-from faults import run_faults, run_memory
+from faults import run_asan, run_faults, run_memory
 from kills import Round
 from services import Cluster, Failed
 
@@ -41,6 +41,10 @@ class Tap:
             self.say('.. %d more' % (len(details) - MOST_LINES))
         sys.stdout.flush()
         return good
+
+    def skip(self, what, why):
+        self.count += 1
+        print('ok %d - %s # SKIP %s' % (self.count, what, why), flush=True)
 
     @staticmethod
     def say(text):
@@ -131,10 +135,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--kills', type=int, default=200)
     parser.add_argument('--seed', type=int, default=int(time.time()) % 1000000)
-    parser.add_argument('--only', choices=['kills', 'faults', 'memory'])
+    parser.add_argument('--only', choices=['kills', 'faults', 'memory', 'asan'])
     parser.add_argument('--by-hand', action='store_true')
     parser.add_argument('--places', default='', help='pattern of names')
     parser.add_argument('--allocations', type=int, default=40)
+    parser.add_argument('--asan-kills', type=int, default=20)
     args = parser.parse_args()
     tap = Tap()
     tap.say('seed %d' % args.seed)
@@ -148,6 +153,8 @@ def main():
             run_faults(tap, work, SOURCES, args.seed, pg_config, args.places)
         if args.only in (None, 'memory'):
             run_memory(tap, work, SOURCES, args.seed, pg_config, args.allocations)
+        if args.only in (None, 'asan'):
+            run_asan(tap, work, SOURCES, args.seed, pg_config, args.asan_kills)
     except Failed as error:
         tap.test(False, 'the run comes to its end', [error])
     finally:
