@@ -131,6 +131,7 @@ typedef struct CdcSharedLanding
 	CdcProblem	problem;		/* why it is not read */
 	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */
 	int			reader;			/* pid of the ingest worker (any slice), 0: none */
+	bool		missing;		/* the manager's mark: not in the catalog */
 } CdcSharedLanding;
 
 typedef struct CdcPartitionKey
