@@ -215,7 +215,8 @@ SKIP:
 	make_pipeline('steps', 'stop');
 	foreach my $place (qw(ingest_polled ingest_locked ingest_written ingest_commit ingest_committed))
 	{
-		foreach my $action (qw(error exit kill))
+		# a process that survives does not come to the place for the first time again
+		foreach my $action (qw(kill exit error))
 		{
 			my $log = -s $node->logfile;
 			my $seen = 0;
