@@ -131,9 +131,10 @@ typedef struct Slot
 	int64		expected;		/* next_offset as it was locked */
 	int64		next_offset;
 	int64		high_offset;	/* end of the log; -1: not told */
+	bool		from_kafka;		/* the chunk's newest record is */
 	int64		newest;			/* newest record: its offset, or LAST_KEPT, */
 	int64		newest_hash;	/* and its hash, once its chunk is written */
-	int64		newest_timestamp;	/* and its time */
+	int64		newest_timestamp;	/* its time, before that */
 
 	/* the chunk */
 	Size		bytes;
@@ -674,10 +675,11 @@ note_newest(Slot *slot)
 {
 	CdcRecord	record = {.timestamp = slot->newest_timestamp};
 
-	if (slot->newest != slot->last_offset)
-		return;					/* it did not come from Kafka */
+	if (!slot->from_kafka)
+		return;
 	record.key = element_bytes(&slot->keys, slot->last_key);
 	record.value = element_bytes(&slot->values, slot->last_value);
+	slot->newest = slot->last_offset;
 	slot->newest_hash = cdc_record_hash(&record);
 }
 
@@ -989,10 +991,10 @@ fit_chunk(CdcLandingAppend *append, Slot *slot, const CdcRecord *record,
 	}
 }
 
-void
-cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
-					   const CdcRecord *record, Timestamp timestamp,
-					   const Jsonb *headers, Timestamp refresh_time)
+static void
+append_record(CdcLandingAppend *append, int64 partition,
+			  const CdcRecord *record, Timestamp timestamp,
+			  const Jsonb *headers, Timestamp refresh_time, bool from_kafka)
 {
 	Slot	   *slot = slot_find(append, partition, true);
 	CdcBytes	header_key = record->headers;
@@ -1027,6 +1029,8 @@ cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
 	slot->last_key = array_add_bytes(append, &slot->keys, record->key);
 	slot->last_value = array_add_bytes(append, &slot->values, record->value);
 
+	slot->from_kafka = from_kafka;
+	slot->newest_timestamp = record->timestamp;
 	slot->nrecords++;
 	append->records++;
 	slot->bytes += (Size) record->key.len + record->value.len + sizeof(int64);
@@ -1041,10 +1045,17 @@ cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
 }
 
 void
+cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
+					   const CdcRecord *record, Timestamp timestamp,
+					   const Jsonb *headers, Timestamp refresh_time)
+{
+	append_record(append, partition, record, timestamp, headers, refresh_time, false);
+}
+
+void
 cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record)
 {
 	Timestamp	timestamp = DT_NOBEGIN;
-	Slot	   *slot;
 
 	/*
 	 * Producers may write any number.  What no timestamp can hold becomes
@@ -1054,11 +1065,8 @@ cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record)
 		timestamp = (record->timestamp -
 					 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
 					 (SECS_PER_DAY * INT64CONST(1000))) * 1000;
-	slot = slot_find(append, record->partition, true);
-	slot->newest_timestamp = record->timestamp;
-	cdc_landing_append_row(append, record->partition, record, timestamp, NULL,
-						   append->refresh_time);
-	slot->newest = record->offset;
+	append_record(append, record->partition, record, timestamp, NULL,
+				  append->refresh_time, true);
 }
 
 void

@@ -160,7 +160,8 @@ typedef struct CdcSharedPipeline
 	int			worker;			/* pid of the sync worker that is at it, 0: none */
 	int64		landed;			/* CdcSharedLanding.landed when the last sync
 								 * that left nothing to do began; -1: unknown */
-	TimestampTz synced_at;		/* end of the last sync */
+	TimestampTz synced_at;		/* end of the last sync that had events */
+	int64		syncs;			/* how many there were, with events or not */
 	CdcRate		rate;			/* events */
 	CdcProblem	problem;		/* why it is not synced */
 } CdcSharedPipeline;
