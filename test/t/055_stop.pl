@@ -74,6 +74,24 @@ give();
 arrives($node, 'it works');
 
 #
+# Cancelled, ended
+#
+all_there();
+foreach my $kind (@kinds)
+{
+	my $pid = $life->pid('home', $kind);
+
+	$life->sql('postgres', "SELECT pg_cancel_backend($pid) FROM generate_series(1, 20)");
+	give();
+	arrives($node, "after the $kind was cancelled");
+	is($life->pid('home', $kind), $pid, 'which did not end it');
+	$life->sql('postgres', "SELECT pg_terminate_backend($pid)");
+	give();
+	arrives($node, "after the $kind was ended");
+	$life->wait_for_other('home', $kind, $pid);
+}
+
+#
 # Stop
 #
 sub stop_and_start
@@ -105,6 +123,13 @@ foreach my $mode ('smart', 'fast', 'immediate')
 {
 	ok(IO::Select->new($mute)->can_read($PostgreSQL::Test::Utils::timeout_default), 'a worker has connected');
 	push @connections, scalar $mute->accept;
+	# which waits for everybody in the cluster
+	foreach (1 .. 3)
+	{
+		$life->sql('postgres', 'CREATE DATABASE another');
+		my $duration = $life->duration('postgres', 'DROP DATABASE another');
+		diag(sprintf 'DROP DATABASE of another, Kafka does not answer: %.0f ms', $duration * 1000);
+	}
 	stop_and_start($mode, 'Kafka does not answer');
 }
 my $duration = $life->duration('home', 'SELECT cdc_stop()');
