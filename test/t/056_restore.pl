@@ -92,6 +92,27 @@ foreach my $jobs (1, 3)
 give(10);
 arrives($_, "all go on: $_") foreach ('source', 'restored1', 'restored3');
 
+#
+# DROP EXTENSION in the middle of it
+#
+foreach my $i (1 .. 3)
+{
+	give(300);
+	my ($status, undef, $stderr) = $node->psql('restored3', 'DROP EXTENSION cdcsync CASCADE');
+	is($status, 0, "DROP EXTENSION, with workers at work: $i") or diag($stderr);
+	$life->wait_for('restored3', $_, 0) foreach ('manager', 'ingest worker', 'sync worker');
+	is($life->sql('restored3', q{SELECT count(*) FROM pg_class WHERE relname ~ '^customer_'}), '1',
+		'nothing but the target, and its key, is left');
+	$life->sql('restored3', qq{
+		CREATE EXTENSION cdcsync;
+		CREATE SERVER broker FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers '$servers');
+		IMPORT FOREIGN SCHEMA kafka FROM SERVER broker INTO topics;
+		SELECT cdc_create('customer', topic => 'topics.customer', target => 'customer',
+			columns => '{"id": "id", "name": "name"}')});
+}
+arrives('restored3', 'from the beginning again');
+arrives('source', 'the others went on');
+
 unlike($life->log_since(0), qr/PANIC|signal \d+\b/, 'no crash');
 $node->stop;
 $broker->stop;
