@@ -101,6 +101,9 @@ typedef struct CdcIngest
 	MemoryContext kafka_context;
 	CdcKafka   *kafka;			/* NULL: is not open */
 	uint64		options;		/* hash of what it was opened with */
+	MemoryContext asker_context;
+	CdcKafka   *asker;			/* see cdc_ingest_asker() */
+	TimestampTz asked_at;		/* the last time */
 	CdcProblem	problem;		/* of the server */
 	TimestampTz next_metadata;
 	TimestampTz next_publish;
@@ -120,6 +123,13 @@ typedef struct CdcIngest
 	TimestampTz batch_began;	/* its first record or move; 0: none */
 	bool		reload;			/* look at the catalog */
 } CdcIngest;
+
+/*
+ * A second consumer, for questions, in a transaction.  A broker answers what
+ * comes over a connection in turn, and the one that is read over has most of
+ * the time a request for records that waits for some to come.
+ */
+extern CdcKafka *cdc_ingest_asker(CdcIngest *ingest);
 
 /* ----------
  * ingest_landing.c: landings come and go, and with them sources.

@@ -387,7 +387,7 @@ ask_watermarks(void *arg)
 {
 	Doubt	   *doubt = arg;
 
-	cdc_kafka_watermarks(doubt->ingest->kafka, doubt->source->topic,
+	cdc_kafka_watermarks(cdc_ingest_asker(doubt->ingest), doubt->source->topic,
 						 doubt->source->partition, &doubt->low, &doubt->high);
 }
 

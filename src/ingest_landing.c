@@ -277,7 +277,7 @@ static void
 begin_new(Opening *opening)
 {
 	CdcIngestLanding *landing = opening->landing;
-	CdcKafka   *kafka = opening->ingest->kafka;
+	CdcKafka   *kafka = cdc_ingest_asker(opening->ingest);
 	int			n = landing->npartitions;
 	int64	   *low = palloc(n * sizeof(int64));
 	int64	   *high = palloc(n * sizeof(int64));

@@ -44,6 +44,8 @@ PGDLLEXPORT void cdc_ingest_main(Datum main_arg);
 
 #define BATCH_BYTES		((Size) 8 * 1024 * 1024)
 #define LOOK_INTERVAL	1000	/* ms; what nobody tells us of */
+#define OPEN_SLICE		100		/* ms; of opening landings, between polls */
+#define ASKER_IDLE		10000	/* ms; closed when it was not needed for so long */
 #define ABSENT_INTERVAL 1000	/* ms; a topic that is not there */
 
 static bool server_changed = true;
@@ -263,6 +265,29 @@ close_landings(CdcIngest *ingest)
 	}
 }
 
+CdcKafka *
+cdc_ingest_asker(CdcIngest *ingest)
+{
+	MemoryContext old = MemoryContextSwitchTo(ingest->asker_context);
+
+	if (ingest->asker == NULL)
+	{
+		MemoryContextReset(ingest->asker_context);	/* of a failure */
+		ingest->asker = cdc_kafka_open(ingest->process->server,
+									   ingest->process->owner, false);
+	}
+	ingest->asked_at = GetCurrentTimestamp();
+	MemoryContextSwitchTo(old);
+	return ingest->asker;
+}
+
+static void
+close_asker(CdcIngest *ingest)
+{
+	ingest->asker = NULL;
+	MemoryContextReset(ingest->asker_context);
+}
+
 static void
 close_consumer(CdcIngest *ingest)
 {
@@ -270,6 +295,7 @@ close_consumer(CdcIngest *ingest)
 	cdc_ingest_apply_sources(ingest);
 	MemoryContextReset(ingest->kafka_context);
 	ingest->kafka = NULL;
+	close_asker(ingest);
 	ingest->events = NULL;
 	ingest->nevents = ingest->ntaken = 0;
 	ingest->batch_began = 0;
@@ -409,7 +435,9 @@ open_due(CdcIngest *ingest, TimestampTz now)
 	{
 		CdcIngestLanding *landing = lfirst(lc);
 
-		if (!landing->open && landing->next_open <= now)
+		/* those that are open must not wait for long */
+		if (!landing->open && landing->next_open <= now &&
+			!TimestampDifferenceExceeds(now, GetCurrentTimestamp(), OPEN_SLICE))
 			cdc_ingest_open(ingest, landing);
 		if (!landing->open)
 			ingest->next_due = Min(ingest->next_due, landing->next_open);
@@ -482,6 +510,9 @@ look_after_consumer(CdcIngest *ingest)
 			open_due(ingest, now);
 	}
 	cdc_ingest_apply_sources(ingest);
+	if (ingest->asker &&
+		TimestampDifferenceExceeds(ingest->asked_at, now, ASKER_IDLE))
+		close_asker(ingest);
 	if (now >= ingest->next_publish)
 	{
 		cdc_ingest_publish_ends(ingest);
@@ -516,6 +547,8 @@ make_ingest(const CdcProcess *process)
 	ingest->process = process;
 	ingest->context = context;
 	ingest->kafka_context = AllocSetContextCreate(context, "cdcsync consumer",
+												  ALLOCSET_DEFAULT_SIZES);
+	ingest->asker_context = AllocSetContextCreate(context, "cdcsync asker",
 												  ALLOCSET_DEFAULT_SIZES);
 	ingest->batch_context = AllocSetContextCreate(context, "cdcsync batch",
 												  ALLOCSET_DEFAULT_SIZES);
