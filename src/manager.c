@@ -20,7 +20,6 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/acl.h"
@@ -197,29 +196,23 @@ read_pipelines(Manager *manager)
 	}
 }
 
-/* Is the extension here?  An error if it is not the one of this library. */
-static bool
-extension_is_here(Manager *manager)
+/* An error if the extension is not of the version that the library is made for. */
+static void
+check_version(Manager *manager)
 {
 	bool		isnull;
+	char	   *version;
 
-	if (!OidIsValid(get_extension_oid("cdcsync", true)))
-		return false;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
 	(void) cdc_spi_run("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'cdcsync'",
 					   0, NULL, NULL, NULL, 1);
-	manager->other_version =
-		strcmp(TextDatumGetCString(cdc_spi_value(0, 1, &isnull)), CDC_VERSION) != 0;
+	version = TextDatumGetCString(cdc_spi_value(0, 1, &isnull));
+	manager->other_version = strcmp(version, CDC_VERSION) != 0;
 	if (manager->other_version)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the library of cdcsync is version %s, the extension in database \"%s\" is version %s",
-						CDC_VERSION, get_database_name(MyDatabaseId),
-						TextDatumGetCString(cdc_spi_value(0, 1, &isnull))),
+						CDC_VERSION, get_database_name(MyDatabaseId), version),
 				 errhint("Use ALTER EXTENSION cdcsync UPDATE, or restart the server if the library is the older one.")));
-	SPI_finish();
-	return true;
 }
 
 static void
@@ -235,10 +228,11 @@ read_catalog(void *arg)
 									sizeof(Pipeline));
 	manager->landings = make_table(manager, "cdcsync landings", sizeof(int32), sizeof(Landing));
 	manager->other_version = false;
-	manager->here = extension_is_here(manager);
+	manager->here = cdc_worker_lock_extension();
 	if (!manager->here)
 		return;
 	cdc_spi_begin_catalog(&spi);
+	check_version(manager);
 	read_ingest(manager);
 	read_landings(manager);
 	read_pipelines(manager);

@@ -18,11 +18,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -180,6 +183,34 @@ cdc_worker_begin(Datum main_arg)
  * ----------
  */
 bool
+cdc_worker_lock_extension(void)
+{
+	Oid			extension = get_extension_oid("cdcsync", true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	/* it may be gone by now, or another one */
+	return get_extension_oid("cdcsync", true) == extension;
+}
+
+/*
+ * DROP EXTENSION waits for what is going on, and what begins then waits for it:
+ * else each would wait for a table that the other has.
+ */
+static void
+begin_work(void)
+{
+	if (my_process.kind == CDC_INGEST || my_process.kind == CDC_SYNC)
+	{
+		/* nothing is left to do */
+		if (!cdc_worker_lock_extension())
+			proc_exit(0);
+	}
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+bool
 cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error)
 {
 	MemoryContext caller = CurrentMemoryContext;
@@ -190,7 +221,7 @@ cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error)
 	{
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
+		begin_work();
 		func(arg);
 		if (ActiveSnapshotSet())
 			PopActiveSnapshot();

@@ -31,7 +31,15 @@ extern BackgroundWorkerHandle *cdc_worker_start(const CdcProcess *process);
 extern const CdcProcess *cdc_worker_begin(Datum main_arg);
 
 /*
- * Run func(arg) in a transaction of its own, with an active snapshot.  Returns
+ * Is the extension in this database?  If so, it is not dropped before the end of
+ * the transaction.
+ */
+extern bool cdc_worker_lock_extension(void);
+
+/*
+ * Run func(arg) in a transaction of its own, with an active snapshot, in an
+ * ingest or sync worker under that lock; the process ends if the extension is
+ * gone.  Returns
  * true when it has committed.  On an error the transaction is aborted and *error
  * is a copy of it in the caller's context; nothing is logged.
  */
