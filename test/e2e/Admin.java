@@ -4,12 +4,15 @@ import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
@@ -25,8 +28,11 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * partitions NAME COUNT
  * delete-records NAME PARTITION OFFSET     everything before the offset
  * put NAME PARTITION VALUE [TIME_MS]       "ok OFFSET"
+ * keyed NAME PARTITION KEY VALUE           "ok OFFSET"; VALUE "null": a tombstone
+ * beside NAME PARTITION VALUE              as put, but never transactional
  * big NAME PARTITION BYTES                 a value of that many 'x'
- * begin | commit | abort                   put and big in between are transactional
+ * begin | commit | abort                   put, keyed and big in between are transactional
+ * move NAME PARTITION BROKER               "ok" when that broker leads it
  * </pre>
  */
 public class Admin {
@@ -49,9 +55,27 @@ public class Admin {
         return new KafkaProducer<>(p);
     }
 
-    private static long put(String topic, int partition, byte[] value, Long time) throws Exception {
+    private static byte[] bytes(String word) {
+        return word.equals("null") ? null : word.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static long put(String topic, int partition, byte[] key, byte[] value, Long time) throws Exception {
         KafkaProducer<byte[], byte[]> to = inTransaction ? transactional : plain;
-        return to.send(new ProducerRecord<>(topic, partition, time, null, value)).get().offset();
+        return to.send(new ProducerRecord<>(topic, partition, time, key, value)).get().offset();
+    }
+
+    private static void move(TopicPartition partition, int broker) throws Exception {
+        admin.alterPartitionReassignments(
+                Map.of(partition, Optional.of(new NewPartitionReassignment(List.of(broker))))).all().get();
+        for (;;) {
+            boolean moving = !admin.listPartitionReassignments().reassignments().get().isEmpty();
+            Node leader = admin.describeTopics(List.of(partition.topic())).allTopicNames().get()
+                    .get(partition.topic()).partitions().get(partition.partition()).leader();
+            if (!moving && leader != null && leader.id() == broker) {
+                return;
+            }
+            Thread.sleep(50);
+        }
     }
 
     private static String run(String[] w) throws Exception {
@@ -68,6 +92,9 @@ public class Admin {
             }
             case "delete-topic":
                 admin.deleteTopics(List.of(w[1])).all().get();
+                // nothing that a producer knows of it is true of another topic of that name
+                plain.close();
+                plain = producer(null);
                 return "";
             case "partitions":
                 admin.createPartitions(Map.of(w[1], NewPartitions.increaseTo(Integer.parseInt(w[2])))).all().get();
@@ -81,10 +108,18 @@ public class Admin {
                         RecordsToDelete.beforeOffset(Long.parseLong(w[3])))).all().get();
                 return "";
             case "put":
-                return "" + put(w[1], Integer.parseInt(w[2]), w[3].getBytes(StandardCharsets.UTF_8),
+                return "" + put(w[1], Integer.parseInt(w[2]), null, bytes(w[3]),
                         w.length > 4 ? Long.valueOf(w[4]) : null);
+            case "keyed":
+                return "" + put(w[1], Integer.parseInt(w[2]), bytes(w[3]), bytes(w[4]), null);
+            case "beside":
+                return "" + plain.send(new ProducerRecord<>(w[1], Integer.valueOf(w[2]), null, bytes(w[3])))
+                        .get().offset();
+            case "move":
+                move(new TopicPartition(w[1], Integer.parseInt(w[2])), Integer.parseInt(w[3]));
+                return "";
             case "big":
-                return "" + put(w[1], Integer.parseInt(w[2]),
+                return "" + put(w[1], Integer.parseInt(w[2]), null,
                         "x".repeat(Integer.parseInt(w[3])).getBytes(StandardCharsets.UTF_8), null);
             case "begin":
                 if (transactional == null) {
