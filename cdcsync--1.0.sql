@@ -536,12 +536,14 @@ COMMENT ON FUNCTION cdcsync.workers() IS
 
 CREATE VIEW cdcsync.worker_status WITH (security_invoker = true) AS
 SELECT w.pid, w.worker, w.owner::pg_catalog.regrole AS owner, f.srvname AS server, w.slice, w.slices,
-	   a.backend_start AS started, a.query AS activity, a.wait_event
+	   a.backend_start AS started, CASE a.state WHEN 'active' THEN a.query ELSE a.state END AS activity
 FROM cdcsync.workers() w
 	 LEFT JOIN pg_catalog.pg_foreign_server f ON f.oid = w.server
 	 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid;
 COMMENT ON VIEW cdcsync.worker_status IS
 	'the processes of the extension: the launcher, and the workers of this database';
+COMMENT ON COLUMN cdcsync.worker_status.slice IS 'ingest: which of the slices of the partitions; sync: number among the workers of its owner';
+COMMENT ON COLUMN cdcsync.worker_status.activity IS 'what it does now, if you may see that of its role in pg_stat_activity';
 GRANT SELECT ON cdcsync.worker_status TO PUBLIC;
 
 CREATE VIEW @extschema@.debezium_last_extract WITH (security_invoker = true) AS

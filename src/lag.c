@@ -348,12 +348,14 @@ finish(const CdcLagPipeline *pipeline, CdcLag *lag)
 	/*
 	 * Nothing that has landed is missing.  A worker at the topic is about to
 	 * land the rest, if there is any, which it saw when it saw the end; otherwise
-	 * there may be changes since the last time that all had landed.
+	 * there may be changes since it had to leave off, or since the last time that
+	 * all had landed.
 	 */
-	if (pipeline->is_read)
+	if (pipeline->unread_since == DT_NOEND)
 		lag->since = not_landed > 0 ? lag->end_seen_at : DT_NOEND;
 	else
-		lag->since = lag->was_at_end_at != DT_NOBEGIN ? lag->was_at_end_at : lag->applied_at;
+		lag->since = Max(pipeline->unread_since, lag->was_at_end_at != DT_NOBEGIN ?
+						 lag->was_at_end_at : lag->applied_at);
 }
 
 static void

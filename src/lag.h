@@ -42,8 +42,9 @@ typedef struct CdcLagPipeline
 	Oid			landing_owner;
 	Oid			chunk;
 	bool		has_topic;
-	bool		is_read;		/* a worker follows the topic: what it has not seen
-								 * is not there */
+	TimestampTz unread_since;	/* no worker has followed the topic since then;
+								 * DT_NOEND: one does, and what it has not seen is
+								 * not there; DT_NOBEGIN: unknown, or never */
 	int			nlags;			/* set by cdc_lag_read() */
 	CdcLag	   *lags;			/* in the order of the partitions */
 } CdcLagPipeline;

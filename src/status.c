@@ -23,13 +23,14 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -222,6 +223,9 @@ read_shared(Pipeline *p)
 
 	cdc_pipeline_key(&pipeline, MyDatabaseId, p->lag.name);
 	copy_shared(CDC_SHARED_PIPELINE, &pipeline, &p->shared, sizeof(p->shared));
+	/* where no manager clears up, it may be of an earlier one of this name */
+	if (p->shared.synced_at < p->state.since)
+		memset(&p->shared.rate, 0, sizeof(p->shared.rate));
 	memset(&landing, 0, sizeof(landing));
 	landing.database = MyDatabaseId;
 	landing.landing = p->lag.landing;
@@ -231,10 +235,11 @@ read_shared(Pipeline *p)
 static void
 read_workers(Workers *workers)
 {
+	CdcProcess	launcher = {.kind = CDC_LAUNCHER};
 	CdcProcess	like = {.database = MyDatabaseId};
 
 	memset(workers, 0, sizeof(*workers));
-	workers->launcher = cdc_worker_has_launcher();
+	workers->launcher = cdc_process_find(&launcher, NULL, NULL, 1) > 0;
 	workers->processes = palloc(sizeof(CdcProcess) * max_worker_processes);
 	workers->pids = palloc(sizeof(int) * max_worker_processes);
 	workers->n = cdc_process_find(&like, workers->pids, workers->processes,
@@ -396,14 +401,6 @@ wait_for_slot(State *state, const Workers *workers, const char *otherwise)
 	state->since = problem->since;
 }
 
-static bool
-is_preloaded(void)
-{
-	const char *libraries = GetConfigOption("shared_preload_libraries", true, false);
-
-	return libraries && strstr(libraries, "cdcsync") != NULL;
-}
-
 /* There is no manager. */
 static void
 wait_for_manager(State *state, const Workers *workers)
@@ -419,7 +416,7 @@ wait_for_manager(State *state, const Workers *workers)
 				 "They come back when it has ended.");
 	else if (workers->launcher || workers->database.problem.failures > 0)
 		wait_for_slot(state, workers, "the workers of this database are about to start");
-	else if (is_preloaded())
+	else if (cdc_worker_has_launcher())
 		wait_for(state, "the launcher is not running",
 				 "The server log says why. All of max_worker_processes may be in use.");
 	else
@@ -502,7 +499,8 @@ decide(const Pipeline *p, const Workers *workers, State *state)
 
 	*state = p->state;
 	sum_lags(p, &records, &landed, &events);
-	if (problem->failures > 0 && state->last_error == NULL)
+	if (problem->failures > 0 && state->last_error == NULL &&
+		(workers->manager || problem->since >= state->since))
 	{
 		state->last_error = problem->message;
 		state->sqlstate = problem->sqlstate;
@@ -549,8 +547,12 @@ read_all(Workers *workers, int *n)
 		int			wanted;
 
 		read_shared(p);
-		p->lag.is_read = p->auto_landing && p->landing.problem.failures == 0 &&
-			count_ingest(workers, p, &wanted) >= wanted;
+		if (!p->auto_landing || count_ingest(workers, p, &wanted) < wanted)
+			p->lag.unread_since = DT_NOBEGIN;
+		else if (p->landing.problem.failures > 0)
+			p->lag.unread_since = p->landing.problem.since;
+		else
+			p->lag.unread_since = DT_NOEND;
 		lags[i] = &p->lag;
 	}
 	cdc_lag_read(lags, *n);
@@ -571,20 +573,22 @@ set_time(TimestampTz time, Datum *value, bool *isnull)
 	*value = TimestampTzGetDatum(time);
 }
 
+/* To a tenth: what is behind that says nothing. */
 static void
 set_rate(const CdcRate *rate, Datum *value, bool *isnull)
 {
 	*isnull = rate->begin == 0;
-	*value = Float8GetDatum(cdc_rate_get(rate));
+	*value = Float8GetDatum(rint(cdc_rate_get(rate) * 10) / 10);
 }
 
-/* The time since then; nothing is missing: 0; unknown: NULL. */
+/* The time since then, in ms; nothing is missing: 0; unknown: NULL. */
 static void
 set_lag_time(TimestampTz since, TimestampTz now, Datum *value, bool *isnull)
 {
 	*isnull = since == DT_NOBEGIN;
 	/* clocks differ */
 	since = Min(since, now);
+	since = now - (now - since) / 1000 * 1000;
 	*value = *isnull ? (Datum) 0 :
 		DirectFunctionCall2(timestamp_mi, TimestampGetDatum(now), TimestampGetDatum(since));
 }
