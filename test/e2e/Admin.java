@@ -6,6 +6,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
@@ -14,6 +16,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
@@ -24,12 +27,13 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *
  * <pre>
  * topic NAME PARTITIONS [CONFIG=VALUE ..]
+ * config NAME SETTING=VALUE
  * delete-topic NAME
  * partitions NAME COUNT
  * delete-records NAME PARTITION OFFSET     everything before the offset
  * put NAME PARTITION VALUE [TIME_MS]       "ok OFFSET"
  * keyed NAME PARTITION KEY VALUE           "ok OFFSET"; VALUE "null": a tombstone
- * beside NAME PARTITION VALUE              as put, but never transactional
+ * beside NAME PARTITION KEY VALUE          as keyed, but never transactional
  * big NAME PARTITION BYTES                 a value of that many 'x'
  * begin | commit | abort                   put, keyed and big in between are transactional
  * move NAME PARTITION BROKER               "ok" when that broker leads it
@@ -62,6 +66,12 @@ public class Admin {
     private static long put(String topic, int partition, byte[] key, byte[] value, Long time) throws Exception {
         KafkaProducer<byte[], byte[]> to = inTransaction ? transactional : plain;
         return to.send(new ProducerRecord<>(topic, partition, time, key, value)).get().offset();
+    }
+
+    private static void config(String topic, String setting) throws Exception {
+        String[] pair = setting.split("=", 2);
+        admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.TOPIC, topic),
+                List.of(new AlterConfigOp(new ConfigEntry(pair[0], pair[1]), AlterConfigOp.OpType.SET)))).all().get();
     }
 
     private static void move(TopicPartition partition, int broker) throws Exception {
@@ -113,8 +123,11 @@ public class Admin {
             case "keyed":
                 return "" + put(w[1], Integer.parseInt(w[2]), bytes(w[3]), bytes(w[4]), null);
             case "beside":
-                return "" + plain.send(new ProducerRecord<>(w[1], Integer.valueOf(w[2]), null, bytes(w[3])))
+                return "" + plain.send(new ProducerRecord<>(w[1], Integer.valueOf(w[2]), bytes(w[3]), bytes(w[4])))
                         .get().offset();
+            case "config":
+                config(w[1], w[2]);
+                return "";
             case "move":
                 move(new TopicPartition(w[1], Integer.parseInt(w[2])), Integer.parseInt(w[3]));
                 return "";

@@ -247,6 +247,7 @@ def write(path, settings):
 def logging_settings(directory):
     path = os.path.join(directory, 'log4j2.properties')
     write(path, {'status': 'error', 'appender.c.type': 'Console', 'appender.c.name': 'c',
+                 'appender.c.target': 'SYSTEM_ERR',
                  'appender.c.layout.type': 'PatternLayout',
                  'appender.c.layout.pattern': '%d %p %c{1} %m%n',
                  'rootLogger.level': 'warn', 'rootLogger.appenderRef.c.ref': 'c'})
@@ -300,6 +301,9 @@ class Kafka(Service):
             'log.retention.check.interval.ms': 300,
             'log.initial.task.delay.ms': 1000,
             'log.cleaner.backoff.ms': 300,
+            # a broker that was killed may come back at once
+            'broker.session.timeout.ms': 1500,
+            'broker.heartbeat.interval.ms': 300,
         })
         java = ['java', logging_settings(self.dir), '-cp', self.classpath]
         run([*java, 'kafka.tools.StorageTool', 'format', '-t', 'Y2Rjc3luYy1lMmUtdGVzdA',
