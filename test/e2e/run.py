@@ -87,8 +87,8 @@ def new_table(line):
 
     def made():
         return line.warehouse.rows('SELECT p.name, p.target::text, l.view::text AS landing FROM cdcsync.pipeline p'
-                                   ' JOIN cdcsync.landing l USING (landing_id)'
-                                   f' WHERE l.topic = to_regclass({literal("kafka." + ident(flow.topic))})')
+                                   ' JOIN cdcsync.landing l USING (landing_id) JOIN pg_class t ON t.oid = l.topic'
+                                   f' WHERE t.relname = {literal(flow.topic)}')
     row = wait_for(made, 60, 'the pipeline')[0]
     flow.name, flow.target, flow.landing = row['name'], row['target'], row['landing']
     flow.compare(line, 'a new table')
