@@ -367,6 +367,32 @@ get_by(CdcPlan *plan, Datum value)
 	return landing;
 }
 
+List *
+cdc_landing_list(Oid serverid, Oid owner)
+{
+	static const Oid types[] = {OIDOID, OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(serverid), ObjectIdGetDatum(owner)};
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *landings = NIL;
+	CdcSpi		spi;
+	uint64		n;
+
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run("SELECT " LANDING_COLUMNS
+					" JOIN cdcsync.auto_landing a USING (landing_id)"
+					" WHERE a.server = $1 AND a.owner = $2 ORDER BY l.landing_id",
+					2, types, values, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		landings = lappend(landings, landing_from_row(i));
+		MemoryContextSwitchTo(old);
+	}
+	cdc_spi_end(&spi);
+	return landings;
+}
+
 CdcLanding *
 cdc_landing_get(int32 id)
 {
