@@ -56,8 +56,22 @@ CREATE TABLE cdcsync.position (
 	next_offset bigint NOT NULL,
 	high_offset bigint,				-- end of the log when it was last seen
 	refreshed_at timestamptz,		-- when that was
+	last_offset bigint,				-- of the newest record of the epoch, from Kafka
+	last_hash bigint,				-- of its bytes: tells the topic from one of the same name
 	PRIMARY KEY (landing_id, kafka_partition)
 ) WITH (fillfactor = 50);
+
+CREATE TABLE cdcsync.gap (			-- what a topic no longer had when it was to be read
+	landing_id integer NOT NULL,
+	kafka_partition bigint NOT NULL,
+	epoch integer NOT NULL,
+	first_offset bigint NOT NULL,
+	next_offset bigint,				-- the first one after the gap; NULL: nobody knows
+	reason text NOT NULL,
+	passed boolean NOT NULL,		-- reading went on behind it
+	detected_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	PRIMARY KEY (landing_id, kafka_partition, epoch, first_offset)
+);
 
 CREATE TABLE cdcsync.pipeline (
 	name text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 48),
@@ -99,6 +113,7 @@ CREATE TABLE cdcsync.watermark (
 CREATE TABLE cdcsync.quarantine (
 	pipeline text NOT NULL,
 	kafka_partition bigint NOT NULL,
+	epoch integer NOT NULL DEFAULT 0,
 	kafka_offset bigint NOT NULL,
 	kafka_key bytea,
 	kafka_value bytea,
@@ -108,7 +123,7 @@ CREATE TABLE cdcsync.quarantine (
 	quarantined_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	blocked_by bigint				-- offset of the earlier record of the key that it waits for
 );
-CREATE INDEX ON cdcsync.quarantine (pipeline, kafka_partition, kafka_offset);
+CREATE INDEX ON cdcsync.quarantine (pipeline, kafka_partition, epoch, kafka_offset);
 CREATE INDEX ON cdcsync.quarantine (pipeline, pg_catalog.md5(kafka_key)) WHERE kafka_key IS NOT NULL;
 
 CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
@@ -150,6 +165,7 @@ AS $$
 BEGIN
 	IF TG_TABLE_NAME = 'landing' THEN
 		DELETE FROM cdcsync.position WHERE landing_id = OLD.landing_id;
+		DELETE FROM cdcsync.gap WHERE landing_id = OLD.landing_id;
 	ELSE
 		DELETE FROM cdcsync.watermark WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.quarantine WHERE pipeline = OLD.name;
@@ -202,6 +218,7 @@ ALTER TABLE cdcsync.pipeline ENABLE ALWAYS TRIGGER catalog_changed;
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.landing', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.position', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.gap', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.pipeline', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.quarantine', '');
@@ -210,6 +227,7 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.follow', '');
 
 ALTER TABLE cdcsync.landing ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.position ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.gap ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.pipeline ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.quarantine ENABLE ROW LEVEL SECURITY;
@@ -231,6 +249,8 @@ CREATE POLICY owned ON cdcsync.pipeline FOR SELECT
 										   owner), 'USAGE'));
 CREATE POLICY owned ON cdcsync.position FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.landing l WHERE l.landing_id = position.landing_id));
+CREATE POLICY owned ON cdcsync.gap FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.landing l WHERE l.landing_id = gap.landing_id));
 CREATE POLICY owned ON cdcsync.watermark FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = watermark.pipeline));
 CREATE POLICY owned ON cdcsync.quarantine FOR SELECT
@@ -279,7 +299,8 @@ GRANT SELECT ON cdcsync.pipeline_state TO PUBLIC;
 
 /*
  * The landings that an ingest worker is to read: those of which a pipeline wants
- * it, whether it is synced or not, so that nothing expires in the topic.
+ * it, whether it is synced or not, so that nothing expires in the topic; but not
+ * what is stopped at a gap.
  */
 CREATE VIEW cdcsync.auto_landing WITH (security_invoker = true) AS
 SELECT l.landing_id, c.relowner::pg_catalog.regrole AS owner, f.ftserver AS server
@@ -287,7 +308,8 @@ FROM cdcsync.landing l
 	 JOIN pg_catalog.pg_class c ON c.oid = l.chunk
 	 JOIN pg_catalog.pg_foreign_table f ON f.ftrelid = l.topic
 WHERE EXISTS (SELECT FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)
-			  WHERE p.landing_id = l.landing_id AND s.auto_refresh AND NOT s.refresh_paused);
+			  WHERE p.landing_id = l.landing_id AND s.auto_refresh AND NOT s.refresh_paused)
+  AND NOT EXISTS (SELECT FROM cdcsync.gap g WHERE g.landing_id = l.landing_id AND NOT g.passed);
 COMMENT ON VIEW cdcsync.auto_landing IS
 	'landings that an ingest worker reads, with who owns them and where their topic is';
 GRANT SELECT ON cdcsync.auto_landing TO PUBLIC;
@@ -461,7 +483,7 @@ SELECT s.name AS pipeline,
 	   NULL::double precision AS landed_rate,	-- measured by the workers
 	   NULL::double precision AS synced_rate,
 	   (SELECT pg_catalog.count(*) FROM cdcsync.quarantine q WHERE q.pipeline = s.name) AS quarantined,
-	   true AS exact,			-- nothing that would make it false is tolerated
+	   NOT EXISTS (SELECT FROM cdcsync.gap o WHERE o.landing_id = p.landing_id AND o.passed) AS exact,
 	   p.last_error,
 	   p.last_sqlstate AS sqlstate,
 	   s.hint

@@ -21,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -280,6 +281,51 @@ parse_start(CdcLanding *landing, const char *start)
 	}
 }
 
+/*
+ * What landing_from_row() wants.  A landing goes on behind a gap if all of its
+ * pipelines say so.
+ */
+#define LANDING_COLUMNS \
+	"l.landing_id, l.view, l.chunk, l.topic, COALESCE(c.relowner, l.owner)," \
+	" l.options ->> 'start', l.options ->> 'topic'," \
+	" COALESCE(o.continues, false), COALESCE(o.refresh_interval, 0), COALESCE(o.version, 0)" \
+	" FROM cdcsync.landing l LEFT JOIN pg_class c ON c.oid = l.chunk" \
+	" LEFT JOIN LATERAL (SELECT bool_and(COALESCE(p.options ->> 'on_gap' = 'continue', false)) AS continues," \
+	" min(EXTRACT(epoch FROM COALESCE(p.options ->> 'refresh_interval', '0')::interval) * 1000000)::bigint" \
+	" AS refresh_interval, sum(p.xmin::text::bigint)::bigint AS version" \
+	" FROM cdcsync.pipeline p WHERE p.landing_id = l.landing_id) o ON true"
+
+static char *
+landing_text(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = cdc_spi_value(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* Makes it in the current memory context. */
+static CdcLanding *
+landing_from_row(uint64 row)
+{
+	CdcLanding *landing = palloc0(sizeof(CdcLanding));
+	bool		isnull;
+
+	landing->id = DatumGetInt32(cdc_spi_value(row, 1, &isnull));
+	landing->view = DatumGetObjectId(cdc_spi_value(row, 2, &isnull));
+	landing->chunk = DatumGetObjectId(cdc_spi_value(row, 3, &isnull));
+	landing->topic = DatumGetObjectId(cdc_spi_value(row, 4, &isnull));
+	if (isnull)
+		landing->topic = InvalidOid;
+	landing->owner = DatumGetObjectId(cdc_spi_value(row, 5, &isnull));
+	parse_start(landing, landing_text(row, 6));
+	landing->topic_name = landing_text(row, 7);
+	landing->continues = DatumGetBool(cdc_spi_value(row, 8, &isnull));
+	landing->refresh_interval = DatumGetInt64(cdc_spi_value(row, 9, &isnull));
+	landing->version = DatumGetInt64(cdc_spi_value(row, 10, &isnull));
+	return landing;
+}
+
 /* The landing whose column (named by us) is the value; NULL if none. */
 static CdcLanding *
 get_by(const char *column, Oid type, Datum value)
@@ -287,35 +333,44 @@ get_by(const char *column, Oid type, Datum value)
 	MemoryContext caller = CurrentMemoryContext;
 	CdcLanding *landing = NULL;
 	CdcSpi		spi;
-	bool		isnull;
 
 	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run(psprintf("SELECT l.landing_id, l.view, l.chunk, l.topic,"
-							 " COALESCE(c.relowner, l.owner), l.options ->> 'start', l.options ->> 'topic'"
-							 " FROM cdcsync.landing l LEFT JOIN pg_class c ON c.oid = l.chunk"
-							 " WHERE l.%s = $1", column),
+	if (cdc_spi_run(psprintf("SELECT " LANDING_COLUMNS " WHERE l.%s = $1", column),
 					1, &type, &value, NULL, 1) == 1)
 	{
-		Datum		start;
-		Datum		topic_name;
+		MemoryContext old = MemoryContextSwitchTo(caller);
 
-		landing = MemoryContextAllocZero(caller, sizeof(CdcLanding));
-		landing->id = DatumGetInt32(cdc_spi_value(0, 1, &isnull));
-		landing->view = DatumGetObjectId(cdc_spi_value(0, 2, &isnull));
-		landing->chunk = DatumGetObjectId(cdc_spi_value(0, 3, &isnull));
-		landing->topic = DatumGetObjectId(cdc_spi_value(0, 4, &isnull));
-		if (isnull)
-			landing->topic = InvalidOid;
-		landing->owner = DatumGetObjectId(cdc_spi_value(0, 5, &isnull));
-		start = cdc_spi_value(0, 6, &isnull);
-		parse_start(landing, isnull ? NULL : TextDatumGetCString(start));
-		topic_name = cdc_spi_value(0, 7, &isnull);
-		if (!isnull)
-			landing->topic_name =
-				MemoryContextStrdup(caller, TextDatumGetCString(topic_name));
+		landing = landing_from_row(0);
+		MemoryContextSwitchTo(old);
 	}
 	cdc_spi_end(&spi);
 	return landing;
+}
+
+List *
+cdc_landing_list(Oid serverid, Oid owner)
+{
+	static const Oid types[] = {OIDOID, OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(serverid), ObjectIdGetDatum(owner)};
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *landings = NIL;
+	CdcSpi		spi;
+	uint64		n;
+
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run("SELECT " LANDING_COLUMNS
+					" JOIN cdcsync.auto_landing a USING (landing_id)"
+					" WHERE a.server = $1 AND a.owner = $2 ORDER BY l.landing_id",
+					2, types, values, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(caller);
+
+		landings = lappend(landings, landing_from_row(i));
+		MemoryContextSwitchTo(old);
+	}
+	cdc_spi_end(&spi);
+	return landings;
 }
 
 CdcLanding *
@@ -341,47 +396,96 @@ cdc_landing_get_by_view(Oid view)
  * ----------
  */
 
-/* Run a query of positions, in the SPI connection that is open. */
+/* Those that the query in this SPI connection has found; frees its result. */
 static int
-fetch_positions(const CdcLanding *landing, const char *sql,
-				MemoryContext caller, CdcLandingPosition **positions)
+take_positions(MemoryContext caller, CdcLandingPosition **positions)
 {
-	static const Oid types[] = {INT4OID};
-	Datum		values[1] = {Int32GetDatum(landing->id)};
-	uint64		n = cdc_spi_run(sql, 1, types, values, NULL, 0);
+	uint64		n = SPI_processed;
 	bool		isnull;
 
 	*positions = MemoryContextAlloc(caller, Max(n, 1) * sizeof(CdcLandingPosition));
 	for (uint64 i = 0; i < n; i++)
 	{
-		(*positions)[i].partition = DatumGetInt64(cdc_spi_value(i, 1, &isnull));
-		(*positions)[i].epoch = DatumGetInt32(cdc_spi_value(i, 2, &isnull));
-		(*positions)[i].next_offset = DatumGetInt64(cdc_spi_value(i, 3, &isnull));
+		CdcLandingPosition *position = &(*positions)[i];
+
+		position->partition = DatumGetInt64(cdc_spi_value(i, 1, &isnull));
+		position->epoch = DatumGetInt32(cdc_spi_value(i, 2, &isnull));
+		position->next_offset = DatumGetInt64(cdc_spi_value(i, 3, &isnull));
+		position->last_hash = DatumGetInt64(cdc_spi_value(i, 5, &isnull));
+		position->last_offset = DatumGetInt64(cdc_spi_value(i, 4, &isnull));
+		if (isnull)
+			position->last_offset = -1;
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return (int) n;
+}
+
+#define POSITION_QUERY \
+	"SELECT kafka_partition, epoch, next_offset, last_offset, last_hash" \
+	" FROM cdcsync.position WHERE landing_id = $1 ORDER BY kafka_partition"
+
+static const Oid position_types[] = {INT4OID};
+
+/* The rows of the landing itself; false: locked by another, or gone. */
+static bool
+lock_landing(Datum id, bool nowait)
+{
+	static CdcPlan wait_plan = {
+		"SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR NO KEY UPDATE",
+		1, position_types
+	};
+	static CdcPlan nowait_plan = {
+		"SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR NO KEY UPDATE SKIP LOCKED",
+		1, position_types
+	};
+
+	return cdc_spi_run_plan(nowait ? &nowait_plan : &wait_plan, &id, NULL) == 1;
+}
+
+/* All positions, unless another session has one of them locked: then -1. */
+static int
+lock_positions_nowait(Datum id, MemoryContext caller, CdcLandingPosition **positions)
+{
+	static CdcPlan lock_plan = {
+		POSITION_QUERY " FOR NO KEY UPDATE SKIP LOCKED", 1, position_types
+	};
+	static CdcPlan count_plan = {
+		"SELECT FROM cdcsync.position WHERE landing_id = $1", 1, position_types
+	};
+	int			n;
+
+	(void) cdc_spi_run_plan(&lock_plan, &id, NULL);
+	n = take_positions(caller, positions);
+	return cdc_spi_run_plan(&count_plan, &id, NULL) == n ? n : -1;
+}
+
+static int
+lock_positions(Datum id, MemoryContext caller, CdcLandingPosition **positions)
+{
+	static CdcPlan plan = {
+		POSITION_QUERY " FOR NO KEY UPDATE", 1, position_types
+	};
+
+	(void) cdc_spi_run_plan(&plan, &id, NULL);
+	return take_positions(caller, positions);
 }
 
 int
 cdc_landing_lock(const CdcLanding *landing, bool nowait,
 				 CdcLandingPosition **positions)
 {
-	static const Oid types[] = {INT4OID};
-	Datum		values[1] = {Int32GetDatum(landing->id)};
+	Datum		id = Int32GetDatum(landing->id);
 	MemoryContext caller = CurrentMemoryContext;
 	CdcSpi		spi;
 	int			n = -1;
 
+	/* what the first chunk would wait for */
+	if (nowait && !ConditionalLockRelationOid(landing->chunk, RowExclusiveLock))
+		return -1;
 	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run(nowait ?
-					"SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR NO KEY UPDATE SKIP LOCKED" :
-					"SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR NO KEY UPDATE",
-					1, types, values, NULL, 0) == 1)
-		n = fetch_positions(landing,
-							"SELECT kafka_partition, epoch, next_offset"
-							" FROM cdcsync.position WHERE landing_id = $1"
-							" ORDER BY kafka_partition FOR NO KEY UPDATE",
-							caller, positions);
+	if (lock_landing(id, nowait))
+		n = nowait ? lock_positions_nowait(id, caller, positions) :
+			lock_positions(id, caller, positions);
 	else if (!nowait)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -395,16 +499,15 @@ int
 cdc_landing_positions(const CdcLanding *landing,
 					  CdcLandingPosition **positions)
 {
+	static CdcPlan plan = {POSITION_QUERY, 1, position_types};
+	Datum		id = Int32GetDatum(landing->id);
 	MemoryContext caller = CurrentMemoryContext;
 	CdcSpi		spi;
 	int			n;
 
 	cdc_spi_begin_catalog(&spi);
-	n = fetch_positions(landing,
-						"SELECT kafka_partition, epoch, next_offset"
-						" FROM cdcsync.position WHERE landing_id = $1"
-						" ORDER BY kafka_partition",
-						caller, positions);
+	(void) cdc_spi_run_plan(&plan, &id, NULL);
+	n = take_positions(caller, positions);
 	cdc_spi_end(&spi);
 	return n;
 }

@@ -13,6 +13,7 @@
 #define CDC_LANDING_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 #include "cdcsync.h"
@@ -35,6 +36,10 @@ typedef struct CdcLanding
 	Oid			owner;
 	CdcStart	start;			/* where a new topic is read from */
 	int64		start_time;		/* CDC_START_TIMESTAMP: ms since the epoch */
+	bool		continues;		/* behind a gap: "on_gap" of all its pipelines */
+	int64		refresh_interval;	/* of a worker, in us: the shortest of its
+									 * pipelines'; 0: as data comes */
+	int64		version;		/* changes with the rows of its pipelines */
 } CdcLanding;
 
 /* A row of cdcsync.position. */
@@ -43,6 +48,9 @@ typedef struct CdcLandingPosition
 	int64		partition;
 	int32		epoch;
 	int64		next_offset;
+	int64		last_offset;	/* of the newest record that came from Kafka in
+								 * this epoch, -1: unknown */
+	int64		last_hash;		/* cdc_record_hash() of it */
 } CdcLandingPosition;
 
 /*
@@ -58,6 +66,12 @@ extern int32 cdc_landing_create(const char *name, Oid nspid, Oid topic,
 extern CdcLanding *cdc_landing_get(int32 id);
 extern CdcLanding *cdc_landing_get_by_view(Oid view);
 
+/*
+ * List of CdcLanding: those of an owner that read topics of a server and that a
+ * worker is to keep up to date, in the order of their ids.
+ */
+extern List *cdc_landing_list(Oid serverid, Oid owner);
+
 /* Drop view, chunk table, positions and the catalog row. */
 extern void cdc_landing_drop(const CdcLanding *landing);
 
@@ -70,7 +84,8 @@ extern void cdc_landing_depend(const CdcLanding *landing);
 /*
  * Lock the landing for appending (its catalog row, FOR NO KEY UPDATE, then its
  * position rows in partition order) and return the positions, palloc'ed.
- * nowait: return -1 instead of waiting.
+ * nowait: return -1 instead of waiting, for these or for a lock on the chunk
+ * table; also if the landing is gone.
  */
 extern int	cdc_landing_lock(const CdcLanding *landing, bool nowait,
 							 CdcLandingPosition **positions);
@@ -88,7 +103,7 @@ extern int	cdc_landing_positions(const CdcLanding *landing,
  * when all together hold more than 32 MB.
  *
  * move: the position after the last record, when it is known to be higher
- * (control records, compaction).  end: writes what is left and moves the
+ * (control records, compaction).  jump: go on elsewhere, behind a gap.  end: writes what is left and moves the
  * positions, each compared with what was locked (error 40001 if another
  * session moved it).
  */
@@ -101,6 +116,9 @@ extern CdcLandingAppend *cdc_landing_append_begin(const CdcLanding *landing,
 extern void cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record);
 extern void cdc_landing_move(CdcLandingAppend *append, int64 partition,
 							 int64 next_offset);
+
+extern void cdc_landing_jump(CdcLandingAppend *append, int64 partition,
+							 int32 epoch, int64 next_offset);
 
 /* The end of the partition's log as it is now seen, for the lag. */
 extern void cdc_landing_seen(CdcLandingAppend *append, int64 partition,
@@ -115,6 +133,9 @@ extern void cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
 								   const CdcRecord *record,
 								   Timestamp timestamp, const Jsonb *headers,
 								   Timestamp refresh_time);
+
+/* Tells a record from others: of key, value and timestamp. */
+extern int64 cdc_record_hash(const CdcRecord *record);
 
 /* The partition's next offset with what was appended; 0: it is new. */
 extern int64 cdc_landing_next_offset(CdcLandingAppend *append,

@@ -15,18 +15,28 @@
  * reason the big arrays are compressed here, in a context that keeps its first
  * block, and not by the executor, which would first copy them twice.
  *
+ * A worker appends a few records to many landings, many times a second: so the
+ * statements are planned once in a process, and the big buffers are made when
+ * there is much to hold.
+ *
+ * When the transaction commits, shared memory learns that something has landed,
+ * and who waits for that is woken; whoever appends.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/toast_internals.h"
+#include "access/xact.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "port/pg_crc32c.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -35,6 +45,7 @@
 #include "compat.h"
 #include "headers.h"
 #include "landing.h"
+#include "shmem.h"
 #include "wake.h"
 
 /* Raw bytes that make a chunk full: 64 kB to 2 MB hardly differ. */
@@ -51,6 +62,12 @@
 
 /* First block of the scratch context: holds a compressed chunk. */
 #define SCRATCH_BYTES		((Size) 8 * 1024 * 1024)
+
+/* A chunk below this needs no such block. */
+#define SMALL_BYTES			((Size) 64 * 1024)
+
+/* Plans of INSERTs that a process keeps; one takes about 20 kB. */
+#define MAX_PLANS			2000
 
 /* Arrays below this are left to the executor. */
 #define COMPRESS_BYTES		2000
@@ -108,12 +125,16 @@ typedef struct Slot
 {
 	int64		partition;
 	int32		epoch;
+	int32		expected_epoch; /* as it was locked */
 	bool		stored;			/* has a row in cdcsync.position */
 	bool		started;		/* next_offset is known */
 	bool		touched;		/* to be written at the end */
 	int64		expected;		/* next_offset as it was locked */
 	int64		next_offset;
 	int64		high_offset;	/* end of the log; -1: not told */
+	int64		newest;			/* newest record: its offset, or LAST_KEPT, */
+	int64		newest_hash;	/* and its hash, once its chunk is written */
+	int64		newest_timestamp;	/* and its time */
 
 	/* the chunk */
 	Size		bytes;
@@ -139,7 +160,15 @@ typedef struct Slot
 	int			nheaders;
 	int			headers_size;
 	Datum	   *headers;
+	Size		last_key;		/* where the newest record's are in their arrays */
+	Size		last_value;
 } Slot;
+
+/* No record was appended: the row keeps what it says of the newest one .. */
+#define LAST_KEPT		(-1)
+
+/* .. or forgets it. */
+#define LAST_FORGOTTEN	(-2)
 
 typedef struct SlotEntry
 {
@@ -163,11 +192,11 @@ struct CdcLandingAppend
 {
 	MemoryContext cxt;
 	MemoryContext scratch;		/* reset after each chunk */
-	MemoryContextCallback free_plan;
+	MemoryContext big_scratch;	/* the same for big ones; NULL: not made */
 	CdcLanding	landing;
 	Timestamp	refresh_time;
 	char		compression;	/* of the column kafka_value */
-	SPIPlanPtr	plan;
+	int64		records;
 	slotmap_hash *map;
 	List	   *slots;
 	Slot	   *last;			/* slot of the last record */
@@ -236,7 +265,8 @@ array_mark(CdcLandingAppend *append, ArrayBuffer *array, bool isnull)
 		array->nulls[i / BITS_PER_BYTE] |= 1 << (i % BITS_PER_BYTE);
 }
 
-static void
+/* Returns where the element is, 0 if it is NULL. */
+static Size
 array_add_bytes(CdcLandingAppend *append, ArrayBuffer *array, CdcBytes bytes)
 {
 	Size		len;
@@ -244,7 +274,7 @@ array_add_bytes(CdcLandingAppend *append, ArrayBuffer *array, CdcBytes bytes)
 
 	array_mark(append, array, bytes.data == NULL);
 	if (bytes.data == NULL)
-		return;
+		return 0;
 
 	len = INTALIGN((Size) bytes.len + VARHDRSZ);
 	array_reserve(append, array, len);
@@ -254,6 +284,7 @@ array_add_bytes(CdcLandingAppend *append, ArrayBuffer *array, CdcBytes bytes)
 	SET_VARSIZE(element, bytes.len + VARHDRSZ);
 	memcpy(VARDATA(element), bytes.data, bytes.len);
 	array->used += len;
+	return array->used - len;
 }
 
 static void
@@ -340,23 +371,33 @@ int64_array(const Datum *values, int n)
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+#define POSITION_COLUMNS	8
+
+static const Oid position_types[POSITION_COLUMNS + 1] = {INT4OID,
+	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
+INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
+
+/* The parameters as a table. */
+#define POSITION_ROWS \
+	" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9)" \
+	" AS n (kafka_partition, epoch, expected, next_offset, high_offset," \
+	" expected_epoch, last_offset, last_hash)"
+
 /*
- * Run sql over the positions: of touched partitions that have a row (stored),
- * or of those that have none yet.  A row that it leaves out was moved by
- * another session since it was locked.
+ * Run a plan over the positions: of touched partitions that have a row
+ * (stored), or of those that have none yet.  A row that it leaves out was moved
+ * by another session since it was locked.
  */
 static void
-write_positions(CdcLandingAppend *append, bool stored, const char *sql)
+write_positions(CdcLandingAppend *append, bool stored, CdcPlan *plan)
 {
-	static const Oid types[] = {INT4OID, INT8ARRAYOID, INT8ARRAYOID,
-	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
 	int			n = list_length(append->slots);
-	Datum	   *columns[5];
-	Datum		values[6];
+	Datum	   *columns[POSITION_COLUMNS];
+	Datum		values[POSITION_COLUMNS + 1];
 	int			count = 0;
 	ListCell   *lc;
 
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < POSITION_COLUMNS; i++)
 		columns[i] = palloc(Max(n, 1) * sizeof(Datum));
 	foreach(lc, append->slots)
 	{
@@ -369,15 +410,18 @@ write_positions(CdcLandingAppend *append, bool stored, const char *sql)
 		columns[2][count] = Int64GetDatum(slot->expected);
 		columns[3][count] = Int64GetDatum(slot->next_offset);
 		columns[4][count] = Int64GetDatum(slot->high_offset);
+		columns[5][count] = Int64GetDatum((int64) slot->expected_epoch);
+		columns[6][count] = Int64GetDatum(slot->newest);
+		columns[7][count] = Int64GetDatum(slot->newest_hash);
 		count++;
 	}
 	if (count == 0)
 		return;
 
 	values[0] = Int32GetDatum(append->landing.id);
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < POSITION_COLUMNS; i++)
 		values[i + 1] = int64_array(columns[i], count);
-	if (cdc_spi_run(sql, lengthof(types), types, values, NULL, 0) != count)
+	if (cdc_spi_run_plan(plan, values, NULL) != count)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not move the positions of landing %s: another session moved them",
@@ -392,16 +436,26 @@ write_positions(CdcLandingAppend *append, bool stored, const char *sql)
 static void
 store_positions(CdcLandingAppend *append)
 {
+	static CdcPlan plan = {
+		"INSERT INTO cdcsync.position (landing_id, kafka_partition, epoch, next_offset)"
+		" SELECT $1, n.kafka_partition, n.expected_epoch, n.expected" POSITION_ROWS
+		" ON CONFLICT DO NOTHING",
+		lengthof(position_types), position_types
+	};
 	CdcSpi		spi;
 	ListCell   *lc;
+	bool		any = false;
 
+	foreach(lc, append->slots)
+	{
+		Slot	   *slot = lfirst(lc);
+
+		any |= slot->started && !slot->stored;
+	}
+	if (!any)
+		return;
 	cdc_spi_begin_catalog(&spi);
-	write_positions(append, false,
-					"INSERT INTO cdcsync.position (landing_id, kafka_partition, epoch, next_offset)"
-					" SELECT $1, n.kafka_partition, n.epoch, n.expected"
-					" FROM unnest($2, $3, $4, $5, $6)"
-					" AS n (kafka_partition, epoch, expected, next_offset, high_offset)"
-					" ON CONFLICT DO NOTHING");
+	write_positions(append, false, &plan);
 	cdc_spi_end(&spi);
 	foreach(lc, append->slots)
 	{
@@ -414,19 +468,26 @@ store_positions(CdcLandingAppend *append)
 static void
 move_positions(CdcLandingAppend *append)
 {
+	static CdcPlan plan = {
+		"UPDATE cdcsync.position AS p"
+		" SET epoch = n.epoch, next_offset = n.next_offset, refreshed_at = pg_catalog.clock_timestamp(),"
+		" high_offset = CASE WHEN n.high_offset >= 0 OR n.epoch <> p.epoch"
+		" THEN GREATEST(n.high_offset, n.next_offset)"
+		" ELSE GREATEST(p.high_offset, n.next_offset) END,"
+		/* LAST_KEPT, LAST_FORGOTTEN */
+		" last_offset = CASE WHEN n.last_offset >= 0 THEN n.last_offset"
+		" WHEN n.last_offset = -1 THEN p.last_offset END,"
+		" last_hash = CASE WHEN n.last_offset >= 0 THEN n.last_hash"
+		" WHEN n.last_offset = -1 THEN p.last_hash END" POSITION_ROWS
+		" WHERE p.landing_id = $1 AND p.kafka_partition = n.kafka_partition"
+		" AND p.epoch = n.expected_epoch AND p.next_offset = n.expected",
+		lengthof(position_types), position_types
+	};
 	CdcSpi		spi;
 
 	store_positions(append);
 	cdc_spi_begin_catalog(&spi);
-	write_positions(append, true,
-					"UPDATE cdcsync.position AS p"
-					" SET next_offset = n.next_offset, refreshed_at = pg_catalog.clock_timestamp(),"
-					" high_offset = CASE WHEN n.high_offset >= 0 THEN GREATEST(n.high_offset, n.next_offset)"
-					" ELSE GREATEST(p.high_offset, n.next_offset) END"
-					" FROM unnest($2, $3, $4, $5, $6)"
-					" AS n (kafka_partition, epoch, expected, next_offset, high_offset)"
-					" WHERE p.landing_id = $1 AND p.kafka_partition = n.kafka_partition"
-					" AND p.epoch = n.epoch AND p.next_offset = n.expected");
+	write_positions(append, true, &plan);
 	cdc_spi_end(&spi);
 }
 
@@ -482,31 +543,150 @@ header_array(Slot *slot)
 										   JSONBOID, -1, false, TYPALIGN_INT));
 }
 
-static void
-prepare_insert(CdcLandingAppend *append)
+/* The INSERT into a chunk table. */
+typedef struct InsertPlan
 {
+	Oid			chunk;			/* key */
+	char	   *name;			/* as it was then */
+	SPIPlanPtr	plan;
+} InsertPlan;
+
+static void
+forget_plan(HTAB *plans, InsertPlan *entry)
+{
+	Oid			chunk = entry->chunk;
+
+	SPI_freeplan(entry->plan);
+	pfree(entry->name);
+	(void) hash_search(plans, &chunk, HASH_REMOVE, NULL);
+}
+
+/*
+ * Plans are kept by table, for as long as the process lives.  A plan that has
+ * to be made again looks for the name: so a table that was renamed needs
+ * another one.
+ */
+static SPIPlanPtr
+insert_plan(Oid chunk)
+{
+	static HTAB *plans = NULL;
 	static const Oid types[] = {INT8OID, INT4OID, INT8OID, INT8OID,
 		TIMESTAMPOID, CHAROID, INT8ARRAYOID, TIMESTAMPARRAYOID, BYTEAARRAYOID,
 	BYTEAARRAYOID, JSONBARRAYOID, INT2ARRAYOID};
-	char	   *sql;
+	HASHCTL		ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(InsertPlan)};
+	char	   *name = cdc_qualified_name(chunk);
+	InsertPlan *entry;
+	SPIPlanPtr	plan;
+	char	   *copy;
 
-	sql = psprintf("INSERT INTO %s (kafka_partition, epoch, first_offset,"
-				   " last_offset, refresh_time, kafka_timestamp_type,"
-				   " kafka_offset, kafka_timestamp, kafka_key, kafka_value,"
-				   " headers, header_no)"
-				   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-				   cdc_qualified_name(append->landing.chunk));
-	append->plan = SPI_prepare(sql, lengthof(types), (Oid *) types);
-	if (append->plan == NULL)
+	if (plans == NULL)
+		plans = hash_create("cdcsync chunk plans", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	entry = hash_search(plans, &chunk, HASH_FIND, NULL);
+	if (entry && strcmp(entry->name, name) == 0)
+		return entry->plan;
+	if (entry)
+		forget_plan(plans, entry);
+	if (hash_get_num_entries(plans) >= MAX_PLANS)
+	{
+		HASH_SEQ_STATUS status;
+
+		hash_seq_init(&status, plans);
+		while ((entry = hash_seq_search(&status)) != NULL)
+			forget_plan(plans, entry);
+	}
+
+	plan = SPI_prepare(psprintf("INSERT INTO %s (kafka_partition, epoch, first_offset,"
+								" last_offset, refresh_time, kafka_timestamp_type,"
+								" kafka_offset, kafka_timestamp, kafka_key, kafka_value,"
+								" headers, header_no)"
+								" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+								name), lengthof(types), (Oid *) types);
+	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s",
 			 SPI_result_code_string(SPI_result));
-	SPI_keepplan(append->plan);
+	copy = MemoryContextStrdup(TopMemoryContext, name);
+	entry = hash_search(plans, &chunk, HASH_ENTER, NULL);
+	entry->name = copy;
+	SPI_keepplan(plan);
+	entry->plan = plan;
+	return plan;
+}
+
+/* Where chunks of that size are compressed. */
+static MemoryContext
+scratch_context(CdcLandingAppend *append, Size bytes)
+{
+	if (bytes < SMALL_BYTES)
+		return append->scratch;
+	if (append->big_scratch == NULL)
+		append->big_scratch = GenerationContextCreate(append->cxt,
+													  "cdcsync append big scratch",
+													  0, SCRATCH_BYTES,
+													  8 * SCRATCH_BYTES);
+	return append->big_scratch;
+}
+
+static pg_crc32c
+hash_bytea(pg_crc32c crc, const char *data, uint32 len)
+{
+	unsigned char size[4] = {len >> 24, len >> 16, len >> 8, len};
+
+	COMP_CRC32C(crc, size, sizeof(size));
+	if (data)
+		COMP_CRC32C(crc, data, len);
+	return crc;
+}
+
+/*
+ * The hash goes into the catalog, and from there to other machines: no byte
+ * order, no version of ours.  PG_UINT32_MAX is the length of a NULL.
+ */
+int64
+cdc_record_hash(const CdcRecord *record)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	crc = hash_bytea(crc, record->key.data,
+					 record->key.data ? record->key.len : PG_UINT32_MAX);
+	crc = hash_bytea(crc, record->value.data,
+					 record->value.data ? record->value.len : PG_UINT32_MAX);
+	FIN_CRC32C(crc);
+	return (int64) (((uint64) crc << 32) | (uint32) record->timestamp);
+}
+
+/* An element of a bytea array that has not been finished. */
+static CdcBytes
+element_bytes(const ArrayBuffer *array, Size at)
+{
+	CdcBytes	bytes = {NULL, 0};
+
+	if (at > 0)
+	{
+		bytes.data = VARDATA(array->data + at);
+		bytes.len = VARSIZE(array->data + at) - VARHDRSZ;
+	}
+	return bytes;
+}
+
+/* What will tell the newest record of the chunk, before it is written. */
+static void
+note_newest(Slot *slot)
+{
+	CdcRecord	record = {.timestamp = slot->newest_timestamp};
+
+	if (slot->newest != slot->last_offset)
+		return;					/* it did not come from Kafka */
+	record.key = element_bytes(&slot->keys, slot->last_key);
+	record.value = element_bytes(&slot->values, slot->last_value);
+	slot->newest_hash = cdc_record_hash(&record);
 }
 
 /* Insert the slot's chunk, if it has records. */
 static void
 flush(CdcLandingAppend *append, Slot *slot, bool release)
 {
+	MemoryContext scratch = scratch_context(append, slot->bytes);
 	MemoryContext old;
 	Datum		values[12];
 	char		nulls[13];
@@ -522,7 +702,8 @@ flush(CdcLandingAppend *append, Slot *slot, bool release)
 	CHECK_FOR_INTERRUPTS();
 	if (!slot->stored)
 		store_positions(append);
-	old = MemoryContextSwitchTo(append->scratch);
+	note_newest(slot);
+	old = MemoryContextSwitchTo(scratch);
 	memset(nulls, ' ', 12);
 	nulls[12] = '\0';
 	values[0] = Int64GetDatum(slot->partition);
@@ -548,15 +729,13 @@ flush(CdcLandingAppend *append, Slot *slot, bool release)
 		nulls[11] = 'n';
 
 	cdc_spi_begin_as(&spi, append->landing.owner, NULL);
-	if (append->plan == NULL)
-		prepare_insert(append);
-	rc = SPI_execute_plan(append->plan, values, nulls, false, 0);
+	rc = SPI_execute_plan(insert_plan(append->landing.chunk), values, nulls, false, 0);
 	if (rc != SPI_OK_INSERT || SPI_processed != 1)
 		elog(ERROR, "could not insert a chunk: %s", SPI_result_code_string(rc));
 	cdc_spi_end(&spi);
 
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(append->scratch);
+	MemoryContextReset(scratch);
 	slot_clear(append, slot, release);
 }
 
@@ -611,6 +790,7 @@ slot_make(CdcLandingAppend *append, int64 partition)
 	entry->slot = palloc0(sizeof(Slot));
 	entry->slot->partition = partition;
 	entry->slot->high_offset = -1;
+	entry->slot->newest = LAST_KEPT;
 	append->slots = lappend(append->slots, entry->slot);
 	MemoryContextSwitchTo(old);
 	return entry->slot;
@@ -716,19 +896,97 @@ add_header(CdcLandingAppend *append, Slot *slot, int16 no, int16 previous)
 }
 
 /* ----------
- * Appending
+ * The news
  * ----------
  */
 
-static void
-free_plan(void *arg)
+/* What this transaction has appended. */
+typedef struct Landed
 {
-	CdcLandingAppend *append = arg;
+	struct Landed *next;
+	CdcLandingKey key;
+	int64		records;
+} Landed;
 
-	if (append->plan)
-		SPI_freeplan(append->plan);
-	append->plan = NULL;
+static Landed *landed = NULL;	/* in TopTransactionContext */
+
+/* Make sure of the entry, while an error can still be raised. */
+static void
+prepare_news(const Landed *news)
+{
+	cdc_shared_release(CDC_SHARED_LANDING,
+					   cdc_shared_insert(CDC_SHARED_LANDING, &news->key));
 }
+
+static void
+tell_news(const Landed *news)
+{
+	CdcSharedLanding *entry = cdc_shared_find(CDC_SHARED_LANDING, &news->key, true);
+
+	if (entry == NULL)
+		return;					/* the landing was dropped */
+	entry->landed++;
+	cdc_rate_add(&entry->rate, news->records);
+	cdc_shared_release(CDC_SHARED_LANDING, entry);
+}
+
+/*
+ * What a subtransaction has appended before it was rolled back is told as well:
+ * that wakes somebody for nothing.
+ */
+static void
+landed_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			for (Landed *news = landed; news; news = news->next)
+				prepare_news(news);
+			break;
+		case XACT_EVENT_COMMIT:
+			if (landed == NULL)
+				break;
+			for (Landed *news = landed; news; news = news->next)
+				tell_news(news);
+			landed = NULL;
+			cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_SYNC), CDC_WAKE_LANDED);
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			landed = NULL;
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+note_landed(int32 landing, int64 records)
+{
+	static bool registered = false;
+	Landed	   *news;
+
+	if (!registered)
+		RegisterXactCallback(landed_callback, NULL);
+	registered = true;
+	for (news = landed; news; news = news->next)
+		if (news->key.landing == landing)
+			break;
+	if (news == NULL)
+	{
+		news = MemoryContextAllocZero(TopTransactionContext, sizeof(Landed));
+		news->key.database = MyDatabaseId;
+		news->key.landing = landing;
+		news->next = landed;
+		landed = news;
+	}
+	news->records += records;
+}
+
+/* ----------
+ * Appending
+ * ----------
+ */
 
 /* How the chunk table says that values are to be compressed. */
 static char
@@ -758,12 +1016,8 @@ cdc_landing_append_begin(const CdcLanding *landing,
 	CdcLandingAppend *append = MemoryContextAllocZero(cxt, sizeof(*append));
 
 	append->cxt = cxt;
-	append->scratch = GenerationContextCreate(cxt, "cdcsync append scratch",
-											  0, SCRATCH_BYTES,
-											  8 * SCRATCH_BYTES);
-	append->free_plan.func = free_plan;
-	append->free_plan.arg = append;
-	MemoryContextRegisterResetCallback(cxt, &append->free_plan);
+	append->scratch = AllocSetContextCreate(cxt, "cdcsync append scratch",
+											ALLOCSET_DEFAULT_SIZES);
 	append->landing = *landing;
 	append->refresh_time = refresh_time;
 	append->compression = chunk_compression(landing->chunk);
@@ -773,7 +1027,7 @@ cdc_landing_append_begin(const CdcLanding *landing,
 	{
 		Slot	   *slot = slot_make(append, positions[i].partition);
 
-		slot->epoch = positions[i].epoch;
+		slot->epoch = slot->expected_epoch = positions[i].epoch;
 		slot->stored = true;
 		slot_start(slot, positions[i].next_offset);
 	}
@@ -859,10 +1113,11 @@ cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
 		array_mark(append, &slot->timestamps, true);
 	else
 		array_add_int64(append, &slot->timestamps, timestamp);
-	array_add_bytes(append, &slot->keys, record->key);
-	array_add_bytes(append, &slot->values, record->value);
+	slot->last_key = array_add_bytes(append, &slot->keys, record->key);
+	slot->last_value = array_add_bytes(append, &slot->values, record->value);
 
 	slot->nrecords++;
+	append->records++;
 	slot->bytes += (Size) record->key.len + record->value.len + sizeof(int64);
 	slot->last_offset = record->offset;
 	slot->next_offset = record->offset + 1;
@@ -878,6 +1133,7 @@ void
 cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record)
 {
 	Timestamp	timestamp = DT_NOBEGIN;
+	Slot	   *slot;
 
 	/*
 	 * Producers may write any number.  What no timestamp can hold becomes
@@ -887,8 +1143,11 @@ cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record)
 		timestamp = (record->timestamp -
 					 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
 					 (SECS_PER_DAY * INT64CONST(1000))) * 1000;
+	slot = slot_find(append, record->partition, true);
+	slot->newest_timestamp = record->timestamp;
 	cdc_landing_append_row(append, record->partition, record, timestamp, NULL,
 						   append->refresh_time);
+	slot->newest = record->offset;
 }
 
 void
@@ -898,6 +1157,21 @@ cdc_landing_move(CdcLandingAppend *append, int64 partition, int64 next_offset)
 
 	slot_start(slot, next_offset);
 	slot->next_offset = Max(slot->next_offset, next_offset);
+	slot->touched = true;
+}
+
+void
+cdc_landing_jump(CdcLandingAppend *append, int64 partition, int32 epoch,
+				 int64 next_offset)
+{
+	Slot	   *slot = slot_find(append, partition, true);
+
+	Assert(epoch >= slot->epoch);
+	slot_start(slot, next_offset);
+	flush(append, slot, false);
+	slot->epoch = epoch;
+	slot->next_offset = next_offset;
+	slot->newest = LAST_FORGOTTEN;
 	slot->touched = true;
 }
 
@@ -919,6 +1193,8 @@ cdc_landing_append_end(CdcLandingAppend *append)
 	foreach(lc, append->slots)
 		flush(append, (Slot *) lfirst(lc), true);
 	move_positions(append);
+	if (append->records > 0)
+		note_landed(append->landing.id, append->records);
 	cdc_wake_landed_at_commit(append->landing.id, 0);
 	MemoryContextDelete(append->cxt);
 }

@@ -260,6 +260,33 @@ cdc_pipeline_stop(const CdcPipeline *pipeline, const char *reason,
 	cdc_spi_end(&spi);
 }
 
+bool
+cdc_pipeline_stop_landing(int32 landing, const char *reason,
+						  const char *sqlstate, const char *hint)
+{
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, TEXTOID};
+	Datum		values[] = {Int32GetDatum(landing), CStringGetTextDatum(reason),
+		CStringGetTextDatum(sqlstate), CStringGetTextDatum(hint)};
+	uint64		locked;
+	CdcSpi		spi;
+	bool		all;
+
+	cdc_spi_begin_catalog(&spi);
+	locked = cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE landing_id = $1"
+						 " ORDER BY name FOR NO KEY UPDATE SKIP LOCKED",
+						 1, types, values, NULL, 0);
+	all = cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE landing_id = $1",
+					  1, types, values, NULL, 0) == locked;
+	if (all)
+		(void) cdc_spi_run("UPDATE cdcsync.pipeline SET state = 'stopped',"
+						   " paused_what = NULL, reason = $2, last_error = $2,"
+						   " last_sqlstate = $3, hint = $4, since = pg_catalog.now()"
+						   " WHERE landing_id = $1 AND (state = 'active' OR paused_what = 'sync')",
+						   4, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+	return all;
+}
+
 Oid
 cdc_pipeline_schema(const CdcPipeline *pipeline)
 {
@@ -555,6 +582,10 @@ resume(CdcPipeline *pipeline)
 					   " stamp_system = $2, stamp_database = $3"
 					   " WHERE name = $1",
 					   3, types, values, NULL, 0);
+	/* whether a gap is still there is found out anew */
+	(void) cdc_spi_run("DELETE FROM cdcsync.gap AS g USING cdcsync.pipeline AS p"
+					   " WHERE p.name = $1 AND g.landing_id = p.landing_id AND NOT g.passed",
+					   1, types, values, NULL, 0);
 	cdc_spi_end(&spi);
 }
 

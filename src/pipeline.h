@@ -89,6 +89,13 @@ extern void cdc_pipeline_stop(const CdcPipeline *pipeline, const char *reason,
 							  const char *sqlstate, const char *hint);
 
 /*
+ * The same for all pipelines of a landing; false, and nothing is done, if one
+ * of them is locked by another session.
+ */
+extern bool cdc_pipeline_stop_landing(int32 landing, const char *reason,
+									  const char *sqlstate, const char *hint);
+
+/*
  * Remember the target and its key, when they were made after cdc_create(), and
  * make the staging table, owned by the pipeline's owner.
  */

@@ -48,30 +48,33 @@ cdc_quarantine_any(const char *pipeline)
 }
 
 void
-cdc_quarantine_reread(const char *pipeline, int64 partition, int64 offset)
+cdc_quarantine_reread(const char *pipeline, int64 partition, int32 epoch,
+					  int64 offset)
 {
-	Oid			types[] = {TEXTOID, INT8OID, INT8OID};
+	Oid			types[] = {TEXTOID, INT8OID, INT4OID, INT8OID};
 	Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(partition),
+	Int32GetDatum(epoch), Int64GetDatum(offset)};
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+				"AND kafka_partition = $2 AND (epoch, kafka_offset) >= ($3, $4)",
+				4, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+}
+
+void
+cdc_quarantine_truncate(const char *pipeline, int32 epoch, int64 offset)
+{
+	Oid			types[] = {TEXTOID, INT4OID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), Int32GetDatum(epoch),
 	Int64GetDatum(offset)};
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
 	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
-				"AND kafka_partition = $2 AND kafka_offset >= $3",
+				"AND (epoch, kafka_offset) < ($2, $3)",
 				3, types, values, NULL, 0);
-	cdc_spi_end(&spi);
-}
-
-void
-cdc_quarantine_truncate(const char *pipeline, int64 offset)
-{
-	Oid			types[] = {TEXTOID, INT8OID};
-	Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(offset)};
-	CdcSpi		spi;
-
-	cdc_spi_begin_catalog(&spi);
-	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 AND kafka_offset < $2",
-				2, types, values, NULL, 0);
 	cdc_spi_end(&spi);
 }
 
@@ -104,10 +107,11 @@ find_batch(const char *pipeline, int n, CdcWinner *const *winners, int64 *blocke
 	Datum	   *keys = palloc(sizeof(Datum) * n);
 	bool	   *nulls = palloc0(sizeof(bool) * n);
 	int64	   *partitions = palloc(sizeof(int64) * n);
+	int64	   *epochs = palloc(sizeof(int64) * n);
 	int64	   *offsets = palloc(sizeof(int64) * n);
 	int			lbound = 1;
-	Oid			types[] = {TEXTOID, BYTEAARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
-	Datum		values[4];
+	Oid			types[] = {TEXTOID, BYTEAARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
+	Datum		values[5];
 	CdcSpi		spi;
 	uint64		found;
 
@@ -117,20 +121,22 @@ find_batch(const char *pipeline, int n, CdcWinner *const *winners, int64 *blocke
 		nulls[i] = winners[i]->kafka_key.data == NULL;
 		keys[i] = nulls[i] ? (Datum) 0 : bytes_datum(&winners[i]->kafka_key);
 		partitions[i] = winners[i]->last.partition;
+		epochs[i] = winners[i]->last.epoch;
 		offsets[i] = winners[i]->last.offset;
 	}
 	values[0] = CStringGetTextDatum(pipeline);
 	values[1] = PointerGetDatum(construct_md_array(keys, nulls, 1, &n, &lbound,
 												   BYTEAOID, -1, false, TYPALIGN_INT));
 	values[2] = PointerGetDatum(int8_array(n, partitions));
-	values[3] = PointerGetDatum(int8_array(n, offsets));
+	values[3] = PointerGetDatum(int8_array(n, epochs));
+	values[4] = PointerGetDatum(int8_array(n, offsets));
 	cdc_spi_begin_catalog(&spi);
-	found = cdc_spi_run("SELECT w.no, max(q.kafka_offset) "
-						"FROM unnest($2, $3, $4) WITH ORDINALITY w(key, partition, \"offset\", no) "
+	found = cdc_spi_run("SELECT DISTINCT ON (w.no) w.no, q.kafka_offset "
+						"FROM unnest($2, $3, $4, $5) WITH ORDINALITY w(key, partition, epoch, \"offset\", no) "
 						"JOIN cdcsync.quarantine q ON q.pipeline = $1 "
 						"AND md5(q.kafka_key) = md5(w.key) AND q.kafka_key = w.key "
-						"AND q.kafka_partition = w.partition AND q.kafka_offset < w.\"offset\" "
-						"GROUP BY w.no", 4, types, values, NULL, 0);
+						"AND q.kafka_partition = w.partition AND (q.epoch, q.kafka_offset) < (w.epoch, w.\"offset\") "
+						"ORDER BY w.no, q.epoch DESC, q.kafka_offset DESC", 5, types, values, NULL, 0);
 	for (uint64 i = 0; i < found; i++)
 	{
 		bool		isnull;
@@ -163,16 +169,17 @@ cdc_quarantine_find(const char *pipeline, int64 nwinners,
 void
 cdc_quarantine_supersede(const char *pipeline, const CdcWinner *winner)
 {
-	Oid			types[] = {TEXTOID, BYTEAOID, INT8OID, INT8OID};
+	Oid			types[] = {TEXTOID, BYTEAOID, INT8OID, INT4OID, INT8OID};
 	Datum		values[] = {CStringGetTextDatum(pipeline), bytes_datum(&winner->kafka_key),
-	Int64GetDatum(winner->last.partition), Int64GetDatum(winner->last.offset)};
+	Int64GetDatum(winner->last.partition), Int32GetDatum(winner->last.epoch),
+	Int64GetDatum(winner->last.offset)};
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
 	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
 				"AND md5(kafka_key) = md5($2) AND kafka_key = $2 "
-				"AND kafka_partition = $3 AND kafka_offset < $4",
-				4, types, values, NULL, 0);
+				"AND kafka_partition = $3 AND (epoch, kafka_offset) < ($4, $5)",
+				5, types, values, NULL, 0);
 	cdc_spi_end(&spi);
 }
 
@@ -227,28 +234,32 @@ cdc_quarantine_retry(const char *pipeline, CdcRank *rank)
 	uint64		n;
 
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("WITH waiting AS (SELECT q.kafka_partition, q.kafka_offset FROM cdcsync.quarantine q "
+	n = cdc_spi_run("WITH waiting AS (SELECT q.kafka_partition, q.epoch, q.kafka_offset, q.kafka_key FROM cdcsync.quarantine q "
 					"WHERE " WAITING("q") " ORDER BY q.quarantined_at LIMIT 1000), "
 					"taken AS (DELETE FROM cdcsync.quarantine q USING waiting w "
 					"WHERE q.pipeline = $1 AND q.kafka_partition = w.kafka_partition "
-					"AND w.kafka_offset IN (q.kafka_offset, q.blocked_by) RETURNING q.*) "
-					"SELECT kafka_partition, kafka_offset, kafka_key, kafka_value, quarantined_at "
-					"FROM taken ORDER BY kafka_partition, kafka_offset",
+					"AND (w.epoch = q.epoch AND w.kafka_offset = q.kafka_offset "
+					/* it may wait for a record of an earlier epoch */
+					"OR w.epoch <= q.epoch AND w.kafka_offset = q.blocked_by AND w.kafka_key IS NOT DISTINCT FROM q.kafka_key) "
+					"RETURNING q.*) "
+					"SELECT kafka_partition, epoch, kafka_offset, kafka_key, kafka_value, quarantined_at "
+					"FROM taken ORDER BY kafka_partition, epoch, kafka_offset",
 					1, types, values, NULL, 0);
 	for (uint64 row = 0; row < n; row++)
 	{
 		bool		isnull;
-		CdcBytes	key = result_bytes(row, 3);
-		CdcBytes	value = result_bytes(row, 4);
+		CdcBytes	key = result_bytes(row, 4);
+		CdcBytes	value = result_bytes(row, 5);
 		CdcChunk	chunk = {
 			.partition = DatumGetInt64(cdc_spi_value(row, 1, &isnull)),
-			.first_offset = DatumGetInt64(cdc_spi_value(row, 2, &isnull)),
+			.epoch = DatumGetInt32(cdc_spi_value(row, 2, &isnull)),
+			.first_offset = DatumGetInt64(cdc_spi_value(row, 3, &isnull)),
 			.nrecords = 1,
 			.keys = &key,
 			.values = &value,
 			.refresh_time = GetCurrentTimestamp(),
 		};
-		TimestampTz since = DatumGetTimestampTz(cdc_spi_value(row, 5, &isnull));
+		TimestampTz since = DatumGetTimestampTz(cdc_spi_value(row, 6, &isnull));
 
 		chunk.last_offset = chunk.first_offset;
 		CHECK_FOR_INTERRUPTS();
@@ -306,40 +317,41 @@ read_bytes(const CdcPipeline *pipeline, CdcBadRecord *bad)
 static void
 insert_bad(const CdcPipeline *pipeline, const CdcBadRecord *bad)
 {
-	Oid			types[] = {TEXTOID, INT8OID, INT8OID, BYTEAOID, BYTEAOID, TEXTOID,
+	Oid			types[] = {TEXTOID, INT8OID, INT4OID, INT8OID, BYTEAOID, BYTEAOID, TEXTOID,
 	TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID};
-	Datum		values[10];
-	char		nulls[] = "          ";
+	Datum		values[11];
+	char		nulls[] = "           ";
 	CdcSpi		spi;
 
 	values[0] = CStringGetTextDatum(pipeline->name);
 	values[1] = Int64GetDatum(bad->at.partition);
-	values[2] = Int64GetDatum(bad->at.offset);
+	values[2] = Int32GetDatum(bad->at.epoch);
+	values[3] = Int64GetDatum(bad->at.offset);
 	if (bad->key.data)
-		values[3] = bytes_datum(&bad->key);
-	else
-		nulls[3] = 'n';
-	if (bad->value.data)
-		values[4] = bytes_datum(&bad->value);
+		values[4] = bytes_datum(&bad->key);
 	else
 		nulls[4] = 'n';
-	if (bad->column)
-		values[5] = CStringGetTextDatum(bad->column);
+	if (bad->value.data)
+		values[5] = bytes_datum(&bad->value);
 	else
 		nulls[5] = 'n';
-	values[6] = CStringGetTextDatum(unpack_sql_state(bad->sqlerrcode));
-	values[7] = CStringGetTextDatum(bad->message);
-	values[8] = Int64GetDatum(bad->blocked_by);
+	if (bad->column)
+		values[6] = CStringGetTextDatum(bad->column);
+	else
+		nulls[6] = 'n';
+	values[7] = CStringGetTextDatum(unpack_sql_state(bad->sqlerrcode));
+	values[8] = CStringGetTextDatum(bad->message);
+	values[9] = Int64GetDatum(bad->blocked_by);
 	if (bad->blocked_by < 0)
-		nulls[8] = 'n';
-	values[9] = TimestampTzGetDatum(bad->at.since);
-	if (bad->at.since == 0)
 		nulls[9] = 'n';
+	values[10] = TimestampTzGetDatum(bad->at.since);
+	if (bad->at.since == 0)
+		nulls[10] = 'n';
 	cdc_spi_begin_catalog(&spi);
-	cdc_spi_run("INSERT INTO cdcsync.quarantine (pipeline, kafka_partition, kafka_offset, "
+	cdc_spi_run("INSERT INTO cdcsync.quarantine (pipeline, kafka_partition, epoch, kafka_offset, "
 				"kafka_key, kafka_value, column_name, sqlstate, message, blocked_by, quarantined_at) "
-				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, now()))",
-				10, types, values, nulls, 0);
+				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, now()))",
+				11, types, values, nulls, 0);
 	cdc_spi_end(&spi);
 }
 

@@ -16,10 +16,11 @@ extern bool cdc_quarantine_any(const char *pipeline);
 
 /* Forget the records of a partition from offset on: they are read again. */
 extern void cdc_quarantine_reread(const char *pipeline, int64 partition,
-								  int64 offset);
+								  int32 epoch, int64 offset);
 
 /* Forget the records before a truncate: what they would have changed is gone. */
-extern void cdc_quarantine_truncate(const char *pipeline, int64 offset);
+extern void cdc_quarantine_truncate(const char *pipeline, int32 epoch,
+									int64 offset);
 
 /*
  * For each winner: the greatest offset of a quarantined record of its Kafka

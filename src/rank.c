@@ -416,6 +416,7 @@ add_truncate(CdcRank *rank, CdcEvent *rec)
 	cdc_moves_clear(st->moves);
 	rank->nbad = 0;				/* what they would have changed is gone */
 	rank->truncated = true;
+	rank->truncate_epoch = rec->chunk->epoch;
 	rank->truncate_offset = rec->offset;
 }
 

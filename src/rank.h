@@ -38,6 +38,13 @@ typedef struct CdcOrigin
 								 * again; 0: it was not */
 } CdcOrigin;
 
+static inline bool
+cdc_origin_equal(const CdcOrigin *a, const CdcOrigin *b)
+{
+	return a->offset == b->offset && a->epoch == b->epoch &&
+		a->partition == b->partition;
+}
+
 typedef struct CdcWinner
 {
 	CdcBytes	key;			/* canonical bytes of the key */
@@ -118,7 +125,8 @@ typedef struct CdcRank
 								 * counted */
 	int64		again;			/* of those, the ones from quarantine */
 	bool		truncated;		/* the target is to be emptied first */
-	int64		truncate_offset;	/* of the truncate */
+	int32		truncate_epoch; /* of the truncate */
+	int64		truncate_offset;
 	struct CdcRankState *state;
 } CdcRank;
 

@@ -9,7 +9,8 @@
  * this call and is closed with it, whatever way the query ends.
  *
  * A position that the log does not hold is never skipped silently: the call
- * fails and names the offsets that are lost.
+ * fails and names the offsets that are lost, or records them if the landing is
+ * to go on without.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,9 +32,8 @@
 
 #include "catalog.h"
 #include "compat.h"
-#include "kafka.h"
-#include "kafka_options.h"
 #include "pipeline.h"
+#include "reader.h"
 #include "refresh.h"
 
 /* Reading more than this leaves holes in the heap that are worth giving back. */
@@ -42,11 +42,11 @@
 /* A partition of the topic in this call. */
 typedef struct Partition
 {
-	int32		partition;
+	CdcReader	reader;
 	int64		low;			/* first offset in the log */
 	int64		high;			/* its end when the call began */
-	int64		start;
-	int			source;
+	int			source;			/* id in the consumer */
+	bool		moved;			/* what is left of the batch is not wanted */
 	bool		done;			/* has been read to the end */
 } Partition;
 
@@ -65,68 +65,61 @@ typedef struct Refresh
 } Refresh;
 
 /* ----------
- * Gaps
- * ----------
- */
-
-/* offset: the position; the log holds low .. high - 1. */
-static void
-report_gap(const Refresh *refresh, int32 partition, int64 offset, int64 low,
-		   int64 high)
-{
-	if (offset < low)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("topic \"%s\" no longer holds offsets " INT64_FORMAT " to " INT64_FORMAT " of partition %d",
-						refresh->topic, offset, low - 1, partition),
-				 errdetail("The landing continues at offset " INT64_FORMAT "; the log begins at " INT64_FORMAT " and ends before " INT64_FORMAT ".",
-						   offset, low, high),
-				 errhint("The records have expired or were deleted. Raise the topic's retention, "
-						 "then drop the pipeline and create it again to load the source anew.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("topic \"%s\" lacks offsets " INT64_FORMAT " to " INT64_FORMAT " of partition %d, which have been read",
-					refresh->topic, high, offset - 1, partition),
-			 errdetail("The landing continues at offset " INT64_FORMAT "; the log begins at " INT64_FORMAT " and ends before " INT64_FORMAT ".",
-					   offset, low, high),
-			 errhint("The topic was truncated or created again. "
-					 "Drop the pipeline and create it again to load the source anew.")));
-}
-
-/* ----------
  * Where to start
  * ----------
  */
 
-/* Start of a partition of a landing that has no position yet. */
-static int64
-new_start(const Refresh *refresh, const Partition *part)
+/* Fail, or go on behind the gap. */
+static void
+pass_gap(Refresh *refresh, const CdcGap *gap, CdcReader *reader)
 {
-	int64		offset;
+	CdcLandingPosition position;
 
-	switch (refresh->landing->start)
+	if (!refresh->landing->continues)
+		cdc_gap_raise(refresh->topic, gap);
+	cdc_gap_pass(refresh->landing, refresh->append, refresh->topic, gap, &position);
+	if (reader)
+		cdc_reader_begin(reader, &position);
+}
+
+/* Begin what has no position, and look for gaps where there is one. */
+static void
+find_starts(Refresh *refresh, const CdcLandingPosition *positions,
+			int npositions, const int64 *low, const int64 *high)
+{
+	CdcGap		gap;
+
+	/* what is gone altogether says most of what has happened */
+	for (int i = 0; i < npositions; i++)
+		if (cdc_gap_find_partition(&positions[i], refresh->npartitions, &gap))
+			pass_gap(refresh, &gap, NULL);
+
+	cdc_reader_begin_partitions(refresh->landing, refresh->append,
+								refresh->kafka, refresh->topic,
+								positions, npositions, refresh->npartitions, low, high);
+	for (int i = 0; i < refresh->npartitions; i++)
 	{
-		case CDC_START_EARLIEST:
-			return part->low;
-		case CDC_START_LATEST:
-			return part->high;
-		case CDC_START_TIMESTAMP:
-			break;
+		CdcLandingPosition start = {.partition = i,.last_offset = -1};
+
+		start.next_offset = cdc_landing_next_offset(refresh->append, i);
+		cdc_reader_begin(&refresh->partitions[i].reader, &start);
 	}
-	offset = cdc_kafka_offset_for_time(refresh->kafka, refresh->topic,
-									   part->partition,
-									   refresh->landing->start_time);
-	if (offset < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("broker cannot look up an offset of topic \"%s\" by time",
-						refresh->topic),
-				 errhint("Use the option \"start\" with \"earliest\" or \"latest\".")));
-	return Max(offset, part->low);
+	for (int i = 0; i < npositions; i++)
+	{
+		Partition  *part;
+
+		if (positions[i].partition >= refresh->npartitions)
+			break;
+		part = &refresh->partitions[positions[i].partition];
+		cdc_reader_begin(&part->reader, &positions[i]);
+		if (cdc_reader_out_of_range(&part->reader, part->low, part->high, &gap))
+			pass_gap(refresh, &gap, &part->reader);
+	}
 }
 
 static void
-find_partitions(Refresh *refresh)
+find_partitions(Refresh *refresh, const CdcLandingPosition *positions,
+				int npositions)
 {
 	int64	   *low;
 	int64	   *high;
@@ -145,48 +138,10 @@ find_partitions(Refresh *refresh)
 	refresh->partitions = palloc0(n * sizeof(Partition));
 	for (int i = 0; i < n; i++)
 	{
-		refresh->partitions[i].partition = i;
 		refresh->partitions[i].low = low[i];
 		refresh->partitions[i].high = high[i];
-		refresh->partitions[i].start = -1;
 	}
-}
-
-/* Take the starts from the positions; the rest is new. */
-static void
-find_starts(Refresh *refresh, const CdcLandingPosition *positions,
-			int npositions)
-{
-	/* They are in the order of partitions. */
-	if (npositions > 0 &&
-		positions[npositions - 1].partition >= refresh->npartitions)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("topic \"%s\" no longer has partition " INT64_FORMAT,
-						refresh->topic, positions[npositions - 1].partition),
-				 errdetail("The topic has %d partitions.", refresh->npartitions),
-				 errhint("The topic was created again. "
-						 "Drop the pipeline and create it again to load the source anew.")));
-
-	for (int i = 0; i < npositions; i++)
-	{
-		int64		offset = positions[i].next_offset;
-		Partition  *part;
-
-		part = &refresh->partitions[positions[i].partition];
-		if (offset < part->low || offset > part->high)
-			report_gap(refresh, part->partition, offset, part->low, part->high);
-		part->start = offset;
-	}
-
-	/* What was added to a topic that we read already is read as a whole. */
-	for (int i = 0; i < refresh->npartitions; i++)
-	{
-		Partition  *part = &refresh->partitions[i];
-
-		if (part->start < 0)
-			part->start = npositions > 0 ? part->low : new_start(refresh, part);
-	}
+	find_starts(refresh, positions, npositions, low, high);
 }
 
 static void
@@ -199,14 +154,13 @@ assign(Refresh *refresh)
 	{
 		Partition  *part = &refresh->partitions[i];
 
-		cdc_landing_move(refresh->append, i, part->start);
 		cdc_landing_seen(refresh->append, i, part->high);
-		if (part->start >= part->high)
+		if (cdc_reader_offset(&part->reader) >= part->high)
 			continue;
+		part->source = refresh->nsources;
 		sources[refresh->nsources].topic = refresh->topic;
 		sources[refresh->nsources].partition = i;
-		sources[refresh->nsources].offset = part->start;
-		part->source = refresh->nsources;
+		sources[refresh->nsources].offset = cdc_reader_offset(&part->reader);
 		refresh->sources[refresh->nsources++] = part;
 	}
 	refresh->nrunning = refresh->nsources;
@@ -223,65 +177,92 @@ assign(Refresh *refresh)
 static void
 finish(Refresh *refresh, Partition *part, int64 next_offset)
 {
-	cdc_landing_move(refresh->append, part->partition, next_offset);
+	cdc_landing_move(refresh->append, part->reader.position.partition, next_offset);
 	part->done = true;
 	refresh->nrunning--;
 	cdc_kafka_remove(refresh->kafka, part->source);
 }
 
+/* Read on elsewhere, or not at all if nothing is there. */
+static void
+move(Refresh *refresh, Partition *part)
+{
+	int64		offset = cdc_reader_offset(&part->reader);
+
+	part->moved = true;
+	if (offset >= part->high)
+		finish(refresh, part, part->reader.position.next_offset);
+	else
+		cdc_kafka_move(refresh->kafka, part->source, offset);
+}
+
 static void
 take_record(Refresh *refresh, Partition *part, const CdcRecord *record)
 {
+	CdcReaderVerdict verdict = CDC_READER_LEAVE;
+	CdcGap		gap = {CDC_GAP_CREATED_AGAIN, part->reader.position, part->low, part->high};
+
 	if (record->offset < part->high)
+		verdict = cdc_reader_record(&part->reader, record);
+	if (verdict == CDC_READER_CREATED_AGAIN)
+	{
+		pass_gap(refresh, &gap, &part->reader);
+		move(refresh, part);
+		return;
+	}
+	if (verdict == CDC_READER_TAKE)
 	{
 		cdc_landing_append(refresh->append, record);
 		refresh->result->records++;
 		refresh->result->bytes += (int64) record->key.len + record->value.len;
 	}
 	if (record->offset + 1 >= part->high)
-		finish(refresh, part, part->high);
+		finish(refresh, part, Max(part->high, part->reader.position.next_offset));
+}
+
+/* The log has changed since the call began, or ends where it should not. */
+static void
+out_of_range(Refresh *refresh, Partition *part, bool ended)
+{
+	CdcGap		gap;
+
+	cdc_kafka_watermarks(refresh->kafka, refresh->topic,
+						 (int32) part->reader.position.partition,
+						 &part->low, &part->high);
+	if (cdc_reader_out_of_range(&part->reader, part->low, part->high, &gap))
+		pass_gap(refresh, &gap, &part->reader);
+	else if (ended)
+	{
+		finish(refresh, part, part->reader.position.next_offset);
+		return;
+	}
+	move(refresh, part);
 }
 
 static void
 take_event(Refresh *refresh, const CdcKafkaEvent *event)
 {
 	Partition  *part;
-	int64		low;
-	int64		high;
 
-	if (event->record.source < 0)
-	{
-		if (event->error)
-			cdc_kafka_raise(event);
+	if (event->kind == CDC_KAFKA_ERROR || event->kind == CDC_KAFKA_UNAVAILABLE)
+		cdc_kafka_raise(event);
+	if (event->kind == CDC_KAFKA_AVAILABLE)
 		return;
-	}
 	part = refresh->sources[event->record.source];
-	if (part->done)
+	if (part->done || part->moved)
 		return;
-	switch (event->kind)
+	if (event->kind == CDC_KAFKA_RECORD)
+		take_record(refresh, part, &event->record);
+	else if (event->kind == CDC_KAFKA_OUT_OF_RANGE ||
+			 event->record.offset < part->reader.position.next_offset)
+		out_of_range(refresh, part, event->kind == CDC_KAFKA_EOF);
+	else
 	{
-		case CDC_KAFKA_RECORD:
-			take_record(refresh, part, &event->record);
-			break;
-		case CDC_KAFKA_EOF:
-
-			/*
-			 * Below the end that we look for if what is left of the log is
-			 * not to be read yet (an open transaction).
-			 */
-			finish(refresh, part, event->record.offset);
-			break;
-		case CDC_KAFKA_OUT_OF_RANGE:
-			cdc_kafka_watermarks(refresh->kafka, refresh->topic,
-								 part->partition, &low, &high);
-			report_gap(refresh, part->partition, event->record.offset, low, high);
-			break;
-		case CDC_KAFKA_ERROR:
-			cdc_kafka_raise(event);
-			break;
-		case CDC_KAFKA_UNAVAILABLE:
-		case CDC_KAFKA_AVAILABLE:
-			break;				/* see above */
+		/*
+		 * The end may lie below the one that we look for if what is left of
+		 * the log is not to be read yet (an open transaction).
+		 */
+		finish(refresh, part, event->record.offset);
 	}
 }
 
@@ -294,9 +275,12 @@ read_to_end(Refresh *refresh)
 	{
 		int			n = cdc_kafka_poll(refresh->kafka, -1, &events);
 
+		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < n; i++)
 			take_event(refresh, &events[i]);
 		cdc_kafka_release(refresh->kafka);
+		for (int i = 0; i < refresh->nsources; i++)
+			refresh->sources[i]->moved = false;
 	}
 }
 
@@ -312,26 +296,6 @@ give_back_memory(const CdcRefreshResult *result)
 	if (result->bytes > TRIM_BYTES)
 		(void) malloc_trim(0);
 #endif
-}
-
-/*
- * The topic that the landing reads, if its owner may still do so.  Positions
- * mean nothing in another topic, whose records would be taken for its own.
- */
-static const char *
-get_topic(const CdcLanding *landing, Oid *serverid)
-{
-	char	   *topic = cdc_kafka_topic(landing->topic, serverid);
-
-	if (landing->topic_name && strcmp(topic, landing->topic_name) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("foreign table %s is no longer topic \"%s\"",
-						cdc_qualified_name(landing->topic), landing->topic_name),
-				 errdetail("Its option \"topic\" is now \"%s\".", topic),
-				 errhint("Set the option back; for the other topic drop the pipeline and create it again, or make another one.")));
-	cdc_kafka_topic_check(landing->topic, *serverid, landing->owner);
-	return topic;
 }
 
 void
@@ -355,13 +319,12 @@ cdc_refresh_landing(const CdcLanding *landing, CdcRefreshResult *result)
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "cdcsync refresh",
 								ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
-	refresh.topic = get_topic(landing, &serverid);
+	refresh.topic = cdc_reader_topic(landing, &serverid);
 	refresh.kafka = cdc_kafka_open(serverid, landing->owner, false);
 	npositions = cdc_landing_lock(landing, false, &positions);
-	find_partitions(&refresh);
-	find_starts(&refresh, positions, npositions);
 	refresh.append = cdc_landing_append_begin(landing, positions, npositions,
 											  refresh_time);
+	find_partitions(&refresh, positions, npositions);
 	assign(&refresh);
 	read_to_end(&refresh);
 	cdc_kafka_close(refresh.kafka);

@@ -194,11 +194,11 @@ refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
 	{
 		const CdcOrigin *at = &w->origins[i];
 
-		last_is_listed |= at->offset == w->last.offset;
-		if (at->offset != blamed->offset)
+		last_is_listed |= cdc_origin_equal(at, &w->last);
+		if (!cdc_origin_equal(at, blamed))
 			blocked_record(rank, at, blamed->offset);
 	}
-	if (!last_is_listed && w->last.offset != blamed->offset)
+	if (!last_is_listed && !cdc_origin_equal(&w->last, blamed))
 		blocked_record(rank, &w->last, blamed->offset);
 }
 
@@ -428,7 +428,7 @@ cdc_stage_heed_quarantine(CdcStage *stage)
 		{
 			w->refused = true;
 			for (int j = 0; j < w->norigins; j++)
-				if (w->origins[j].offset != w->last.offset)
+				if (!cdc_origin_equal(&w->origins[j], &w->last))
 					blocked_record(rank, &w->origins[j], blocked[i]);
 			blocked_record(rank, &w->last, blocked[i]);
 		}

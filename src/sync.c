@@ -185,7 +185,8 @@ apply_window(Sync *sync, CdcRank *rank)
 	cdc_moves_store(sync->moves);
 	cdc_stage_survey(&stage);
 	if (sync->quarantine && rank->truncated)
-		cdc_quarantine_truncate(sync->pipeline->name, rank->truncate_offset);
+		cdc_quarantine_truncate(sync->pipeline->name, rank->truncate_epoch,
+								rank->truncate_offset);
 	if (sync->quarantine)
 		cdc_stage_heed_quarantine(&stage);
 	cdc_staging_clear(sync->pipeline->staging);
@@ -370,7 +371,7 @@ open_sync(Sync *sync, bool nowait)
 										&sync->first);
 	for (int i = 0; sync->quarantine && i < sync->npartitions; i++)
 		cdc_quarantine_reread(pipeline->name, sync->progress[i].partition,
-							  sync->progress[i].next_offset);
+							  sync->progress[i].epoch, sync->progress[i].next_offset);
 	sync->moves = cdc_moves_load(pipeline->name, sync->target);
 	return true;
 }
