@@ -489,17 +489,23 @@ void
 cdc_ingest_look_into(CdcIngest *ingest)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	List	   *doubtful = NIL;
 	HASH_SEQ_STATUS seq;
 	CdcIngestSource *source;
+	ListCell   *lc;
 
 	if (ingest->problem.failures > 0)
 		return;					/* nobody is there to be asked */
 	ingest->doubt = false;
 	hash_seq_init(&seq, ingest->sources);
 	while ((source = hash_seq_search(&seq)) != NULL)
+		if (source->doubtful)
+			doubtful = lappend(doubtful, source);
+
+	/* a scan does not outlive the transactions that follow */
+	foreach(lc, doubtful)
 	{
-		if (!source->doubtful)
-			continue;
+		source = lfirst(lc);
 		if (cdc_problem_over(&source->problem, now))
 			look_into_source(ingest, source);
 		else

@@ -50,6 +50,8 @@
 #define CALM_PERIOD			1000	/* ms; longer than a broker waits for data */
 #define CALM_PERIOD_LASTING 2000
 
+static void fetch(CdcKafka *kafka);
+
 /* The index's entry for a source. */
 typedef struct SourceKey
 {
@@ -269,16 +271,19 @@ stop_sources(CdcKafka *kafka, const int *ids, int nsources)
 /*
  * Stop sources and drop what came from them but has not been polled: messages,
  * and events that an error kept from the caller (whose messages are freed with
- * the batch).
+ * the batch).  What a callback tells about them is in the queue and has no
+ * version: run the callbacks first.
  */
 static void
 stop_and_drop(CdcKafka *kafka, const int *ids, int nsources)
 {
-	int			kept = kafka->next_fresh;
+	int			kept;
 	int			kept_events = kafka->returned;
 
 	for (int i = 0; i < nsources; i++)
 		(void) get_source(kafka, ids[i]);
+	fetch(kafka);
+	kept = kafka->next_fresh;
 	stop_sources(kafka, ids, nsources);
 	for (int i = 0; i < nsources; i++)
 		kafka->sources[ids[i]].dropping = true;

@@ -45,7 +45,6 @@
 #include "compat.h"
 #include "headers.h"
 #include "landing.h"
-#include "shmem.h"
 #include "wake.h"
 
 /* Raw bytes that make a chunk full: 64 kB to 2 MB hardly differ. */
@@ -132,9 +131,10 @@ typedef struct Slot
 	int64		expected;		/* next_offset as it was locked */
 	int64		next_offset;
 	int64		high_offset;	/* end of the log; -1: not told */
+	bool		from_kafka;		/* the chunk's newest record is */
 	int64		newest;			/* newest record: its offset, or LAST_KEPT, */
 	int64		newest_hash;	/* and its hash, once its chunk is written */
-	int64		newest_timestamp;	/* and its time */
+	int64		newest_timestamp;	/* its time, before that */
 
 	/* the chunk */
 	Size		bytes;
@@ -675,10 +675,11 @@ note_newest(Slot *slot)
 {
 	CdcRecord	record = {.timestamp = slot->newest_timestamp};
 
-	if (slot->newest != slot->last_offset)
-		return;					/* it did not come from Kafka */
+	if (!slot->from_kafka)
+		return;
 	record.key = element_bytes(&slot->keys, slot->last_key);
 	record.value = element_bytes(&slot->values, slot->last_value);
+	slot->newest = slot->last_offset;
 	slot->newest_hash = cdc_record_hash(&record);
 }
 
@@ -896,94 +897,6 @@ add_header(CdcLandingAppend *append, Slot *slot, int16 no, int16 previous)
 }
 
 /* ----------
- * The news
- * ----------
- */
-
-/* What this transaction has appended. */
-typedef struct Landed
-{
-	struct Landed *next;
-	CdcLandingKey key;
-	int64		records;
-} Landed;
-
-static Landed *landed = NULL;	/* in TopTransactionContext */
-
-/* Make sure of the entry, while an error can still be raised. */
-static void
-prepare_news(const Landed *news)
-{
-	cdc_shared_release(CDC_SHARED_LANDING,
-					   cdc_shared_insert(CDC_SHARED_LANDING, &news->key));
-}
-
-static void
-tell_news(const Landed *news)
-{
-	CdcSharedLanding *entry = cdc_shared_find(CDC_SHARED_LANDING, &news->key, true);
-
-	if (entry == NULL)
-		return;					/* the landing was dropped */
-	entry->landed++;
-	cdc_rate_add(&entry->rate, news->records);
-	cdc_shared_release(CDC_SHARED_LANDING, entry);
-}
-
-/*
- * What a subtransaction has appended before it was rolled back is told as well:
- * that wakes somebody for nothing.
- */
-static void
-landed_callback(XactEvent event, void *arg)
-{
-	switch (event)
-	{
-		case XACT_EVENT_PRE_COMMIT:
-			for (Landed *news = landed; news; news = news->next)
-				prepare_news(news);
-			break;
-		case XACT_EVENT_COMMIT:
-			if (landed == NULL)
-				break;
-			for (Landed *news = landed; news; news = news->next)
-				tell_news(news);
-			landed = NULL;
-			cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_SYNC), CDC_WAKE_LANDED);
-			break;
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
-			landed = NULL;
-			break;
-		default:
-			break;
-	}
-}
-
-static void
-note_landed(int32 landing, int64 records)
-{
-	static bool registered = false;
-	Landed	   *news;
-
-	if (!registered)
-		RegisterXactCallback(landed_callback, NULL);
-	registered = true;
-	for (news = landed; news; news = news->next)
-		if (news->key.landing == landing)
-			break;
-	if (news == NULL)
-	{
-		news = MemoryContextAllocZero(TopTransactionContext, sizeof(Landed));
-		news->key.database = MyDatabaseId;
-		news->key.landing = landing;
-		news->next = landed;
-		landed = news;
-	}
-	news->records += records;
-}
-
-/* ----------
  * Appending
  * ----------
  */
@@ -1078,10 +991,10 @@ fit_chunk(CdcLandingAppend *append, Slot *slot, const CdcRecord *record,
 	}
 }
 
-void
-cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
-					   const CdcRecord *record, Timestamp timestamp,
-					   const Jsonb *headers, Timestamp refresh_time)
+static void
+append_record(CdcLandingAppend *append, int64 partition,
+			  const CdcRecord *record, Timestamp timestamp,
+			  const Jsonb *headers, Timestamp refresh_time, bool from_kafka)
 {
 	Slot	   *slot = slot_find(append, partition, true);
 	CdcBytes	header_key = record->headers;
@@ -1116,6 +1029,8 @@ cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
 	slot->last_key = array_add_bytes(append, &slot->keys, record->key);
 	slot->last_value = array_add_bytes(append, &slot->values, record->value);
 
+	slot->from_kafka = from_kafka;
+	slot->newest_timestamp = record->timestamp;
 	slot->nrecords++;
 	append->records++;
 	slot->bytes += (Size) record->key.len + record->value.len + sizeof(int64);
@@ -1130,10 +1045,17 @@ cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
 }
 
 void
+cdc_landing_append_row(CdcLandingAppend *append, int64 partition,
+					   const CdcRecord *record, Timestamp timestamp,
+					   const Jsonb *headers, Timestamp refresh_time)
+{
+	append_record(append, partition, record, timestamp, headers, refresh_time, false);
+}
+
+void
 cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record)
 {
 	Timestamp	timestamp = DT_NOBEGIN;
-	Slot	   *slot;
 
 	/*
 	 * Producers may write any number.  What no timestamp can hold becomes
@@ -1143,11 +1065,8 @@ cdc_landing_append(CdcLandingAppend *append, const CdcRecord *record)
 		timestamp = (record->timestamp -
 					 (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
 					 (SECS_PER_DAY * INT64CONST(1000))) * 1000;
-	slot = slot_find(append, record->partition, true);
-	slot->newest_timestamp = record->timestamp;
-	cdc_landing_append_row(append, record->partition, record, timestamp, NULL,
-						   append->refresh_time);
-	slot->newest = record->offset;
+	append_record(append, record->partition, record, timestamp, NULL,
+				  append->refresh_time, true);
 }
 
 void
@@ -1193,8 +1112,7 @@ cdc_landing_append_end(CdcLandingAppend *append)
 	foreach(lc, append->slots)
 		flush(append, (Slot *) lfirst(lc), true);
 	move_positions(append);
-	if (append->records > 0)
-		note_landed(append->landing.id, append->records);
-	cdc_wake_landed_at_commit(append->landing.id, 0);
+	/* a position may have moved without a record: the watermark is to follow */
+	cdc_wake_landed_at_commit(append->landing.id, append->records);
 	MemoryContextDelete(append->cxt);
 }

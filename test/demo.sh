@@ -26,7 +26,8 @@ quietly()
 
 server_and_broker()
 {
-	start_server && as_user "$PG_BIN/createdb" demo && start_broker &&
+	start_server "shared_preload_libraries = 'cdcsync'" &&
+		as_user "$PG_BIN/createdb" demo && start_broker &&
 		as_user "$WORK/src/test/tools/broker.py" do topic "$TOPIC" 1
 }
 
@@ -55,7 +56,7 @@ keep()
 
 		and then, in psql:
 
-		    SELECT * FROM cdc_refresh('customer'); SELECT * FROM cdc_sync('customer');
+		    SELECT * FROM customer_target;
 
 		When done:
 

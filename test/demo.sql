@@ -29,31 +29,35 @@ SELECT cdc_create('customer', topic => 'myschema."salesdb.salesdb.CUSTOMER"', ta
 
 \set ECHO none
 \echo
-\echo '== 3. Read the topic into the landing =='
+\echo '== 3. That is all: background workers read the topic and apply it =='
 \set ECHO queries
-SELECT * FROM cdc_refresh('customer');
+SELECT cdc_wait('customer');        -- what is in the topic now is in the target
 SELECT kafka_partition, kafka_offset, payload->>'op' AS op, payload->'after' AS after FROM customer_debezium;
-
-\set ECHO none
-\echo
-\echo '== 4. Apply it: the last change of each key =='
-\set ECHO queries
-SELECT * FROM cdc_sync('customer');
 SELECT * FROM customer_target ORDER BY customer_id;
 
 \set ECHO none
 \echo
-\echo '== 5. The source goes on: a key changes, a row is deleted, a transaction inserts, updates, =='
-\echo '==    deletes and inserts one row again, a column is added =='
-\! tools/broker.py feed fixtures/recorded/mariadb_plain.CUSTOMER.jsonl salesdb.salesdb.CUSTOMER 6 16
+\echo '== 4. The source goes on, a change every 0.4 s: rows are inserted, updated and deleted, a key changes. =='
+\echo '==    We only look at the target =='
+\! (for i in 6 7 8 9 10 11 12 13 14 15 16; do sleep 0.4; tools/broker.py feed fixtures/recorded/mariadb_plain.CUSTOMER.jsonl salesdb.salesdb.CUSTOMER $i $i; done) >/dev/null 2>&1 &
+\t on
+\pset format unaligned
+SELECT 'DO $$ BEGIN PERFORM pg_sleep(0.4); END $$',
+       $$SELECT to_char(clock_timestamp(), 'HH24:MI:SS.MS') || '   ' ||
+         string_agg(customer_id || ' ' || customer_name || ' ' || coalesce(market_segment, '-'), ' | ' ORDER BY customer_id)
+         FROM customer_target$$
+FROM generate_series(1, 13)
+\gexec
+\t off
+\pset format aligned
 \set ECHO queries
-SELECT * FROM cdc_refresh('customer');
-SELECT * FROM cdc_sync('customer');
+SELECT cdc_wait('customer');
 SELECT * FROM customer_target ORDER BY refresh_time DESC, customer_id;
 
 \set ECHO none
 \echo
-\echo '== 6. How it stands =='
+\echo '== 5. How it stands =='
 \set ECHO queries
-SELECT pipeline, state, lag_records, quarantined, exact FROM cdc_status;
+SELECT pipeline, state, reason, lag_records, quarantined, exact FROM cdc_status;
 SELECT * FROM debezium_last_extract;
+SELECT backend_type, usename, state, query FROM pg_stat_activity WHERE backend_type LIKE 'cdcsync%' ORDER BY 1;

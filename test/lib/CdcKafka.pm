@@ -17,12 +17,21 @@ CdcKafka - a mock broker for tests
   my $servers = $broker->bootstrap;
   $broker->stop;
 
+  my $cluster = start_cluster(brokers => 2);
+  $cluster->topic('orders', 3);
+  $cluster->many('orders', 0, 1000);
+  $cluster->trim('orders', 0, 500);
+  $cluster->freeze;
+  $cluster->thaw;
+  $cluster->restart;    # empty, at the same address
+
 =head1 DESCRIPTION
 
-Starts build/mock_broker (or what the environment variable MOCK_BROKER names;
-"make -f test/Makefile.mock" builds it) and talks to it.  Every method dies if
-the broker refuses the command.  The broker ends with this process, whatever
-way that ends.
+start_broker starts build/mock_broker (or what the environment variable
+MOCK_BROKER names; "make -f test/Makefile.mock" builds it), which is fast;
+start_cluster starts test/broker/broker.py, in which more can go wrong.  Every
+method dies if the broker refuses the command.  The broker ends with this
+process, whatever way that ends.
 
 =cut
 
@@ -38,7 +47,7 @@ use IO::Handle;
 use IPC::Open2;
 use JSON::PP;
 
-our @EXPORT = qw(start_broker);
+our @EXPORT = qw(start_broker start_cluster);
 
 # Answers that are left in the pipe while commands are written: a pipe holds
 # many more, so that neither side waits for the other.
@@ -51,23 +60,63 @@ sub start_broker
 
 	die "$program is missing: make -f test/Makefile.mock\n"
 	  unless -x $program;
-	my $self = bless {}, __PACKAGE__;
+	return launch($program);
+}
+
+# Options: brokers => how many, ports => [ .. ]
+sub start_cluster
+{
+	my (%options) = @_;
+	my @command = (
+		'/usr/bin/python3', dirname(abs_path(__FILE__)) . '/../broker/broker.py',
+		'--brokers', $options{brokers} // 1);
+
+	push @command, '--ports', join(',', @{ $options{ports} }) if $options{ports};
+	return launch(@command);
+}
+
+sub launch
+{
+	my (@command) = @_;
+	my $self = bless { command => \@command }, __PACKAGE__;
+
+	$self->run_program(@command);
+	return $self;
+}
+
+sub run_program
+{
+	my ($self, @command) = @_;
+
 	local $SIG{PIPE} = 'IGNORE';
-	$self->{pid} = open2($self->{out}, $self->{in}, $program);
+	$self->{pid} = open2($self->{out}, $self->{in}, @command);
 	$self->{in}->autoflush(1);
 	my $line = readline($self->{out});
-	die "$program did not start\n" unless defined $line;
+	die "$command[0] did not start\n" unless defined $line;
 	chomp($self->{bootstrap} = $line);
-	return $self;
+	return;
+}
+
+# End a cluster and start one at the same address, without topics.
+sub restart
+{
+	my ($self) = @_;
+	my @ports = $self->{bootstrap} =~ /:(\d+)/g;
+
+	$self->stop;
+	$self->run_program(@{ $self->{command} }, '--ports', join(',', @ports));
+	return;
 }
 
 # Addresses for bootstrap_servers.
 sub bootstrap { return $_[0]->{bootstrap}; }
 
-# Send command lines and check that each is answered by "ok".
+# Send command lines and check that each is answered by "ok"; returns what the
+# last answer adds to it.
 sub command
 {
 	my ($self, @lines) = @_;
+	my $result;
 
 	while (my @some = splice(@lines, 0, COMMANDS_AT_ONCE))
 	{
@@ -78,16 +127,26 @@ sub command
 			die "mock broker has gone\n" unless defined $answer;
 			chomp $answer;
 			die "mock broker: " . substr($line, 0, 60) . ": $answer\n"
-			  unless $answer =~ /^ok\b/;
+			  unless $answer =~ /^ok\b ?(.*)/;
+			$result = $1;
 		}
 	}
-	return;
+	return $result;
 }
 
-sub topic { my ($self, $name, $n) = @_; return $self->command("topic $name $n"); }
 sub sync { return $_[0]->command('sync'); }
-sub down { return $_[0]->command('down'); }
-sub up { return $_[0]->command('up'); }
+
+# The commands of broker.py that are methods; mock_broker has some of them.
+foreach my $name (
+	qw(topic delete grow many trim truncate stable fail leader down up freeze thaw cut)
+  )
+{
+	no strict 'refs';
+	*$name = sub { my ($self, @args) = @_; return $self->command("$name @args"); };
+}
+
+# Requests since the last count: { name => number }
+sub count { return { $_[0]->command('count') =~ /(\w+)=(\d+)/g }; }
 
 # One record of that many bytes.
 sub fill

@@ -153,6 +153,7 @@ class Place:
     def leave(self):
         if self.database:
             self.broker.close()
+            psql(self.database, 'SELECT cdc_stop()')    # if there is such a thing
             must(self.maintenance, f'DROP DATABASE {self.database}')
             self.database = None
             for role in set(self.all_roles()) - self.roles:
@@ -277,6 +278,7 @@ QUERIES = {
         (SELECT oid FROM pg_extension WHERE extname = 'cdcsync')""",
     'column': """SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN ('cdc_status'::regclass,
         'debezium_last_extract'::regclass, 'cdcsync.quarantine'::regclass, 'x_debezium'::regclass)""",
+    'setting': "LOAD 'cdcsync'; SELECT name FROM pg_settings WHERE name LIKE 'cdcsync.%'",
     'column of staging': """SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid = 'x_stg'::regclass
         AND attname <> 'id'""",
 }

@@ -177,7 +177,8 @@ build_extension()
 		as_user make -C "$WORK/src" -s PG_CONFIG="$PG_CONFIG" "$@" install
 }
 
-# A server of our own, on a socket below $WORK and no network port at all.
+# start_server [SETTING..]: a server of our own, on a socket below $WORK and no
+# network port at all.
 start_server()
 {
 	SERVER_DATA=$WORK/data
@@ -189,6 +190,7 @@ start_server()
 		unix_socket_directories = '$WORK/sock'
 		fsync = off
 		max_connections = 50
+		$(printf '%s\n' "$@")
 	CONF
 	as_user "$PG_BIN/pg_ctl" -D "$SERVER_DATA" -l "$WORK/log/server.log" -w start \
 		>/dev/null || { tail -n 20 "$WORK/log/server.log"; return 1; }
