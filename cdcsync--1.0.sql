@@ -465,34 +465,86 @@ COMMENT ON FUNCTION @extschema@.cdc_stop() IS
 REVOKE EXECUTE ON FUNCTION @extschema@.cdc_stop() FROM PUBLIC;
 
 /* Monitoring */
-CREATE FUNCTION cdcsync.pipeline_lag(pipeline text, OUT lag_records bigint, OUT oldest timestamp)
-AS 'MODULE_PATHNAME', 'cdc_pipeline_lag' LANGUAGE C STABLE STRICT;
-COMMENT ON FUNCTION cdcsync.pipeline_lag(text) IS
-	'records of a pipeline''s topic that are not in its target, and when the oldest landed one of them landed';
+CREATE FUNCTION cdcsync.pipelines(OUT pipeline text, OUT state text, OUT reason text, OUT since timestamptz,
+								  OUT next_try timestamptz, OUT lag_records bigint, OUT lag_time interval,
+								  OUT landed_rate double precision, OUT synced_rate double precision,
+								  OUT quarantined bigint, OUT exact boolean, OUT last_error text,
+								  OUT sqlstate text, OUT hint text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_status_pipelines' LANGUAGE C ROWS 10;
+COMMENT ON FUNCTION cdcsync.pipelines() IS
+	'the rows of cdc_status';
 
 CREATE VIEW @extschema@.cdc_status WITH (security_invoker = true) AS
-SELECT s.name AS pipeline,
-	   CASE s.state WHEN 'active' THEN 'waiting' ELSE s.state END AS state,
-	   CASE WHEN s.state <> 'active' THEN s.reason
-			WHEN g.oldest IS NULL AND p.target IS NULL THEN 'waiting for the first event'
-			ELSE 'no worker is running: call cdc_refresh() and cdc_sync()' END AS reason,
-	   p.since,
-	   NULL::timestamptz AS next_try,
-	   g.lag_records,
-	   (pg_catalog.clock_timestamp() AT TIME ZONE 'UTC') - g.oldest AS lag_time,
-	   NULL::double precision AS landed_rate,	-- measured by the workers
-	   NULL::double precision AS synced_rate,
-	   (SELECT pg_catalog.count(*) FROM cdcsync.quarantine q WHERE q.pipeline = s.name) AS quarantined,
-	   NOT EXISTS (SELECT FROM cdcsync.gap o WHERE o.landing_id = p.landing_id AND o.passed) AS exact,
-	   p.last_error,
-	   p.last_sqlstate AS sqlstate,
-	   s.hint
-FROM cdcsync.pipeline_state s
-	 JOIN cdcsync.pipeline p USING (name),
-	 LATERAL cdcsync.pipeline_lag(s.name) AS g;
+SELECT * FROM cdcsync.pipelines();
 COMMENT ON VIEW @extschema@.cdc_status IS
 	'your pipelines: what they do, how far behind they are, and what is wrong with them';
+COMMENT ON COLUMN @extschema@.cdc_status.state IS 'running, waiting, paused, backing off or stopped';
+COMMENT ON COLUMN @extschema@.cdc_status.reason IS 'why it is in that state; how far a long backlog is worked off';
+COMMENT ON COLUMN @extschema@.cdc_status.since IS
+	'begin of the problem; without one, when it was made, paused, stopped or resumed';
+COMMENT ON COLUMN @extschema@.cdc_status.next_try IS 'when what has failed is tried again';
+COMMENT ON COLUMN @extschema@.cdc_status.lag_records IS
+	'offsets from the watermark to the end of the topic; NULL: nobody has looked at the topic yet';
+COMMENT ON COLUMN @extschema@.cdc_status.lag_time IS
+	'age of the oldest change that is not in the target; where no worker reads the topic, time since it was last read to its end; 0: nothing is missing';
+COMMENT ON COLUMN @extschema@.cdc_status.landed_rate IS 'records a second over the last minute';
+COMMENT ON COLUMN @extschema@.cdc_status.synced_rate IS 'events a second over the last minute';
+COMMENT ON COLUMN @extschema@.cdc_status.quarantined IS 'records in quarantine';
+COMMENT ON COLUMN @extschema@.cdc_status.exact IS 'false: reading went on behind a gap in the topic';
 GRANT SELECT ON @extschema@.cdc_status TO PUBLIC;
+
+CREATE FUNCTION cdcsync.partitions(OUT pipeline text, OUT landing_id integer, OUT kafka_partition bigint,
+								   OUT epoch integer, OUT next_offset bigint, OUT end_offset bigint,
+								   OUT end_seen_at timestamptz, OUT watermark_epoch integer,
+								   OUT watermark bigint, OUT lag_records bigint, OUT lag_time interval,
+								   OUT events bigint, OUT resent bigint, OUT synced_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_status_partitions' LANGUAGE C ROWS 30;
+COMMENT ON FUNCTION cdcsync.partitions() IS
+	'the rows of partition_status, without what stands in tables';
+
+CREATE VIEW cdcsync.partition_status WITH (security_invoker = true) AS
+SELECT s.pipeline, s.kafka_partition, s.epoch, s.next_offset, s.end_offset, s.end_seen_at,
+	   s.watermark_epoch, s.watermark, s.lag_records, s.lag_time, s.events, s.resent, s.synced_at,
+	   (SELECT pg_catalog.count(*) FROM cdcsync.quarantine q
+		WHERE q.pipeline = s.pipeline AND q.kafka_partition = s.kafka_partition) AS quarantined,
+	   coalesce((SELECT g.reason FROM cdcsync.gap g
+				 WHERE g.landing_id = s.landing_id AND g.kafka_partition = s.kafka_partition
+				 ORDER BY g.passed, g.detected_at DESC LIMIT 1),
+				(SELECT q.message FROM cdcsync.quarantine q
+				 WHERE q.pipeline = s.pipeline AND q.kafka_partition = s.kafka_partition
+				 ORDER BY q.epoch DESC, q.kafka_offset DESC LIMIT 1)) AS last_error
+FROM cdcsync.partitions() s;
+COMMENT ON VIEW cdcsync.partition_status IS
+	'your pipelines'' partitions: what has landed, what is in the target, and what the topic has';
+COMMENT ON COLUMN cdcsync.partition_status.epoch IS 'raised when the topic was created again';
+COMMENT ON COLUMN cdcsync.partition_status.next_offset IS 'the position: what is below has landed';
+COMMENT ON COLUMN cdcsync.partition_status.end_offset IS 'end of the log, when it was last seen';
+COMMENT ON COLUMN cdcsync.partition_status.end_seen_at IS 'when that was';
+COMMENT ON COLUMN cdcsync.partition_status.watermark IS 'what is below is in the target; NULL: nothing was synced yet';
+COMMENT ON COLUMN cdcsync.partition_status.resent IS 'records that Kafka Connect has sent again, skipped';
+COMMENT ON COLUMN cdcsync.partition_status.last_error IS 'the gap at which reading stopped, or the newest error in quarantine';
+GRANT SELECT ON cdcsync.partition_status TO PUBLIC;
+
+CREATE FUNCTION cdcsync.workers(OUT pid integer, OUT worker text, OUT owner oid, OUT server oid,
+								OUT slice integer, OUT slices integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_status_workers' LANGUAGE C ROWS 10;
+COMMENT ON FUNCTION cdcsync.workers() IS
+	'the launcher and the workers of this database';
+
+CREATE VIEW cdcsync.worker_status WITH (security_invoker = true) AS
+SELECT w.pid, w.worker, w.owner::pg_catalog.regrole AS owner, f.srvname AS server, w.slice, w.slices,
+	   a.backend_start AS started, CASE a.state WHEN 'active' THEN a.query ELSE a.state END AS activity
+FROM cdcsync.workers() w
+	 LEFT JOIN pg_catalog.pg_foreign_server f ON f.oid = w.server
+	 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid;
+COMMENT ON VIEW cdcsync.worker_status IS
+	'the processes of the extension: the launcher, and the workers of this database';
+COMMENT ON COLUMN cdcsync.worker_status.slice IS 'ingest: which of the slices of the partitions; sync: number among the workers of its owner';
+COMMENT ON COLUMN cdcsync.worker_status.activity IS 'what it does now, if you may see that of its role in pg_stat_activity';
+GRANT SELECT ON cdcsync.worker_status TO PUBLIC;
 
 CREATE VIEW @extschema@.debezium_last_extract WITH (security_invoker = true) AS
 SELECT s.name AS process_name, pg_catalog.max(w.refresh_time) AS latest_refresh_time

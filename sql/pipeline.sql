@@ -110,11 +110,12 @@ INSERT INTO cdcsync.position (landing_id, kafka_partition, next_offset, high_off
 	SELECT landing_id, p, 100, 120 FROM cdcsync.pipeline, generate_series(0, 1) p WHERE name = 'customer';
 INSERT INTO cdcsync.watermark (pipeline, kafka_partition, epoch, next_offset, refresh_time)
 	VALUES ('customer', 0, 0, 90, '2025-01-31 12:00'), ('customer', 1, 0, 100, '2025-01-31 13:00');
-SELECT pipeline, lag_records, lag_time FROM cdc_status WHERE pipeline LIKE 'customer%' ORDER BY pipeline;
+SELECT pipeline, lag_records, lag_time IS NOT NULL AS known FROM cdc_status WHERE pipeline LIKE 'customer%' ORDER BY pipeline;
 SELECT * FROM debezium_last_extract WHERE process_name LIKE 'customer%' ORDER BY process_name;
 INSERT INTO customer_debezium_chunk (kafka_partition, epoch, first_offset, last_offset, refresh_time,
 									 kafka_timestamp_type, kafka_timestamp, kafka_key, kafka_value)
-	SELECT 0, 0, f, f + 49, timestamp '2025-01-31 11:00' + f * interval '1 min', 'C', '{}', '{}', '{}'
+	SELECT 0, 0, f, f + 49, timestamp '2025-01-31 11:00' + f * interval '1 min', 'C',
+		   array_fill(NULL::timestamp, '{50}'), array_fill(NULL::bytea, '{50}'), array_fill(NULL::bytea, '{50}')
 	FROM (VALUES (0), (50)) v (f);
 SELECT lag_records, (clock_timestamp() AT TIME ZONE 'UTC' - lag_time)::timestamp(0) AS oldest
 FROM cdc_status WHERE pipeline = 'customer';
@@ -124,7 +125,8 @@ UPDATE cdcsync.position SET epoch = 1, next_offset = 10, high_offset = 10
 	WHERE kafka_partition = 0 AND landing_id = (SELECT landing_id FROM cdcsync.pipeline WHERE name = 'customer');
 INSERT INTO customer_debezium_chunk (kafka_partition, epoch, first_offset, last_offset, refresh_time,
 									 kafka_timestamp_type, kafka_timestamp, kafka_key, kafka_value)
-	VALUES (0, 1, 0, 9, '2025-02-01', 'C', '{}', '{}', '{}');
+	VALUES (0, 1, 0, 9, '2025-02-01', 'C', array_fill(NULL::timestamp, '{10}'),
+			array_fill(NULL::bytea, '{10}'), array_fill(NULL::bytea, '{10}'));
 SELECT lag_records - 20 AS partition_0 FROM cdc_status WHERE pipeline = 'customer';
 
 -- resume looks at the positions

@@ -49,7 +49,7 @@ SELECT pipeline FROM cdc_status;
 SELECT * FROM debezium_last_extract;
 SELECT (SELECT count(*) FROM cdcsync.pipeline) AS pipelines, (SELECT count(*) FROM cdcsync.landing) AS landings,
 	   (SELECT count(*) FROM cdcsync.pipeline_state) AS states;
-SELECT * FROM cdcsync.pipeline_lag('own');
+SELECT (SELECT count(*) FROM cdcsync.pipelines()) AS pipelines, (SELECT count(*) FROM cdcsync.partition_status) AS partitions;
 SELECT cdc_pause('own');
 SELECT cdc_pause('*');
 SELECT cdc_resume('own');

@@ -9,10 +9,13 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_database.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -59,6 +62,41 @@ start_without_launcher(void)
 				 errhint("Increase max_worker_processes, which needs a restart of the server.")));
 }
 
+static void
+not_started(void)
+{
+	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &MyDatabaseId, false);
+	CdcProblem	problem = {0};
+
+	if (entry)
+	{
+		problem = entry->problem;
+		cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the workers of this database have not started"),
+			 problem.message[0] ? errdetail_internal("%s", problem.message) : 0,
+			 errhint("%s", problem.hint[0] ? problem.hint : "The server log may say why.")));
+}
+
+/* Where the launcher starts none. */
+static void
+refuse_template(void)
+{
+	HeapTuple	tup = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	bool		refused;
+
+	if (!HeapTupleIsValid(tup))
+		elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
+	refused = ((Form_pg_database) GETSTRUCT(tup))->datistemplate;
+	ReleaseSysCache(tup);
+	if (refused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("workers do not run in a template database")));
+}
+
 /*
  * cdc_start() returns boolean
  *
@@ -70,6 +108,7 @@ cdc_start(PG_FUNCTION_ARGS)
 	TimestampTz start = GetCurrentTimestamp();
 
 	PreventCommandDuringRecovery("cdc_start()");
+	refuse_template();
 	want(false);
 	if (is_running())
 		PG_RETURN_BOOL(false);
@@ -78,10 +117,7 @@ cdc_start(PG_FUNCTION_ARGS)
 	while (!is_running())
 	{
 		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), START_TIMEOUT))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the workers of this database have not started"),
-					 errhint("The server log says why. All of max_worker_processes may be in use.")));
+			not_started();
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -100,6 +136,7 @@ cdc_stop(PG_FUNCTION_ARGS)
 {
 	bool		was_running = is_running();
 
+	PreventCommandDuringRecovery("cdc_stop()");
 	want(true);
 	cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_MANAGER), CDC_WAKE_LEAVE);
 	if (cdc_process_expel(MyDatabaseId, STOP_TIMEOUT) > 0)

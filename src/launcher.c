@@ -35,6 +35,7 @@
 #define SHORTEST_PAUSE	1000	/* ms between two managers of a database */
 #define LONGEST_PAUSE	60000
 #define STEADY			10000	/* ms after which a manager counts as well */
+#define NO_SLOT_PAUSE	1000	/* ms between two tries to get a slot */
 
 /* A database, as the launcher remembers it. */
 typedef struct Home
@@ -44,12 +45,13 @@ typedef struct Home
 	TimestampTz started;		/* the last manager */
 	TimestampTz next_start;
 	int			pause;			/* ms */
+	bool		no_slot;		/* for its manager, at the last try */
 } Home;
 
 typedef struct Launcher
 {
 	HTAB	   *homes;
-	bool		no_slot;		/* and it was said */
+	bool		no_slot;		/* for one of them, and it was said */
 	long		sleep;			/* ms */
 } Launcher;
 
@@ -82,9 +84,9 @@ is_wanted(Oid database)
 	return wanted;
 }
 
-/* There is a slot, or there is none: for cdc_status and, once, for the log. */
+/* Say so at the database, for cdc_status, and once in the log. */
 static void
-note_slot(Launcher *launcher, Oid database, bool slot)
+note_no_slot(Launcher *launcher, Oid database)
 {
 	ErrorData	edata = {
 		.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
@@ -93,18 +95,14 @@ note_slot(Launcher *launcher, Oid database, bool slot)
 	};
 	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &database);
 
-	if (slot)
-		cdc_problem_clear(&entry->problem);
-	else
-		cdc_problem_add(&entry->problem, &edata);
+	cdc_problem_add(&entry->problem, &edata);
 	cdc_shared_release(CDC_SHARED_DATABASE, entry);
-
-	if (!slot && !launcher->no_slot)
+	if (!launcher->no_slot)
 		ereport(LOG,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("cdcsync: no slot is free for the manager of database %u", database),
+				 errmsg("no slot is free for the cdcsync manager of database %u", database),
 				 errhint("Increase max_worker_processes.")));
-	launcher->no_slot = !slot;
+	launcher->no_slot = true;
 }
 
 static void
@@ -113,12 +111,17 @@ start_manager(Launcher *launcher, Home *home, TimestampTz now)
 	CdcProcess	manager = {.kind = CDC_MANAGER,.database = home->database};
 	BackgroundWorkerHandle *handle = cdc_worker_start(&manager);
 
+	home->no_slot = handle == NULL;
+	if (home->no_slot)
+	{
+		home->next_start = TimestampTzPlusMilliseconds(now, NO_SLOT_PAUSE);
+		note_no_slot(launcher, home->database);
+		return;
+	}
+	pfree(handle);
 	home->started = now;
 	home->next_start = TimestampTzPlusMilliseconds(now, home->pause);
 	home->pause = Min(home->pause * 2, LONGEST_PAUSE);
-	note_slot(launcher, home->database, handle != NULL);
-	if (handle)
-		pfree(handle);
 }
 
 static void
@@ -129,6 +132,7 @@ look_at_home(Launcher *launcher, Home *home)
 
 	if (has_manager(home->database))
 	{
+		home->no_slot = false;
 		if (TimestampDifferenceExceeds(home->started, now, STEADY))
 			home->pause = SHORTEST_PAUSE;
 		return;
@@ -138,6 +142,7 @@ look_at_home(Launcher *launcher, Home *home)
 		/* when it is wanted again, then at once */
 		home->next_start = 0;
 		home->pause = SHORTEST_PAUSE;
+		home->no_slot = false;
 		return;
 	}
 	if (home->next_start <= now)
@@ -166,13 +171,15 @@ read_databases(void *arg)
 		Home	   *home;
 		bool		found;
 
-		if (db->datistemplate || !db->datallowconn)
+		/* a negative limit other than -1: DROP DATABASE was interrupted */
+		if (db->datistemplate || !db->datallowconn || db->datconnlimit < -1)
 			continue;
 		home = hash_search(launcher->homes, &db->oid, HASH_ENTER, &found);
 		if (!found)
 		{
 			home->started = home->next_start = 0;
 			home->pause = SHORTEST_PAUSE;
+			home->no_slot = false;
 		}
 		home->seen = true;
 	}
@@ -199,6 +206,7 @@ forget_home(Launcher *launcher, Oid database)
 static void
 look_around(Launcher *launcher)
 {
+	bool		no_slot = false;
 	HASH_SEQ_STATUS seq;
 	ErrorData  *error;
 	Home	   *home;
@@ -216,10 +224,14 @@ look_around(Launcher *launcher)
 	while ((home = hash_seq_search(&seq)) != NULL)
 	{
 		if (home->seen)
+		{
 			look_at_home(launcher, home);
+			no_slot |= home->no_slot;
+		}
 		else
 			forget_home(launcher, home->database);
 	}
+	launcher->no_slot = no_slot;
 }
 
 void

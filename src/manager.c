@@ -9,14 +9,14 @@
  * Kafka server and slice; it ends by itself when it has nothing to read any more.
  * Sync workers are a pool: first one for each owner of pipelines, then, while there
  * is room, more for those who have several.  If there are more owners than
- * workers, one that has nothing to do leaves for an owner who has waited.
+ * workers they take turns: the worker that has run longest leaves for the owner
+ * whose last turn is longest ago.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
@@ -35,10 +35,11 @@
 #include "compat.h"
 #include "worker.h"
 
-#define LOOK_INTERVAL	10000	/* ms; for what nobody told us of */
+#define LOOK_INTERVAL	10000	/* ms; at settings and workers */
+#define READ_INTERVAL	60000	/* ms; of the catalog, for what nobody told us of */
 #define TURN			1000	/* ms between two looks who waits for a worker */
 #define RESTART_PAUSE	1000	/* ms after a worker has ended */
-#define NO_SLOT_PAUSE	100		/* ms, at least, between two tries to start one */
+#define SHORTEST_SLEEP	100		/* ms */
 #define SHORT_LIFE		5000	/* ms; a worker that ends sooner has a problem */
 
 /* A worker that is wanted, or was. */
@@ -50,6 +51,7 @@ typedef struct Child
 								 * started counts as well */
 	BackgroundWorkerHandle *handle; /* NULL: not started by us */
 	TimestampTz started;
+	bool		told;			/* to leave */
 	int			short_lives;	/* in a row */
 	TimestampTz next_start;
 	CdcProblem	problem;		/* why it cannot be started */
@@ -62,7 +64,22 @@ typedef struct Owner
 	int			pipelines;
 	int			workers;		/* wanted */
 	bool		due;			/* has something to sync */
+	TimestampTz served;			/* the last turn, where they are taken */
 } Owner;
+
+/* When an owner's last sync worker was started. */
+typedef struct Served
+{
+	Oid			owner;			/* key */
+	TimestampTz at;
+} Served;
+
+typedef struct Landing
+{
+	int32		id;				/* key */
+	Oid			owner;			/* of one that is to be read; else invalid */
+	Oid			server;
+} Landing;
 
 /* A pipeline that is to be synced. */
 typedef struct Pipeline
@@ -79,9 +96,12 @@ typedef struct Manager
 	HTAB	   *children;
 	HTAB	   *owners;			/* in context, as the following */
 	HTAB	   *pipelines;
-	HTAB	   *landings;		/* ids of all there are */
+	HTAB	   *landings;		/* all there are */
 	List	   *ingest;			/* CdcProcess *, one per owner and server */
+	HTAB	   *served;
+	TimestampTz read_at;		/* the catalog */
 	bool		here;			/* the extension is */
+	bool		other_version;	/* but not the one of this library */
 	bool		no_slot;		/* and it was said */
 	bool		failed;			/* and it was said */
 	bool		crowded;		/* more owners than sync workers */
@@ -125,12 +145,24 @@ read_ingest(Manager *manager)
 		manager->ingest = lappend(manager->ingest, process);
 		MemoryContextSwitchTo(old);
 	}
-	n = cdc_spi_run("SELECT landing_id FROM cdcsync.landing", 0, NULL, NULL, NULL, 0);
+}
+
+static void
+read_landings(Manager *manager)
+{
+	uint64		n;
+	bool		isnull;
+
+	n = cdc_spi_run("SELECT l.landing_id, coalesce(a.owner::oid, 0), coalesce(a.server, 0)"
+					" FROM cdcsync.landing l LEFT JOIN cdcsync.auto_landing a USING (landing_id)",
+					0, NULL, NULL, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
 	{
 		int32		id = DatumGetInt32(cdc_spi_value(i, 1, &isnull));
+		Landing    *landing = hash_search(manager->landings, &id, HASH_ENTER, NULL);
 
-		(void) hash_search(manager->landings, &id, HASH_ENTER, NULL);
+		landing->owner = DatumGetObjectId(cdc_spi_value(i, 2, &isnull));
+		landing->server = DatumGetObjectId(cdc_spi_value(i, 3, &isnull));
 	}
 }
 
@@ -165,9 +197,9 @@ read_pipelines(Manager *manager)
 	}
 }
 
-/* Is the extension here, in the version that this library is made for? */
+/* Is the extension here?  An error if it is not the one of this library. */
 static bool
-extension_is_here(void)
+extension_is_here(Manager *manager)
 {
 	bool		isnull;
 
@@ -177,7 +209,9 @@ extension_is_here(void)
 		elog(ERROR, "SPI_connect failed");
 	(void) cdc_spi_run("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'cdcsync'",
 					   0, NULL, NULL, NULL, 1);
-	if (strcmp(TextDatumGetCString(cdc_spi_value(0, 1, &isnull)), CDC_VERSION) != 0)
+	manager->other_version =
+		strcmp(TextDatumGetCString(cdc_spi_value(0, 1, &isnull)), CDC_VERSION) != 0;
+	if (manager->other_version)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the library of cdcsync is version %s, the extension in database \"%s\" is version %s",
@@ -199,12 +233,14 @@ read_catalog(void *arg)
 	manager->owners = make_table(manager, "cdcsync owners", sizeof(Oid), sizeof(Owner));
 	manager->pipelines = make_table(manager, "cdcsync pipelines", sizeof(CdcPipelineKey),
 									sizeof(Pipeline));
-	manager->landings = make_table(manager, "cdcsync landings", sizeof(int32), sizeof(int32));
-	manager->here = extension_is_here();
+	manager->landings = make_table(manager, "cdcsync landings", sizeof(int32), sizeof(Landing));
+	manager->other_version = false;
+	manager->here = extension_is_here(manager);
 	if (!manager->here)
 		return;
 	cdc_spi_begin_catalog(&spi);
 	read_ingest(manager);
+	read_landings(manager);
 	read_pipelines(manager);
 	cdc_spi_end(&spi);
 }
@@ -221,13 +257,20 @@ keep_pipeline(void *entry, void *arg)
 	return hash_search(manager->pipelines, entry, HASH_FIND, NULL) != NULL;
 }
 
+/*
+ * Who has written into a landing that is younger than our reading needs the entry
+ * at commit: so it goes when the landing has been missing twice.
+ */
 static bool
 keep_landing(void *entry, void *arg)
 {
 	Manager    *manager = arg;
+	CdcSharedLanding *landing = entry;
+	bool		was_missing = landing->missing;
 
-	return hash_search(manager->landings, &((CdcSharedLanding *) entry)->key.landing,
-					   HASH_FIND, NULL) != NULL;
+	landing->missing = hash_search(manager->landings, &landing->key.landing,
+								   HASH_FIND, NULL) == NULL;
+	return !landing->missing || !was_missing;
 }
 
 static bool
@@ -242,6 +285,13 @@ keep_partition(void *entry, void *arg)
 static void
 forget_gone(Manager *manager)
 {
+	HASH_SEQ_STATUS seq;
+	Served	   *served;
+
+	hash_seq_init(&seq, manager->served);
+	while ((served = hash_seq_search(&seq)) != NULL)
+		if (hash_search(manager->owners, &served->owner, HASH_FIND, NULL) == NULL)
+			(void) hash_search(manager->served, &served->owner, HASH_REMOVE, NULL);
 	cdc_shared_scan(CDC_SHARED_PIPELINE, MyDatabaseId, keep_pipeline, manager);
 	cdc_shared_scan(CDC_SHARED_LANDING, MyDatabaseId, keep_landing, manager);
 	cdc_shared_scan(CDC_SHARED_PARTITION, MyDatabaseId, keep_partition, manager);
@@ -343,18 +393,59 @@ longest_sync(Manager *manager)
 	return longest;
 }
 
+/* Tell it to end when it has done what it is at. */
+static void
+tell_to_leave(Child *child)
+{
+	child->told = true;
+	cdc_process_wake_one(&child->process, CDC_WAKE_LEAVE);
+}
+
+static int
+compare_served(const ListCell *a, const ListCell *b)
+{
+	TimestampTz at = ((const Owner *) lfirst(a))->served;
+	TimestampTz bt = ((const Owner *) lfirst(b))->served;
+
+	return at < bt ? -1 : at > bt;
+}
+
+/* The owners with something to do and no worker, those first who wait longest. */
+static List *
+waiting_owners(Manager *manager)
+{
+	List	   *waiting = NIL;
+	HASH_SEQ_STATUS seq;
+	Owner	   *owner;
+
+	hash_seq_init(&seq, manager->owners);
+	while ((owner = hash_seq_search(&seq)) != NULL)
+	{
+		Served	   *served;
+
+		if (owner->workers > 0 || !owner->due)
+			continue;
+		served = hash_search(manager->served, &owner->owner, HASH_FIND, NULL);
+		owner->served = served ? served->at : 0;
+		waiting = lappend(waiting, owner);
+	}
+	list_sort(waiting, compare_served);
+	return waiting;
+}
+
 /*
  * There are more owners than workers: those that run stay, free places go to
  * owners with something to do; if there is none, the worker that has run longest
- * is asked to leave, and finishes what it is at.
+ * is told to leave.
  */
 static void
 want_sync_in_turns(Manager *manager)
 {
 	int			room = cdc_max_sync_workers;
-	bool		waiting = false;
 	HASH_SEQ_STATUS seq;
 	Owner	   *owner;
+	Child	   *longest;
+	ListCell   *lc;
 
 	find_due_owners(manager);
 	hash_seq_init(&seq, manager->owners);
@@ -365,27 +456,16 @@ want_sync_in_turns(Manager *manager)
 		owner->workers = child && child->running;
 		room -= owner->workers;
 	}
-	hash_seq_init(&seq, manager->owners);
-	while ((owner = hash_seq_search(&seq)) != NULL)
+	foreach(lc, waiting_owners(manager))
 	{
-		if (owner->workers == 0 && owner->due)
-		{
-			if (room > 0)
-			{
-				owner->workers = 1;
-				room--;
-			}
-			else
-				waiting = true;
-		}
+		if (room-- > 0)
+			((Owner *) lfirst(lc))->workers = 1;
 	}
-	if (waiting)
-	{
-		Child	   *longest = longest_sync(manager);
-
-		if (longest && TimestampDifferenceExceeds(longest->started, GetCurrentTimestamp(), TURN))
-			cdc_process_wake_one(&longest->process, CDC_WAKE_LEAVE);
-	}
+	if (room >= 0)
+		return;
+	longest = longest_sync(manager);
+	if (longest && TimestampDifferenceExceeds(longest->started, GetCurrentTimestamp(), TURN))
+		tell_to_leave(longest);
 }
 
 static void
@@ -431,12 +511,37 @@ want_sync(Manager *manager)
  * ----------
  */
 
-/*
- * Why nothing works for an owner stands at each of his pipelines; an entry that has a
- * problem of its own keeps it.
- */
 static void
-blame(Manager *manager, const CdcProcess *process, const CdcProblem *problem)
+set_problem(CdcProblem *to, const CdcProblem *problem)
+{
+	if (problem)
+		*to = *problem;
+	else
+		cdc_problem_clear(to);
+}
+
+static void
+blame_landings(Manager *manager, const CdcProcess *process, const CdcProblem *problem)
+{
+	HASH_SEQ_STATUS seq;
+	Landing    *landing;
+
+	hash_seq_init(&seq, manager->landings);
+	while ((landing = hash_seq_search(&seq)) != NULL)
+	{
+		CdcLandingKey key = {MyDatabaseId, landing->id};
+		CdcSharedLanding *entry;
+
+		if (landing->owner != process->owner || landing->server != process->server)
+			continue;
+		entry = cdc_shared_insert(CDC_SHARED_LANDING, &key);
+		set_problem(&entry->problem, problem);
+		cdc_shared_release(CDC_SHARED_LANDING, entry);
+	}
+}
+
+static void
+blame_pipelines(Manager *manager, const CdcProcess *process, const CdcProblem *problem)
 {
 	HASH_SEQ_STATUS seq;
 	Pipeline   *pipeline;
@@ -446,15 +551,22 @@ blame(Manager *manager, const CdcProcess *process, const CdcProblem *problem)
 	{
 		CdcSharedPipeline *entry;
 
-		if (pipeline->owner != process->owner)
+		if (pipeline->owner != process->owner || !pipeline->automatic)
 			continue;
 		entry = cdc_shared_insert(CDC_SHARED_PIPELINE, &pipeline->key);
-		if (problem)
-			entry->problem = *problem;
-		else
-			cdc_problem_clear(&entry->problem);
+		set_problem(&entry->problem, problem);
 		cdc_shared_release(CDC_SHARED_PIPELINE, entry);
 	}
+}
+
+/* Why a worker cannot be had stands at all that it would serve. */
+static void
+blame(Manager *manager, const CdcProcess *process, const CdcProblem *problem)
+{
+	if (process->kind == CDC_INGEST)
+		blame_landings(manager, process, problem);
+	else
+		blame_pipelines(manager, process, problem);
 }
 
 /* Why the owner cannot connect; NULL if he can, or nobody knows. */
@@ -526,7 +638,7 @@ note_slot(Manager *manager, bool slot)
 static void
 start_failed(Manager *manager, Child *child, const ErrorData *edata)
 {
-	bool		again = strcmp(child->problem.message, edata->message) == 0;
+	bool		again = cdc_problem_is(&child->problem, edata);
 
 	cdc_problem_add(&child->problem, edata);
 	child->next_start = child->problem.next_try;
@@ -562,7 +674,7 @@ child_ended(Manager *manager, Child *child, TimestampTz now)
 		pfree(child->handle);
 	child->handle = NULL;
 	child->next_start = TimestampTzPlusMilliseconds(now, RESTART_PAUSE);
-	if (TimestampDifferenceExceeds(child->started, now, SHORT_LIFE))
+	if (child->told || TimestampDifferenceExceeds(child->started, now, SHORT_LIFE))
 		child->short_lives = 0;
 	else if (++child->short_lives >= 3)
 		start_failed(manager, child, &edata);
@@ -592,6 +704,14 @@ look_after(Manager *manager, Child *child, TimestampTz now)
 }
 
 static void
+note_served(Manager *manager, Oid owner, TimestampTz now)
+{
+	Served	   *served = hash_search(manager->served, &owner, HASH_ENTER, NULL);
+
+	served->at = now;
+}
+
+static void
 start(Manager *manager, Child *child, TimestampTz now)
 {
 	ErrorData  *edata = cannot_connect(child->process.owner);
@@ -608,7 +728,12 @@ start(Manager *manager, Child *child, TimestampTz now)
 	child->handle = cdc_worker_start(&child->process);
 	MemoryContextSwitchTo(old);
 	child->running = child->handle != NULL;
+	child->told = false;
 	child->started = now;
+	if (child->running && child->process.kind == CDC_SYNC)
+		note_served(manager, child->process.owner, now);
+	if (!child->running)
+		child->next_start = TimestampTzPlusMilliseconds(now, RESTART_PAUSE);
 	note_slot(manager, child->running);
 }
 
@@ -627,7 +752,11 @@ look_after_children(void *arg)
 
 		look_after(manager, child, now);
 		if (child->running)
+		{
+			if (!child->wanted)
+				tell_to_leave(child);
 			continue;
+		}
 		if (!child->wanted)
 		{
 			start_possible(manager, child);
@@ -638,7 +767,7 @@ look_after_children(void *arg)
 			start(manager, child, now);
 		wait = child->running ? LOOK_INTERVAL :
 			TimestampDifferenceMilliseconds(now, child->next_start);
-		manager->sleep = Min(manager->sleep, Max(wait, NO_SLOT_PAUSE));
+		manager->sleep = Min(manager->sleep, Max(wait, SHORTEST_SLEEP));
 	}
 }
 
@@ -647,7 +776,7 @@ look_after_children(void *arg)
  * ----------
  */
 
-/* Everything that is wanted; what runs and is not wanted leaves by itself. */
+/* Everything that is wanted. */
 static void
 decide(Manager *manager)
 {
@@ -666,7 +795,7 @@ static void
 manager_failed(Manager *manager, const ErrorData *edata)
 {
 	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
-	bool		again = strcmp(entry->problem.message, edata->message) == 0;
+	bool		again = cdc_problem_is(&entry->problem, edata);
 
 	cdc_problem_add(&entry->problem, edata);
 	cdc_shared_release(CDC_SHARED_DATABASE, entry);
@@ -688,6 +817,16 @@ manager_succeeded(Manager *manager)
 	cdc_shared_release(CDC_SHARED_DATABASE, entry);
 }
 
+/* What was said before this process was there. */
+static void
+forget_problem(void)
+{
+	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
+
+	cdc_problem_clear(&entry->problem);
+	cdc_shared_release(CDC_SHARED_DATABASE, entry);
+}
+
 /*
  * Where there is no launcher, exit code 1 makes the postmaster start a manager
  * again after a second, and 0 is the end.
@@ -699,14 +838,25 @@ leave(bool for_good)
 	proc_exit(for_good || cdc_worker_has_launcher() ? 0 : 1);
 }
 
-/* There is no extension in the database. */
 static void
-leave_absent(void)
+set_absent(bool absent)
 {
 	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
 
-	entry->absent = true;
+	entry->absent = absent;
 	cdc_shared_release(CDC_SHARED_DATABASE, entry);
+}
+
+/*
+ * There is no extension in the database; unless it has been created since we
+ * looked: whoever does that wakes us first and takes away the mark then.
+ */
+static void
+leave_absent(void)
+{
+	set_absent(true);
+	if (cdc_process_woken() & CDC_WAKE_CATALOG)
+		set_absent(false);
 	leave(true);
 }
 
@@ -728,39 +878,91 @@ leave_if_unwanted(void)
 		leave(stopped);
 }
 
-/* Read the catalog, if it may have changed, and act; false: it failed. */
-static bool
-manage(Manager *manager, bool read)
-{
-	ErrorData  *error;
-
-	if (read)
-	{
-		if (!cdc_worker_try(read_catalog, manager, &error))
-		{
-			manager_failed(manager, error);
-			return false;
-		}
-		if (!manager->here)
-			leave_absent();
-		forget_gone(manager);
-	}
-	decide(manager);
-	if (!cdc_worker_try(look_after_children, manager, &error))
-	{
-		manager_failed(manager, error);
-		return false;
-	}
-	manager_succeeded(manager);
-	return true;
-}
-
-static bool stale = true;
+static bool stale = true;		/* what was read of the catalog */
+static bool may_connect = false;	/* owners who could not, perhaps */
 
 static void
 catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
 	stale = true;
+	if (cacheid == AUTHOID || cacheid == DATABASEOID)
+		may_connect = true;
+}
+
+/* What could not be started is tried again at once. */
+static void
+forget_pauses(Manager *manager)
+{
+	HASH_SEQ_STATUS seq;
+	Child	   *child;
+
+	hash_seq_init(&seq, manager->children);
+	while ((child = hash_seq_search(&seq)) != NULL)
+		child->next_start = 0;
+}
+
+/* Read the catalog; false if that failed. */
+static bool
+read_again(Manager *manager)
+{
+	ErrorData  *error;
+
+	manager->read_at = GetCurrentTimestamp();
+	stale = false;
+	if (!cdc_worker_try(read_catalog, manager, &error))
+	{
+		if (manager->other_version)
+			cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_INGEST) | CDC_KIND(CDC_SYNC),
+							 CDC_WAKE_LEAVE);
+		manager_failed(manager, error);
+		stale = true;
+		return false;
+	}
+	if (!manager->here)
+		leave_absent();
+	forget_gone(manager);
+	if (may_connect)
+		forget_pauses(manager);
+	may_connect = false;
+	return true;
+}
+
+/* Read the catalog, if it may have changed, and act. */
+static void
+manage(Manager *manager)
+{
+	ErrorData  *error;
+
+	if ((stale || TimestampDifferenceExceeds(manager->read_at, GetCurrentTimestamp(),
+											 READ_INTERVAL)) &&
+		!read_again(manager))
+		return;
+	decide(manager);
+	if (cdc_worker_try(look_after_children, manager, &error))
+		manager_succeeded(manager);
+	else
+		manager_failed(manager, error);
+}
+
+/* Sleep until there may be something to do; or leave. */
+static void
+rest(Manager *manager)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), manager->sleep);
+	uint32		woken;
+
+	do
+	{
+		woken = cdc_worker_sleep(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
+		if (woken & CDC_WAKE_LEAVE)
+		{
+			leave_if_unwanted();
+			leave(false);
+		}
+		if (woken & CDC_WAKE_CATALOG)
+			stale = true;
+		/* the workers hear themselves of what has landed, if they are there */
+	} while (woken == CDC_WAKE_LANDED && !manager->crowded && !stale);
 }
 
 void
@@ -768,39 +970,30 @@ cdc_manager_main(Datum main_arg)
 {
 	Manager		manager = {0};
 	HASHCTL		ctl = {.keysize = sizeof(CdcProcess),.entrysize = sizeof(Child)};
+	HASHCTL		served_ctl = {.keysize = sizeof(Oid),.entrysize = sizeof(Served)};
 	MemoryContext scratch;
-	uint32		woken = 0;
 
 	(void) cdc_worker_begin(main_arg);
 	leave_if_unwanted();
+	forget_problem();
 	/* commands of sessions without our hook */
 	CacheRegisterSyscacheCallback(NAMESPACEOID, catalog_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, catalog_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(DATABASEOID, catalog_changed, (Datum) 0);
 
 	manager.context = AllocSetContextCreate(TopMemoryContext, "cdcsync manager",
 											ALLOCSET_DEFAULT_SIZES);
 	manager.children = hash_create("cdcsync workers", 64, &ctl, HASH_ELEM | HASH_BLOBS);
+	manager.served = hash_create("cdcsync turns", 64, &served_ctl, HASH_ELEM | HASH_BLOBS);
 	scratch = AllocSetContextCreate(TopMemoryContext, "cdcsync manager scratch",
 									ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(scratch);
 	for (;;)
 	{
-		bool		read = stale || (woken & CDC_WAKE_CATALOG) != 0;
-
 		manager.sleep = manager.crowded ? TURN : LOOK_INTERVAL;
-		stale = false;
-		if (!manage(&manager, read))
-			stale = true;
+		manage(&manager);
 		MemoryContextReset(scratch);
-		do
-		{
-			woken = cdc_worker_sleep(manager.sleep);
-			if (woken & CDC_WAKE_LEAVE)
-			{
-				leave_if_unwanted();
-				leave(false);
-			}
-		} while (woken == CDC_WAKE_LANDED && !manager.crowded);
+		rest(&manager);
 	}
 }

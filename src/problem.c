@@ -65,6 +65,14 @@ cdc_problem_clear(CdcProblem *problem)
 }
 
 bool
+cdc_problem_is(const CdcProblem *problem, const ErrorData *edata)
+{
+	/* what is kept of the message may be its head */
+	return problem->failures > 0 && edata->message &&
+		strncmp(problem->message, edata->message, strlen(problem->message)) == 0;
+}
+
+bool
 cdc_problem_over(const CdcProblem *problem, TimestampTz now)
 {
 	return problem->failures == 0 || problem->next_try <= now;

@@ -31,6 +31,9 @@ typedef struct CdcProblem
 extern void cdc_problem_add(CdcProblem *problem, const ErrorData *edata);
 extern void cdc_problem_clear(CdcProblem *problem);
 
+/* Is this what is wrong already? */
+extern bool cdc_problem_is(const CdcProblem *problem, const ErrorData *edata);
+
 /* May it be tried (again) now? */
 extern bool cdc_problem_over(const CdcProblem *problem, TimestampTz now);
 

@@ -124,11 +124,12 @@ note_part(Run *run, uint64 row, Timestamp now)
 	bool		isnull;
 	int64		retention = greatest_retention(cdc_spi_value(row, 3, &isnull));
 
-	if (retention == CDC_RETAIN_ALL)
-		return;
+	run->shortest = Min(run->shortest, retention);
 	memset(&key, 0, sizeof(key));
 	key.landing = DatumGetInt32(cdc_spi_value(row, 1, &isnull));
 	key.partition = DatumGetInt64(cdc_spi_value(row, 4, &isnull));
+	if (isnull || retention == CDC_RETAIN_ALL)
+		return;
 	part = hash_search(parts, &key, HASH_ENTER, &found);
 	if (!found)
 		memset((char *) part + sizeof(key), 0, sizeof(Part) - sizeof(key));
@@ -139,7 +140,6 @@ note_part(Run *run, uint64 row, Timestamp now)
 	part->synced_epoch = DatumGetInt64(cdc_spi_value(row, 5, &isnull));
 	part->synced_offset = DatumGetInt64(cdc_spi_value(row, 6, &isnull));
 	part->more = true;
-	run->shortest = Min(run->shortest, retention);
 }
 
 /*
@@ -155,11 +155,11 @@ read_parts(void *arg)
 		" FROM cdcsync.landing l JOIN pg_class c ON c.oid = l.chunk,"
 		" LATERAL (SELECT array_agg(p.options) AS options, count(*) AS n,"
 		"  bool_and(cdcsync.is_here(p.stamp_system, p.stamp_database)) AS here"
-		"  FROM cdcsync.pipeline p WHERE p.landing_id = l.landing_id) p,"
-		" LATERAL (SELECT w.kafka_partition, min(ARRAY[w.epoch, w.next_offset]) AS synced, count(*) AS n"
+		"  FROM cdcsync.pipeline p WHERE p.landing_id = l.landing_id) p"
+		" LEFT JOIN LATERAL (SELECT w.kafka_partition, min(ARRAY[w.epoch, w.next_offset]) AS synced, count(*) AS n"
 		"  FROM cdcsync.pipeline p JOIN cdcsync.watermark w ON w.pipeline = p.name"
-		"  WHERE p.landing_id = l.landing_id GROUP BY w.kafka_partition) w"
-		" WHERE c.relowner = $1 AND p.here AND w.n = p.n",
+		"  WHERE p.landing_id = l.landing_id GROUP BY w.kafka_partition) w ON w.n = p.n"
+		" WHERE c.relowner = $1 AND p.here",
 		.nargs = 1,
 		.types = types
 	};

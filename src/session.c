@@ -5,9 +5,9 @@
  *
  * Triggers, defaults and functions of a target run in a sync worker as its owner
  * and may leave behind what they may in any session: settings, another role,
- * temporary tables, prepared statements, cursors, LISTEN, advisory locks.  The
- * pipelines of one owner share a process, those of two never do; so this is
- * about accidents, not about rights.
+ * temporary tables, prepared statements, cursors, advisory locks (LISTEN is
+ * refused in a background process).  The pipelines of one owner share a process,
+ * those of two never do; so this is about accidents, not about rights.
  *
  * Plans stay: they are checked whenever they are used, and making them anew costs
  * more than a small window.
@@ -18,7 +18,6 @@
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "commands/async.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
 #include "storage/lock.h"
@@ -50,7 +49,6 @@ cdc_session_clean(void)
 	SetPGVariable("role", NIL, false);
 	ResetAllOptions();
 	DropAllPreparedStatements();
-	Async_UnlistenAll();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();

@@ -160,19 +160,21 @@ make_area(void)
 	anchor->has_area = true;
 }
 
-static void
-attach_area(void)
+/* False if there is none, and none is to be made. */
+static bool
+attach_area(bool make)
 {
 	MemoryContext old;
 
 	if (tables[CDC_SHARED_KINDS - 1])
-		return;
+		return true;
 	attach_anchor();
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	LWLockAcquire(&anchor->lock, LW_EXCLUSIVE);
-	if (!anchor->has_area)
+	make &= !anchor->has_area;
+	if (make)
 		make_area();
-	else
+	else if (anchor->has_area)
 	{
 		/* may be there already, if an error has ended the last try */
 		if (area == NULL)
@@ -189,6 +191,7 @@ attach_area(void)
 	}
 	LWLockRelease(&anchor->lock);
 	MemoryContextSwitchTo(old);
+	return tables[CDC_SHARED_KINDS - 1] != NULL;
 }
 
 /* ----------
@@ -436,7 +439,8 @@ cdc_pipeline_key(CdcPipelineKey *key, Oid database, const char *name)
 void *
 cdc_shared_find(CdcSharedKind kind, const void *key, bool exclusive)
 {
-	attach_area();
+	if (!attach_area(false))
+		return NULL;
 	return dshash_find(tables[kind], key, exclusive);
 }
 
@@ -446,7 +450,7 @@ cdc_shared_insert(CdcSharedKind kind, const void *key)
 	bool		found;
 	char	   *entry;
 
-	attach_area();
+	(void) attach_area(true);
 	entry = dshash_find_or_insert(tables[kind], key, &found);
 	if (!found)
 		memset(entry + kinds[kind].key_size, 0,
@@ -463,8 +467,8 @@ cdc_shared_release(CdcSharedKind kind, void *entry)
 void
 cdc_shared_delete(CdcSharedKind kind, const void *key)
 {
-	attach_area();
-	(void) dshash_delete_key(tables[kind], key);
+	if (attach_area(false))
+		(void) dshash_delete_key(tables[kind], key);
 }
 
 void
@@ -474,7 +478,8 @@ cdc_shared_scan(CdcSharedKind kind, Oid database,
 	dshash_seq_status status;
 	void	   *entry;
 
-	attach_area();
+	if (!attach_area(false))
+		return;
 	dshash_seq_init(&status, tables[kind], true);
 	while ((entry = dshash_seq_next(&status)) != NULL)
 	{

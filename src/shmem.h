@@ -131,6 +131,7 @@ typedef struct CdcSharedLanding
 	CdcProblem	problem;		/* why it is not read */
 	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */
 	int			reader;			/* pid of the ingest worker (any slice), 0: none */
+	bool		missing;		/* the manager's mark: not in the catalog */
 } CdcSharedLanding;
 
 typedef struct CdcPartitionKey
@@ -159,7 +160,8 @@ typedef struct CdcSharedPipeline
 	int			worker;			/* pid of the sync worker that is at it, 0: none */
 	int64		landed;			/* CdcSharedLanding.landed when the last sync
 								 * that left nothing to do began; -1: unknown */
-	TimestampTz synced_at;		/* end of the last sync */
+	TimestampTz synced_at;		/* end of the last sync that had events */
+	int64		syncs;			/* how many there were, with events or not */
 	CdcRate		rate;			/* events */
 	CdcProblem	problem;		/* why it is not synced */
 } CdcSharedPipeline;

@@ -29,6 +29,7 @@
 
 #include "attempt.h"
 #include "catalog.h"
+#include "fault.h"
 #include "infer.h"
 #include "merge.h"
 #include "move.h"
@@ -191,6 +192,7 @@ apply_window(Sync *sync, CdcRank *rank)
 		cdc_stage_heed_quarantine(&stage);
 	cdc_staging_clear(sync->pipeline->staging);
 	merge.tids = cdc_stage_winners(&stage);
+	CDC_FAULT("sync_staged");
 	sync->result->staged += stage.nrows;
 	merge.nrows = stage.nrows;
 	merge.actions = stage.actions;
@@ -202,6 +204,7 @@ apply_window(Sync *sync, CdcRank *rank)
 	if (merge.max_refused < PG_INT64_MAX)
 		merge.max_refused += rank->again;
 	cdc_merge(&merge);
+	CDC_FAULT("sync_merged");
 	cdc_stage_supersede(&stage);
 	sync->result->inserted += merge.inserted;
 	sync->result->updated += merge.updated;
@@ -230,6 +233,7 @@ try_window(void *arg)
 	if (window->retry)
 		cdc_quarantine_retry(sync->pipeline->name, rank);
 	window->done = rank_window(sync, rank);
+	CDC_FAULT("sync_ranked");
 	window->trip = cdc_quarantine_breaker(sync->pipeline, rank, sync->first);
 	if (window->trip)
 		return false;
@@ -291,6 +295,7 @@ run_window(Sync *sync)
 		for (int i = 0; i < sync->npartitions; i++)
 			sync->result->events += sync->progress[i].events;
 		cdc_watermark_save(sync->pipeline, sync->npartitions, sync->progress);
+		CDC_FAULT("sync_saved");
 	}
 	else
 	{

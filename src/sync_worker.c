@@ -17,8 +17,9 @@
  * Whether there is something to do is seen from counters in shared memory: a
  * worker without work runs no transaction.
  *
- * Faults: sync_catalog, sync_begin, sync_window, sync_committed, sync_retention
- * (and retention_delete, of each batch).
+ * Faults: sync_catalog, sync_begin, sync_window, sync_committed, sync_retention,
+ * retention_delete (of each batch); in the window itself sync_ranked, sync_staged,
+ * sync_merged, sync_saved.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,8 +51,13 @@
 #define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
 #define MAX_WORKERS		64		/* of one role that are looked for */
 
-/* ms beyond deadlock_timeout: until then autovacuum has been sent away, too. */
+/*
+ * How long a lock is waited for, in ms beyond deadlock_timeout: until then
+ * autovacuum has been sent away, too.  When that was in vain, it is not done
+ * again: the neighbours would wait as well.
+ */
 #define LOCK_PATIENCE	500
+#define LOCK_IMPATIENCE	200
 
 /* A pipeline that this worker serves. */
 typedef struct Job
@@ -60,12 +66,13 @@ typedef struct Job
 	int32		landing;
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
-	TimestampTz changed_at;		/* when we learned of the definition */
+	bool		changed;		/* not synced since we learned of the definition */
+	int64		landed;			/* how often something had landed when nothing
+								 * was left to do, for all we know; -1: unknown */
 	TimestampTz not_before;		/* somebody else was at it */
-	bool		more;			/* our last turn has left something */
+	TimestampTz retry_at;		/* of records that wait for others, DT_NOEND: none */
 	TimestampTz waiting_since;	/* it is due since, 0: it is not */
 	uint32		reading;		/* of the catalog that it was in last */
-	char		logged[CDC_PROBLEM_TEXT];	/* error that is in the log, "": none */
 } Job;
 
 static const CdcProcess *me;
@@ -90,10 +97,10 @@ definition_changed(Job *job)
 
 	cdc_problem_clear(&shared->problem);
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-	job->changed_at = GetCurrentTimestamp();
+	job->changed = true;
+	job->landed = -1;
 	job->not_before = 0;
-	job->more = false;
-	job->logged[0] = '\0';
+	job->retry_at = DT_NOEND;
 }
 
 static void
@@ -228,40 +235,42 @@ is_alive(int pid)
 
 /* When is the job due?  DT_NOEND: when something lands. */
 static TimestampTz
-due_at(const Job *job)
+due_at(Job *job)
 {
 	int64		landed = landed_count(job);
-	CdcSharedPipeline *shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
-	TimestampTz at;
+	CdcSharedPipeline *shared;
+	TimestampTz at = job->retry_at;
 
+	/* nearly always */
+	if (job->landed == landed && at == DT_NOEND)
+		return at;
+	shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
 	if (shared == NULL)
-		return Max(job->changed_at, job->not_before);
-	if (job->changed_at >= shared->synced_at)
-		at = job->changed_at;
-	else if (shared->landed == landed)
-		at = DT_NOEND;
+		return job->not_before;
+	if (!job->changed && shared->landed == landed)
+		job->landed = landed;
 	else
-	{
-		at = shared->synced_at + job->interval;
-		if (shared->landed < 0 && !job->more)
-			at = Max(at, TimestampTzPlusMilliseconds(shared->synced_at, RETRY_PAUSE));
-	}
+		at = Min(at, shared->synced_at + job->interval);
 	at = Max(at, job->not_before);
-	if (shared->problem.failures > 0 && at != DT_NOEND)
+	if (shared->problem.failures > 0)
 		at = Max(at, shared->problem.next_try);
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	return at;
 }
 
-/* Take it for us alone; false if another worker has it. */
+/*
+ * Take it for us alone; false if another worker has it.  *locked: the last try has
+ * ended with waiting for a lock.
+ */
 static bool
-claim(const Job *job)
+claim(const Job *job, bool *locked)
 {
 	for (;;)
 	{
 		CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
 		int			pid = shared->worker;
 
+		*locked = strcmp(shared->problem.sqlstate, "55P03") == 0;
 		if (pid == 0 || pid == MyProcPid)
 			shared->worker = MyProcPid;
 		cdc_shared_release(CDC_SHARED_PIPELINE, shared);
@@ -298,6 +307,7 @@ typedef struct Turn
 	Job		   *job;
 	bool		gone;			/* it is not ours any more, or not active */
 	bool		failed;
+	bool		impatient;		/* the last try has ended with waiting for a lock */
 	CdcSyncResult result;
 } Turn;
 
@@ -317,7 +327,8 @@ sync_window(void *arg)
 
 	cdc_session_clean();
 	CDC_FAULT("sync_begin");
-	set_local("lock_timeout", psprintf("%dms", DeadlockTimeout + LOCK_PATIENCE));
+	set_local("lock_timeout", psprintf("%dms", turn->impatient ? LOCK_IMPATIENCE :
+									   DeadlockTimeout + LOCK_PATIENCE));
 	pipeline = cdc_pipeline_get(turn->job->key.name);
 	if (pipeline->owner != me->owner || pipeline->state != CDC_PIPELINE_ACTIVE)
 	{
@@ -382,23 +393,21 @@ note_failure(Turn *turn, ErrorData *error)
 {
 	Job		   *job = turn->job;
 	CdcSharedPipeline *shared;
-	char		text[CDC_PROBLEM_TEXT];
+	char		before[CDC_PROBLEM_TEXT];
+	bool		known;
 
 	/* it may have been dropped, paused or given away: that is no failure */
-	job->more = false;
 	read_jobs();
 	if (job->reading != reading)
 		return;
 	blame(turn, error);
 	shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+	strlcpy(before, shared->problem.message, sizeof(before));
 	cdc_problem_add(&shared->problem, error);
+	known = strcmp(before, shared->problem.message) == 0;
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-
-	strlcpy(text, error->message, sizeof(text));
-	if (strcmp(job->logged, text) == 0)
-		return;
-	memcpy(job->logged, text, sizeof(text));
-	cdc_worker_log(error, psprintf("pipeline \"%s\" is not synced", job->key.name));
+	if (!known)
+		cdc_worker_log(error, psprintf("pipeline \"%s\" is not synced", job->key.name));
 }
 
 /* A window has been committed. */
@@ -407,18 +416,17 @@ note_success(Turn *turn, int64 landed)
 {
 	Job		   *job = turn->job;
 	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+	bool		failed = shared->problem.failures > 0;
 
 	cdc_problem_clear(&shared->problem);
-	job->more = turn->result.more;
-	if (!turn->result.more && !turn->result.waiting)
-		shared->landed = landed;
-	/* there was not even a target */
-	if (shared->synced_at <= job->changed_at)
-		shared->synced_at = GetCurrentTimestamp();
+	if (!turn->result.more)
+		job->landed = shared->landed = landed;
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-	if (job->logged[0] != '\0')
+	job->changed = false;
+	job->retry_at = turn->result.waiting ?
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_PAUSE) : DT_NOEND;
+	if (failed)
 		ereport(LOG, (errmsg("pipeline \"%s\" is synced again", job->key.name)));
-	job->logged[0] = '\0';
 }
 
 /* One window; true if the turn may go on. */
@@ -442,6 +450,8 @@ take_window(Turn *turn)
 		return false;
 	}
 	note_success(turn, landed);
+	/* there may be more now that nobody needs */
+	retention_due = Min(retention_due, retention_ready);
 	return turn->result.more;
 }
 
@@ -453,7 +463,7 @@ take_turn(Job *job)
 	TimestampTz start = GetCurrentTimestamp();
 	uint32		woken = 0;
 
-	if (!claim(job))
+	if (!claim(job, &turn.impatient))
 	{
 		job->not_before = TimestampTzPlusMilliseconds(start, BUSY_PAUSE);
 		return 0;
@@ -545,6 +555,8 @@ keep_retention(uint32 woken)
 	TimestampTz next;
 	long		pause;
 
+	if (woken & CDC_WAKE_CATALOG)
+		retention_due = retention_ready = now;
 	if (woken & CDC_WAKE_LANDED)
 		retention_due = Min(retention_due, retention_ready);
 	if (!has_landings || retention_due > now)

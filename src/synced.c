@@ -25,7 +25,7 @@ typedef struct Note
 {
 	CdcPipelineKey key;
 	int64		events;
-	bool		more;			/* to be tried again though nothing lands */
+	bool		more;			/* something is left to do */
 } Note;
 
 static List *notes = NIL;		/* in TopTransactionContext */
@@ -40,7 +40,9 @@ publish(const Note *note)
 		return;
 	if (note->more || shared->synced_at == 0)
 		shared->landed = -1;
-	shared->synced_at = GetCurrentTimestamp();
+	if (note->events > 0)
+		shared->synced_at = GetCurrentTimestamp();
+	shared->syncs++;
 	cdc_rate_add(&shared->rate, note->events);
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 }

@@ -385,21 +385,21 @@ time_left(TimestampTz end)
 }
 
 /* Changes with every sync of the pipeline. */
-static TimestampTz
-last_synced(const Wait *wait)
+static int64
+count_syncs(const Wait *wait)
 {
 	CdcPipelineKey key;
 	CdcSharedPipeline *shared;
-	TimestampTz at = 0;
+	int64		syncs = 0;
 
 	cdc_pipeline_key(&key, MyDatabaseId, wait->name);
 	shared = cdc_shared_find(CDC_SHARED_PIPELINE, &key, false);
 	if (shared)
 	{
-		at = shared->synced_at;
+		syncs = shared->syncs;
 		cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	}
-	return at;
+	return syncs;
 }
 
 static bool
@@ -412,7 +412,7 @@ wait_for_goals(Wait *wait, TimestampTz end)
 	MemoryContextSwitchTo(turn);
 	for (;;)
 	{
-		TimestampTz synced = last_synced(wait);
+		int64		syncs = count_syncs(wait);
 
 		(void) cdc_attempt(look, wait, NULL, NULL);
 		left = time_left(end);
@@ -426,7 +426,7 @@ wait_for_goals(Wait *wait, TimestampTz end)
 		CHECK_FOR_INTERRUPTS();
 		/* only now: the end of a subtransaction ends it as well */
 		cdc_shared_synced_prepare();
-		if (last_synced(wait) == synced)
+		if (count_syncs(wait) == syncs)
 			cdc_shared_synced_wait(left);
 		cdc_shared_synced_done();
 		MemoryContextReset(turn);

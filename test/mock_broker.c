@@ -112,6 +112,7 @@ start(void)
 	set(conf, "queue.buffering.max.messages", "1000000");
 	set(conf, "enable.idempotence", "true");
 	set(conf, "linger.ms", "5");
+	set(conf, "reconnect.backoff.max.ms", "100");	/* after "up" at once */
 	set(conf, "log_level", "0");	/* "sync" tells what went wrong */
 	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
 	producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));

@@ -29,6 +29,7 @@ sub sql { return $node->safe_psql('postgres', $_[0]); }
 sub wait_for
 {
 	my ($query, $name) = @_;
+	local $PostgreSQL::Test::Utils::timeout_default = 30;
 	my $ok = $node->poll_query_until('postgres', $query);
 
 	ok($ok, $name);
@@ -84,6 +85,16 @@ sub position_of
 	my ($name) = @_;
 	return sql("SELECT kafka_partition, epoch, next_offset FROM cdcsync.position JOIN cdcsync.landing l USING (landing_id)
 		WHERE l.view = '${name}_debezium'::regclass ORDER BY 1");
+}
+
+# Wait until the worker has begun to read a topic; needed where "start" is "latest".
+sub begun
+{
+	my ($name, $partitions) = @_;
+
+	wait_for("SELECT count(*) = $partitions FROM cdcsync.position JOIN cdcsync.landing l USING (landing_id)
+		WHERE l.view = '${name}_debezium'::regclass", "$name has begun");
+	return;
 }
 
 sub workers { return sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'cdcsync ingest worker'"); }
@@ -174,6 +185,7 @@ $session->quit;
 # Two landings on one topic
 #
 make_pipeline('twin', topic => 'flow', exists => 1, options => '{"auto_sync": false, "start": "latest"}');
+begun('twin', 4);
 produce('flow', 2, 44);
 landed_is('flow', 44, 'one of two landings');
 landed_is('twin', 1, 'the other begins at the end');
@@ -307,8 +319,7 @@ landed_is('locked', 10, 'another landing was dropped');
 sql(q{ALTER SERVER broker OPTIONS (ADD workers '3')});
 wait_for(q{SELECT count(*) = 3 FROM pg_stat_activity WHERE backend_type = 'cdcsync ingest worker'}, 'three slices');
 make_pipeline('slices', partitions => 6, options => '{"auto_sync": false, "start": "latest"}');
-wait_for(q{SELECT count(*) = 6 FROM cdcsync.position JOIN cdcsync.landing l USING (landing_id) WHERE view = 'slices_debezium'::regclass},
-	'a new topic begins');
+begun('slices', 6);
 produce('slices', $_ % 6, $_) foreach 1 .. 60;
 landed_is('slices', 60, 'three workers read it');
 is(landed('slices'), join("\n", map { "$_|10|0|9" } 0 .. 5), 'each record once');

@@ -1,0 +1,286 @@
+"""Failures where they are wanted, instead of by luck.
+
+Each place in the sources that is marked with CDC_FAULT fails in each way, in a
+build that has them compiled in; and single allocations of an ingest worker fail,
+at random.  After each the oracle has to find everything as it should be.
+"""
+
+import glob
+import mmap
+import os
+import re
+import shutil
+import struct
+import subprocess
+import time
+
+from kills import Round
+from oracle import Reader, judge_end, wait_until_done
+from services import Cluster, Failed, wait_for
+from wire import Lost, Refused
+
+ACTIONS = ('error', 'kill', 'exit')
+REACH = 20                      # s until a place must have been reached
+BURST = 20                      # changes
+
+
+def points(sources):
+    """The names of all places."""
+    names = set()
+    for path in glob.glob(os.path.join(sources, 'src', '*.c')):
+        with open(path, encoding='utf-8') as f:
+            names.update(re.findall(r'\bCDC_FAULT\("(\w+)"\)', f.read()))
+    return sorted(names)
+
+
+def link_or_copy(source, target):
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def faulty_build(sources, work, pg_config):
+    """A copy of the server whose extension has the places; its bin directory."""
+    copy = os.path.join(work, 'faulty-src')
+    shutil.copytree(sources, copy, ignore=shutil.ignore_patterns(
+        '.git', 'build', 'tmp_check*', 'results', 'output_iso', '*.o', '*.bc', '*.so'))
+    done = subprocess.run(
+        ['make', '-s', '-j2', '-C', copy, 'CDC_FAULTS=1', 'with_llvm=no',
+         'PG_CONFIG=' + os.environ.get('PG_CONFIG', 'pg_config'), 'all'],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        check=False)
+    if done.returncode:
+        raise Failed('make CDC_FAULTS=1: ' + done.stdout.decode()[-3000:])
+    directories = [pg_config(w) for w in ('--bindir', '--pkglibdir', '--sharedir')]
+    root = os.path.commonpath(directories)
+    places = [os.path.join(work, 'faulty-pg', os.path.relpath(d, root))
+              for d in directories]
+    for directory, place in zip(directories, places):
+        shutil.copytree(directory, place, symlinks=True, copy_function=link_or_copy)
+    library = os.path.join(places[1], 'cdcsync.so')
+    os.unlink(library)
+    shutil.copy2(os.path.join(copy, 'cdcsync.so'), library)
+    return places[0]
+
+
+class Calm(Round):
+    """A round whose load comes in bursts, with an end to each."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.reader = None
+
+    def begin(self):
+        self.prepare()
+        self.reader = Reader(self.cluster, self.database, self.pipelines)
+        self.reader.start()
+
+    def burst(self):
+        lines = [topic.command(record) for topic in self.topics
+                 for _ in range(BURST) for record in topic.change()]
+        self.broker.send(lines)
+
+    def nudge(self):
+        """Whatever workers and sessions do, a bit of it."""
+        self.burst()
+        name = self.random.choice(self.pipelines).name
+        for sql in ("SELECT cdc_pause('%s')" % name, "SELECT cdc_resume('%s')" % name,
+                    "SELECT * FROM cdc_refresh('%s')" % name,
+                    "SELECT * FROM cdc_sync('%s')" % name):
+            session = None
+            try:
+                session = self.connect()
+                session.query(sql)
+            except (Lost, Refused):
+                pass            # it may be the one that fails
+            if session:
+                session.close()
+
+    def settle_all(self):
+        """Wait until all is done; what is wrong then."""
+        self.broker.send(['sync'])
+        wait_for('the server answers', self.cluster.answers)
+        session = self.connect()
+        # a session that failed between the two left it paused
+        session.query("SELECT cdc_resume('*')")
+        session.close()
+        wait_until_done(self.connect, self.pipelines)
+        session = self.connect()
+        wrong = [text for pipeline in self.pipelines
+                 for text in judge_end(session, pipeline).all()]
+        session.close()
+        wrong += self.reader.faults() + self.reader.backward()
+        for judge in self.reader.judges:
+            judge.faults.clear()
+            judge.backward.clear()
+        self.reader.refused.clear()
+        return wrong
+
+    def end(self):
+        self.reader.stop()
+        self.broker.stop()
+
+
+def set_fault(round_, setting):
+    """As a superuser, in spite of crashes."""
+    def done():
+        session = None
+        try:
+            session = round_.cluster.connect('postgres')
+            session.query("ALTER SYSTEM SET cdcsync.fault = '%s'" % setting)
+            session.query('SELECT pg_reload_conf()')
+            return True
+        except (Lost, Refused):
+            return False
+        finally:
+            if session:
+                session.close()
+    wait_for('the setting can be changed', done)
+
+
+def one_fault(round_, name, action):
+    """Let a place fail; what is wrong then."""
+    since = round_.cluster.log_size()
+    line = 'fault "%s": %s' % (name, action)
+    set_fault(round_, '%s:%s' % (name, action))
+    try:
+        end = time.monotonic() + REACH
+        while line not in round_.cluster.log_since(since):
+            if time.monotonic() > end:
+                return ['never reached']
+            round_.nudge()
+    finally:
+        set_fault(round_, '')
+    round_.burst()
+    wrong = round_.settle_all()
+    return wrong + round_.cluster.crashes(since)
+
+
+def run_faults(tap, work, sources, seed, pg_config):
+    """Every place, every action."""
+    bin_dir = faulty_build(sources, work, pg_config)
+    cluster = Cluster(bin_dir, os.path.join(work, 'faults'))
+    round_ = None
+    try:
+        cluster.start()
+        round_ = Calm(cluster, 1, seed, False,
+                      os.path.join(sources, 'build', 'mock_broker'), tap.say)
+        round_.begin()
+        names = points(sources)
+        tap.test(names, 'there are places that can fail: %d' % len(names))
+        for name in names:
+            for action in ACTIONS:
+                try:
+                    wrong = one_fault(round_, name, action)
+                except Failed as error:
+                    wrong = [error]
+                tap.test(not wrong, 'after "%s" at %s nothing is lost or twice'
+                         % (action, name), wrong)
+    finally:
+        if round_ and round_.reader:
+            round_.end()
+        cluster.abandon()
+
+
+# ----------
+# Memory
+# ----------
+
+class Shim:
+    """failing_malloc.c, and the memory that is shared with it."""
+
+    LAYOUT = 'iiqq'             # as struct control
+
+    def __init__(self, directory):
+        self.library = os.path.join(directory, 'failing_malloc.so')
+        self.file = os.path.join(directory, 'failing_malloc')
+        done = subprocess.run(
+            ['cc', '-O2', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared', '-fno-builtin',
+             '-o', self.library,
+             os.path.join(os.path.dirname(os.path.abspath(__file__)), 'failing_malloc.c')],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            check=False)
+        if done.returncode:
+            raise Failed(done.stdout.decode())
+        with open(self.file, 'wb') as f:
+            f.write(b'\0' * 4096)
+        with open(self.file, 'r+b') as f:
+            self._map = mmap.mmap(f.fileno(), 4096)
+
+    @property
+    def environment(self):
+        return {'LD_PRELOAD': self.library, 'FAILING_MALLOC': self.file}
+
+    def arm(self, pid, nth):
+        failed = self.state()[3]
+        struct.pack_into(self.LAYOUT, self._map, 0, 0, 0, nth, failed)
+        struct.pack_into('i', self._map, 0, pid)
+
+    def disarm(self):
+        struct.pack_into('i', self._map, 0, 0)
+
+    def state(self):
+        return struct.unpack_from(self.LAYOUT, self._map, 0)
+
+
+def one_allocation(round_, shim, nth):
+    """Let the nth allocation from now of an ingest worker fail.
+
+    What came of it: (thread, outcome).
+    """
+    wait_for('an ingest worker', lambda: round_.cluster.processes('cdcsync ingest'))
+    pid = round_.cluster.processes('cdcsync ingest')[0]
+    since, before = round_.cluster.log_size(), shim.state()[3]
+    shim.arm(pid, nth)
+    end = time.monotonic() + 3
+    while shim.state()[3] == before and time.monotonic() < end and \
+            pid in round_.cluster.processes('cdcsync ingest'):
+        round_.burst()
+        time.sleep(0.02)
+    shim.disarm()
+    _, thread, _, failed = shim.state()
+    if failed == before:
+        return None, 'not reached'
+    time.sleep(0.3)             # for the log alone
+    log = round_.cluster.log_since(since)
+    where = 'main thread' if thread == pid else 'thread of the library'
+    died = re.search(r'\(PID %d\) was terminated by signal (\d+)' % pid, log)
+    if died:
+        return where, 'the server crashed (signal %s)' % died[1]
+    if re.search(r'\(PID %d\) exited with exit code 1' % pid, log):
+        return where, 'the worker ended'
+    return where, 'the worker went on'
+
+
+def run_memory(tap, work, sources, seed, pg_config, tries):
+    """Allocations that fail in an ingest worker."""
+    directory = os.path.join(work, 'memory')
+    os.makedirs(directory)
+    shim = Shim(directory)
+    cluster = Cluster(pg_config('--bindir'), os.path.join(directory, 'server'),
+                      environment=shim.environment)
+    round_, outcomes = None, {}
+    try:
+        cluster.start()
+        round_ = Calm(cluster, 1, seed, False,
+                      os.path.join(sources, 'build', 'mock_broker'), tap.say)
+        round_.begin()
+        since = cluster.log_size()
+        for _ in range(tries):
+            nth = int(10 ** (4 * round_.random.random()))
+            outcome = one_allocation(round_, shim, nth)
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        wrong = round_.settle_all()
+        reached = sum(n for (where, _), n in outcomes.items() if where)
+        for (where, what), n in sorted(outcomes.items(), key=str):
+            tap.say('%s: %s: %d' % (where, what, n))
+        tap.test(reached > tries // 2, '%d of %d allocations of ingest workers failed'
+                 % (reached, tries))
+        tap.test(not wrong, 'nothing is lost or twice when memory is short', wrong)
+        crashes = cluster.crashes(since)
+        tap.test(not crashes, 'the server does not crash when memory is short', crashes)
+    finally:
+        if round_ and round_.reader:
+            round_.end()
+        cluster.abandon()
