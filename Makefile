@@ -71,7 +71,7 @@ build/mock_broker: test/mock_broker.c test/Makefile.mock
 	$(MAKE) -f test/Makefile.mock $@
 
 # The consumer as SQL functions; it is not installed.
-CDC_KAFKA_OBJS = src/kafka.o src/kafka_query.o src/kafka_read.o src/kafka_options.o
+CDC_KAFKA_OBJS = $(filter src/kafka%,$(OBJS))
 build/kafka_reader$(DLSUFFIX): test/kafka_reader/kafka_reader.c $(CDC_KAFKA_OBJS) $(CDC_HEADERS)
 	mkdir -p build
 	$(CC) $(CFLAGS) $(CFLAGS_SL) -Isrc $(CPPFLAGS) -shared -o $@ $< $(CDC_KAFKA_OBJS) $(LDFLAGS) $(SHLIB_LINK)

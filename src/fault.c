@@ -24,6 +24,13 @@ static char *fault_setting = NULL;
 static char counted_for[64];	/* the place that passed counts */
 static int	passed = 0;
 
+/* A new setting counts from one again. */
+static void
+assign_fault(const char *newval, void *extra)
+{
+	passed = 0;
+}
+
 void
 cdc_fault_init(void)
 {
@@ -31,7 +38,7 @@ cdc_fault_init(void)
 							   "Makes places in the code fail, for tests.",
 							   "A list of name:action[:nth]; actions: error, kill, exit, wait.",
 							   &fault_setting, "", PGC_SUSET, GUC_NOT_IN_SAMPLE,
-							   NULL, NULL, NULL);
+							   NULL, assign_fault, NULL);
 }
 
 static void

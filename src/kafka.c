@@ -128,15 +128,15 @@ note_lost(CdcKafka *kafka, rd_kafka_resp_err_t err, const char *reason)
 {
 	const char *bracket = strstr(reason, " [");
 	char		topic[256];
-	CdcKafkaReading *source;
+	int			id;
 
 	if (bracket == NULL || bracket - reason >= sizeof(topic))
 		return;
 	strlcpy(topic, reason, bracket - reason + 1);
-	source = cdc_kafka_source_find(kafka, topic, atoi(bracket + 2));
-	if (source == NULL || !source->running)
+	id = cdc_kafka_id_find(kafka, topic, atoi(bracket + 2));
+	if (id < 0 || !kafka->sources[id].running)
 		return;
-	source->lost = err;
+	kafka->sources[id].lost = err;
 	kafka->any_lost = true;
 }
 
@@ -578,6 +578,7 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 	kafka->context = context;
 	kafka->lasting = lasting;
 	kafka->probe_slice = CDC_KAFKA_FIRST_SLICE;
+	kafka->ask_limit = CDC_KAFKA_SCAN;
 	kafka->pipe[0] = kafka->pipe[1] = -1;
 	kafka->free_ids = kafka->freed_ids = -1;
 	kafka->callback.func = release_consumer;

@@ -2,7 +2,8 @@
  *
  * kafka_internal.h
  *	  What the files of the consumer share: kafka.c (opening, closing, errors),
- *	  kafka_query.c (requests) and kafka_read.c (sources and events).
+ *	  kafka_query.c (requests), kafka_source.c (the partitions that are read),
+ *	  kafka_read.c (events) and kafka_watch.c (what brokers do not tell).
  *
  * The only file that includes librdkafka; for kafka*.c alone.
  *
@@ -20,7 +21,9 @@
 #include "kafka.h"
 
 #define CDC_KAFKA_FRESH		2048	/* messages taken at once */
+#define CDC_KAFKA_OVERHEAD	512 /* bytes that a message takes beside its own */
 #define CDC_KAFKA_REASON	512
+#define CDC_KAFKA_SCAN		1024	/* sources that the watchdog looks at at once */
 #define CDC_KAFKA_QUEUE		(32 * 1024 * 1024)	/* queued.max.messages.kbytes */
 
 /* No call of librdkafka may block longer: it cannot be interrupted. */
@@ -35,7 +38,6 @@ typedef struct CdcKafkaReading
 	int			next;			/* next free id; -1: none */
 	int64		position;		/* next offset that we expect */
 	bool		running;		/* librdkafka fetches it */
-	bool		dropping;		/* see stop_and_drop() */
 	bool		moved;			/* nothing has come since it was */
 	rd_kafka_resp_err_t lost;	/* the partition is gone, says a callback */
 
@@ -137,11 +139,25 @@ extern void cdc_kafka_list_free(CdcKafka *kafka);
 extern void cdc_kafka_connection_check(CdcKafka *kafka);
 extern void cdc_kafka_metadata_free(CdcKafka *kafka);
 
+/* kafka_source.c */
+extern int	cdc_kafka_id_find(CdcKafka *kafka, const char *topic,
+							  int32 partition);
+extern void cdc_kafka_sources_list(CdcKafka *kafka, const int *ids,
+								   int nsources, bool running);
+extern void cdc_kafka_sources_stop(CdcKafka *kafka, const int *ids,
+								   int nsources);
+
 /* kafka_read.c */
-extern void cdc_kafka_callbacks_serve(CdcKafka *kafka);
-extern CdcKafkaReading *cdc_kafka_source_find(CdcKafka *kafka,
-											  const char *topic,
-											  int32 partition);
+extern void cdc_kafka_fetch(CdcKafka *kafka);
 extern void cdc_kafka_messages_free(CdcKafka *kafka);
+extern CdcKafkaEvent *cdc_kafka_event_begin(CdcKafka *kafka,
+											CdcKafkaEventKind kind, int id);
+extern void cdc_kafka_event_finish(CdcKafka *kafka);
+extern void cdc_kafka_event_error(CdcKafka *kafka, int id, int sqlstate,
+								  const char *detail, const char *hint);
+
+/* kafka_watch.c */
+extern void cdc_kafka_watch_begin(CdcKafka *kafka);
+extern void cdc_kafka_watch_end(CdcKafka *kafka, bool came);
 
 #endif							/* CDC_KAFKA_INTERNAL_H */

@@ -101,7 +101,7 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 	TimestampTz now = GetCurrentTimestamp();
 	int			left;
 
-	cdc_kafka_callbacks_serve(kafka);
+	cdc_kafka_fetch(kafka);
 	CHECK_FOR_INTERRUPTS();
 	if (cdc_kafka_is_permanent(err) && topic)
 		raise_topic_error(topic, err);

@@ -410,10 +410,14 @@ compare_served(const ListCell *a, const ListCell *b)
 	return at < bt ? -1 : at > bt;
 }
 
-/* The owners with something to do and no worker, those first who wait longest. */
+/*
+ * The owners with something to do and no worker, those first who wait longest;
+ * one who cannot have a worker now is in nobody's way.
+ */
 static List *
 waiting_owners(Manager *manager)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	List	   *waiting = NIL;
 	HASH_SEQ_STATUS seq;
 	Owner	   *owner;
@@ -422,8 +426,12 @@ waiting_owners(Manager *manager)
 	while ((owner = hash_seq_search(&seq)) != NULL)
 	{
 		Served	   *served;
+		Child	   *child;
 
 		if (owner->workers > 0 || !owner->due)
+			continue;
+		child = find_sync(manager, owner->owner, 0);
+		if (child && child->problem.failures > 0 && child->next_start > now)
 			continue;
 		served = hash_search(manager->served, &owner->owner, HASH_FIND, NULL);
 		owner->served = served ? served->at : 0;
@@ -720,6 +728,9 @@ start(Manager *manager, Child *child, TimestampTz now)
 	if (edata)
 	{
 		start_failed(manager, child, edata);
+		/* another owner may have the place */
+		if (manager->crowded)
+			manager->sleep = SHORTEST_SLEEP;
 		return;
 	}
 	if (child->short_lives == 0)
@@ -735,6 +746,13 @@ start(Manager *manager, Child *child, TimestampTz now)
 	if (!child->running)
 		child->next_start = TimestampTzPlusMilliseconds(now, RESTART_PAUSE);
 	note_slot(manager, child->running);
+}
+
+static bool
+has_pipelines(Manager *manager, const Child *child)
+{
+	return child->process.kind == CDC_SYNC &&
+		hash_search(manager->owners, &child->process.owner, HASH_FIND, NULL) != NULL;
 }
 
 static void
@@ -759,6 +777,9 @@ look_after_children(void *arg)
 		}
 		if (!child->wanted)
 		{
+			/* waits for its next try, not for its turn */
+			if (child->problem.failures > 0 && has_pipelines(manager, child))
+				continue;
 			start_possible(manager, child);
 			(void) hash_search(manager->children, &child->process, HASH_REMOVE, NULL);
 			continue;

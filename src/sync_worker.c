@@ -66,7 +66,6 @@ typedef struct Job
 	int32		landing;
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
-	bool		changed;		/* not synced since we learned of the definition */
 	int64		landed;			/* how often something had landed when nothing
 								 * was left to do, for all we know; -1: unknown */
 	TimestampTz not_before;		/* somebody else was at it */
@@ -89,15 +88,22 @@ static TimestampTz retention_ready; /* not before this */
  * ----------
  */
 
-/* Nothing that was shared of its past is true any more. */
+/*
+ * The definition is new to us.  If it is new to all workers, nothing that was
+ * shared of its past is true any more.
+ */
 static void
 definition_changed(Job *job)
 {
 	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
 
-	cdc_problem_clear(&shared->problem);
+	if (shared->version != job->version)
+	{
+		shared->version = job->version;
+		shared->landed = -1;
+		cdc_problem_clear(&shared->problem);
+	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-	job->changed = true;
 	job->landed = -1;
 	job->not_before = 0;
 	job->retry_at = DT_NOEND;
@@ -247,10 +253,13 @@ due_at(Job *job)
 	shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
 	if (shared == NULL)
 		return job->not_before;
-	if (!job->changed && shared->landed == landed)
-		job->landed = landed;
-	else
-		at = Min(at, shared->synced_at + job->interval);
+	if (job->landed != landed)
+	{
+		if (shared->landed == landed)
+			job->landed = landed;
+		else
+			at = Min(at, shared->synced_at + job->interval);
+	}
 	at = Max(at, job->not_before);
 	if (shared->problem.failures > 0)
 		at = Max(at, shared->problem.next_try);
@@ -420,9 +429,12 @@ note_success(Turn *turn, int64 landed)
 
 	cdc_problem_clear(&shared->problem);
 	if (!turn->result.more)
-		job->landed = shared->landed = landed;
+	{
+		job->landed = landed;
+		/* if we are gone, another one is to try again what waits */
+		shared->landed = turn->result.waiting ? -1 : landed;
+	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-	job->changed = false;
 	job->retry_at = turn->result.waiting ?
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_PAUSE) : DT_NOEND;
 	if (failed)

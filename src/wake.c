@@ -18,8 +18,8 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-#include "shmem.h"
 #include "wake.h"
+#include "worker.h"
 
 /* Something that has landed in this transaction. */
 typedef struct Landed
@@ -142,12 +142,13 @@ PG_FUNCTION_INFO_V1(cdc_wake_workers);
 Datum
 cdc_wake_workers(PG_FUNCTION_ARGS)
 {
-	/* finds the table: an error is one here, not after the commit */
-	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &MyDatabaseId, false);
-
-	if (entry)
-		cdc_shared_release(CDC_SHARED_DATABASE, entry);
 	cdc_wake_at_commit(CDC_ALL_KINDS, CDC_WAKE_CATALOG);
-	extension_changed = true;
+	if (cdc_worker_has_launcher())
+	{
+		/* makes the table: an error is one here, not after the commit */
+		cdc_shared_release(CDC_SHARED_DATABASE,
+						   cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId));
+		extension_changed = true;
+	}
 	PG_RETURN_VOID();
 }

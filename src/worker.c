@@ -128,6 +128,14 @@ shield_settings(void)
 	set("search_path", "pg_catalog, pg_temp");
 }
 
+/* Between transactions there is nothing to cancel. */
+static void
+cancel_transaction(SIGNAL_ARGS)
+{
+	if (IsTransactionState())
+		StatementCancelHandler(postgres_signal_arg);
+}
+
 /*
  * The postmaster would start a manager again and again in a database that is
  * not there any more: exit code 0 says that this one is done.
@@ -144,6 +152,7 @@ cdc_worker_begin(Datum main_arg)
 {
 	memcpy(&my_process, MyBgworkerEntry->bgw_extra, sizeof(my_process));
 	on_proc_exit(give_up, (Datum) 0);
+	pqsignal(SIGINT, cancel_transaction);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
@@ -193,7 +202,6 @@ cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error)
 		/* as the main loop of a session does */
 		HOLD_INTERRUPTS();
 		disable_all_timeouts(false);
-		QueryCancelPending = false;
 		MemoryContextSwitchTo(caller);
 		*error = CopyErrorData();
 		AbortCurrentTransaction();
@@ -202,6 +210,8 @@ cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error)
 		RESUME_INTERRUPTS();
 	}
 	PG_END_TRY();
+	/* one that came too late is not for the next transaction */
+	QueryCancelPending = false;
 	MemoryContextSwitchTo(caller);
 	(void) pgstat_report_stat(false);
 	return done;
@@ -235,8 +245,6 @@ cdc_worker_activity(const char *what)
 uint32
 cdc_worker_check(void)
 {
-	/* between transactions there is nothing to cancel */
-	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{

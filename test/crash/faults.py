@@ -10,13 +10,15 @@ import mmap
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import time
 
 from kills import Round
-from oracle import Reader, judge_end, wait_until_done
-from services import Cluster, Failed, wait_for
+from load import Topic
+from oracle import Pipeline, Reader, judge_end, wait_until_done
+from services import Cluster, Failed, kill, wait_for
 from wire import Lost, Refused
 
 ACTIONS = ('error', 'kill', 'exit')
@@ -70,8 +72,12 @@ class Calm(Round):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.reader = None
+        self.gaps = 0               # records produced to the topic "gappy"
 
     def begin(self):
+        self.topics.append(Topic('brief', 2, 20, self.seed + 3))
+        self.pipelines.append(Pipeline('brief', self.topics[-1],
+                                       options={'retention': '0'}))
         self.prepare()
         self.reader = Reader(self.cluster, self.database, self.pipelines)
         self.reader.start()
@@ -82,61 +88,130 @@ class Calm(Round):
         self.broker.send(lines)
 
     def nudge(self):
-        """Whatever workers and sessions do, a bit of it."""
+        """Whatever workers do, a bit of it."""
         self.burst()
         name = self.random.choice(self.pipelines).name
-        for sql in ("SELECT cdc_pause('%s')" % name, "SELECT cdc_resume('%s')" % name,
-                    "SELECT * FROM cdc_refresh('%s')" % name,
-                    "SELECT * FROM cdc_sync('%s')" % name):
-            session = None
+        for sql in ("SELECT cdc_pause('%s')" % name, "SELECT cdc_resume('%s')" % name):
             try:
                 session = self.connect()
+            except (Lost, Refused):
+                return
+            try:
                 session.query(sql)
             except (Lost, Refused):
-                pass            # it may be the one that fails
-            if session:
-                session.close()
+                pass                # it may be the one that fails
+            session.close()
+
+    def make_topic(self, name, by_hand=()):
+        """A pipeline of one more topic; workers of other fates read it too."""
+        self.broker.send(['topic %s 1' % name])
+        session = self.connect()
+        session.query('IMPORT FOREIGN SCHEMA kafka LIMIT TO ("%s")'
+                      ' FROM SERVER broker INTO topics' % name)
+        for sql in by_hand:
+            session.query(sql)
+        session.close()
+
+    def provoke_beginning(self):
+        """A landing that has read nothing yet."""
+        topic = Topic('new_%d' % len(self.topics), 1, 5, self.seed + len(self.topics))
+        pipeline = Pipeline(topic.name, topic)
+        self.make_topic(topic.name, pipeline.setup('topics', False))
+        self.topics.append(topic)
+        self.pipelines.append(pipeline)
+
+    def provoke_gap(self):
+        """Records that expire while the worker, which is at the end, is held."""
+        if self.gaps == 0:
+            self.make_topic('gappy', [
+                "SELECT cdc_create('gappy', 'topics.gappy', options =>"
+                """ '{"on_gap": "continue", "auto_sync": false}')"""])
+            self._fill(10)
+        self._wait_for_gappy()
+        held = self.cluster.processes('cdcsync ingest')
+        for pid in held:
+            kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                self._fill(2500000)
+        finally:
+            for pid in held:
+                kill(pid, signal.SIGCONT)
+
+    def _fill(self, size):
+        self.broker.send(['fill gappy 0 %d' % size, 'sync'])
+        self.gaps += 1
+
+    def _wait_for_gappy(self):
+        """Its position is at the end; the answer is what is in gaps, and landed."""
+        def counts(session):
+            end, gaps, landed = map(int, session.query("""
+                SELECT coalesce((SELECT next_offset FROM cdcsync.position p
+                                 WHERE p.landing_id = l.landing_id), 0),
+                       (SELECT coalesce(sum(next_offset - first_offset), 0)
+                        FROM cdcsync.gap g WHERE g.landing_id = l.landing_id),
+                       (SELECT coalesce(sum(last_offset - first_offset + 1), 0)
+                        FROM gappy_debezium_chunk)
+                FROM cdcsync.landing l WHERE l.view = 'gappy_debezium'::regclass""")[0])
+            return end == self.gaps and (gaps, landed)
+        return wait_for('the topic with gaps has been read',
+                        lambda: self.insist(counts), 30)
+
+    def gap_faults(self):
+        """Each record is in the landing or in a gap that was noted."""
+        if self.gaps == 0:
+            return []
+        gaps, landed = self._wait_for_gappy()
+        if gaps == 0 or gaps + landed != self.gaps:
+            return ['%d records, %d landed, %d in gaps' % (self.gaps, landed, gaps)]
+        return []
 
     def settle_all(self):
         """Wait until all is done; what is wrong then."""
         self.broker.send(['sync'])
-        wait_for('the server answers', self.cluster.answers)
-        session = self.connect()
         # a session that failed between the two left it paused
-        session.query("SELECT cdc_resume('*')")
-        session.close()
+        self.insist(lambda session: session.query("SELECT cdc_resume('*')"))
         wait_until_done(self.connect, self.pipelines)
-        session = self.connect()
-        wrong = [text for pipeline in self.pipelines
-                 for text in judge_end(session, pipeline).all()]
-        session.close()
-        wrong += self.reader.faults() + self.reader.backward()
+        wrong = self.insist(lambda session: [
+            text for pipeline in self.pipelines
+            for text in judge_end(session, pipeline).all()])
+        wrong += self.gap_faults() + self.reader.faults() + self.reader.backward()
         for judge in self.reader.judges:
             judge.faults.clear()
             judge.backward.clear()
         self.reader.refused.clear()
         return wrong
 
+    def insist(self, what):
+        """Do it in a session, again if a crash is not yet over."""
+        def done():
+            session = None
+            try:
+                session = self.connect()
+                return (what(session),)
+            except (Lost, Refused) as error:
+                if isinstance(error, Refused) and error.sqlstate[:3] != '57P':
+                    raise Failed(str(error)) from None
+                return None
+            finally:
+                if session:
+                    session.close()
+        return wait_for('the server is up', done)[0]
+
     def end(self):
         self.reader.stop()
         self.broker.stop()
 
 
+# What bursts do not lead to, by a part of the place's name.
+PROVOKED = {'ingest_begin': Calm.provoke_beginning, 'ingest_gap': Calm.provoke_gap}
+
+
 def set_fault(round_, setting):
     """As a superuser, in spite of crashes."""
-    def done():
-        session = None
-        try:
-            session = round_.cluster.connect('postgres')
-            session.query("ALTER SYSTEM SET cdcsync.fault = '%s'" % setting)
-            session.query('SELECT pg_reload_conf()')
-            return True
-        except (Lost, Refused):
-            return False
-        finally:
-            if session:
-                session.close()
-    wait_for('the setting can be changed', done)
+    for sql in ("ALTER SYSTEM SET cdcsync.fault = '%s'" % setting,
+                'SELECT pg_reload_conf()'):
+        round_.insist(lambda session, sql=sql: session.query(sql))
 
 
 def one_fault(round_, name, action):
@@ -146,6 +221,9 @@ def one_fault(round_, name, action):
     set_fault(round_, '%s:%s' % (name, action))
     try:
         end = time.monotonic() + REACH
+        for part, provoke in PROVOKED.items():
+            if part in name:
+                provoke(round_)
         while line not in round_.cluster.log_since(since):
             if time.monotonic() > end:
                 return ['never reached']
@@ -157,7 +235,7 @@ def one_fault(round_, name, action):
     return wrong + round_.cluster.crashes(since)
 
 
-def run_faults(tap, work, sources, seed, pg_config):
+def run_faults(tap, work, sources, seed, pg_config, pattern):
     """Every place, every action."""
     bin_dir = faulty_build(sources, work, pg_config)
     cluster = Cluster(bin_dir, os.path.join(work, 'faults'))
@@ -167,16 +245,17 @@ def run_faults(tap, work, sources, seed, pg_config):
         round_ = Calm(cluster, 1, seed, False,
                       os.path.join(sources, 'build', 'mock_broker'), tap.say)
         round_.begin()
-        names = points(sources)
+        names = [name for name in points(sources) if re.search(pattern, name)]
         tap.test(names, 'there are places that can fail: %d' % len(names))
         for name in names:
             for action in ACTIONS:
+                begin = time.monotonic()
                 try:
                     wrong = one_fault(round_, name, action)
                 except Failed as error:
                     wrong = [error]
                 tap.test(not wrong, 'after "%s" at %s nothing is lost or twice'
-                         % (action, name), wrong)
+                         ' (%.1f s)' % (action, name, time.monotonic() - begin), wrong)
     finally:
         if round_ and round_.reader:
             round_.end()

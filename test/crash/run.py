@@ -133,6 +133,7 @@ def main():
     parser.add_argument('--seed', type=int, default=int(time.time()) % 1000000)
     parser.add_argument('--only', choices=['kills', 'faults', 'memory'])
     parser.add_argument('--by-hand', action='store_true')
+    parser.add_argument('--places', default='', help='pattern of names')
     parser.add_argument('--allocations', type=int, default=40)
     args = parser.parse_args()
     tap = Tap()
@@ -144,7 +145,7 @@ def main():
         if args.only in (None, 'kills'):
             run_kills(tap, work, args)
         if args.only in (None, 'faults'):
-            run_faults(tap, work, SOURCES, args.seed, pg_config)
+            run_faults(tap, work, SOURCES, args.seed, pg_config, args.places)
         if args.only in (None, 'memory'):
             run_memory(tap, work, SOURCES, args.seed, pg_config, args.allocations)
     except Failed as error:

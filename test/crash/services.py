@@ -26,7 +26,6 @@ autovacuum_naptime = 5s
 checkpoint_timeout = 30s
 restart_after_crash = on
 log_line_prefix = '%%m [%%p] %%b: '
-log_min_messages = log
 shared_preload_libraries = '%(preload)s'
 """
 

@@ -167,6 +167,16 @@ $cluster->many('a', 0, 1, 'x');
 wait_for("value = 'x7'", 'which goes on at its new leader');
 release();
 
+$cluster->leader('a', 0, -1);
+$cluster->many('a', 0, 1, 'x');
+wait_for("source = 3 AND kind = 'error' AND sqlstate = 'HV000' AND detail LIKE '%Leader not available%'",
+	'one that has none for long is not taken for one that is gone');
+release();
+$cluster->leader('a', 0, 1);
+ask('SELECT kr_move($${3}$$, $${8}$$)');
+wait_for("value = 'x8'", 'and is read when it has one again');
+release();
+
 # an open transaction is waited for
 $cluster->stable('b', 0, 5);
 $cluster->many('b', 0, 3, 'z');
