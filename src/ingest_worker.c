@@ -43,6 +43,7 @@
 PGDLLEXPORT void cdc_ingest_main(Datum main_arg);
 
 #define BATCH_BYTES		((Size) 8 * 1024 * 1024)
+#define OPEN_TIME		200		/* ms at a time for opening landings */
 #define LOOK_INTERVAL	1000	/* ms; what nobody tells us of */
 #define ABSENT_INTERVAL 1000	/* ms; a topic that is not there */
 
@@ -398,19 +399,28 @@ refresh_metadata(CdcIngest *ingest)
 	ingest->next_metadata = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), interval);
 }
 
-/* Open what is to be opened, and try again what has failed. */
+/*
+ * Open what is to be opened, and try again what has failed.  Records of others
+ * do not wait for hundreds of landings: what takes longer goes on when they have
+ * been written.
+ */
 static void
 open_due(CdcIngest *ingest, TimestampTz now)
 {
+	bool		late = false;
 	ListCell   *lc;
 
+	cdc_ingest_survey(ingest, now);
 	ingest->next_due = DT_NOEND;
 	foreach(lc, ingest->landings)
 	{
 		CdcIngestLanding *landing = lfirst(lc);
 
-		if (!landing->open && landing->next_open <= now)
+		if (!landing->open && landing->next_open <= now && !late)
+		{
 			cdc_ingest_open(ingest, landing);
+			late = TimestampDifferenceExceeds(now, GetCurrentTimestamp(), OPEN_TIME);
+		}
 		if (!landing->open)
 			ingest->next_due = Min(ingest->next_due, landing->next_open);
 	}
