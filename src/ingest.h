@@ -73,7 +73,10 @@ typedef struct CdcIngestLanding
 	int			npartitions;
 	int			nparts;
 	CdcIngestPart *parts;
-	TimestampTz opened_at;
+	TimestampTz opened_at;		/* 0: never */
+	int			nknown;			/* partitions whose ends were asked for ahead */
+	int64	   *low;			/* [nknown], in context */
+	int64	   *high;
 	TimestampTz next_open;		/* while it is not open */
 	int			pause;			/* ms, the last one for a lock; 0: none */
 	CdcProblem	problem;
@@ -136,6 +139,9 @@ extern CdcKafka *cdc_ingest_asker(CdcIngest *ingest);
  * ingest_landing.c: landings come and go, and with them sources.
  * ----------
  */
+
+/* Ask for what opening many new landings needs to know, all at once. */
+extern void cdc_ingest_survey(CdcIngest *ingest, TimestampTz now);
 
 /* Read the landing's positions and take up its partitions, or say why not. */
 extern void cdc_ingest_open(CdcIngest *ingest, CdcIngestLanding *landing);

@@ -439,7 +439,11 @@ refresh_metadata(CdcIngest *ingest)
 	ingest->next_metadata = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), interval);
 }
 
-/* Open what is to be opened, and try again what has failed. */
+/*
+ * Open what is to be opened, and try again what has failed.  Records of others
+ * do not wait for hundreds of landings: what takes longer goes on when they have
+ * been written.
+ */
 static void
 open_due(CdcIngest *ingest, TimestampTz now)
 {
@@ -452,6 +456,7 @@ open_due(CdcIngest *ingest, TimestampTz now)
 		if (source->stopped && cdc_problem_over(&source->problem, now))
 			cdc_ingest_source_retry(ingest, source);
 	}
+	cdc_ingest_survey(ingest, now);
 	ingest->next_due = DT_NOEND;
 	foreach(lc, ingest->landings)
 	{
