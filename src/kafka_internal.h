@@ -162,4 +162,10 @@ extern void cdc_kafka_event_error(CdcKafka *kafka, int id, int sqlstate,
 extern void cdc_kafka_watch_begin(CdcKafka *kafka);
 extern void cdc_kafka_watch_end(CdcKafka *kafka, bool came);
 
+/* kafka_abort.c */
+extern void cdc_kafka_abort_guard(void);
+
+/* Then librdkafka must not be called any more. */
+extern bool cdc_kafka_has_aborted(void);
+
 #endif							/* CDC_KAFKA_INTERNAL_H */
