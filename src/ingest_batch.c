@@ -22,6 +22,7 @@
 
 #include "fault.h"
 #include "ingest.h"
+#include "session.h"
 
 /* ----------
  * Taking
@@ -266,6 +267,7 @@ write_landings(void *arg)
 	Flush	   *flush = arg;
 	ListCell   *lc;
 
+	cdc_session_clean();
 	foreach(lc, flush->landings)
 		write_landing(flush->ingest, lfirst(lc));
 	CDC_FAULT("ingest_commit");

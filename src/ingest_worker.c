@@ -5,8 +5,8 @@
  *	  landings and slice of the partitions.
  *
  * Connected as the owner, with one consumer for all that it reads.  It runs no
- * code of users, waits for no lock that others hold on a landing, and writes
- * nothing while nothing comes.  This file is the loop: the catalog, the consumer,
+ * code of users, but for what an owner puts on his chunk tables, waits for no lock
+ * that others hold on a landing, and writes nothing while nothing comes.  This file is the loop: the catalog, the consumer,
  * and when what is done.  What becomes of a landing is in ingest_landing.c, what
  * becomes of a record in ingest_batch.c.
  *
@@ -40,6 +40,7 @@
 #include "fault.h"
 #include "ingest.h"
 #include "kafka_options.h"
+#include "session.h"
 
 PGDLLEXPORT void cdc_ingest_main(Datum main_arg);
 
@@ -586,6 +587,7 @@ cdc_ingest_main(Datum main_arg)
 	CdcIngest  *ingest = make_ingest(cdc_worker_begin(main_arg));
 	uint32		woken = 0;
 
+	cdc_session_begin();
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_server_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_server_change, (Datum) 0);
 	CacheRegisterRelcacheCallback(note_relation_change, PointerGetDatum(ingest));

@@ -41,6 +41,7 @@
 #define RESTART_PAUSE	1		/* s, of what the postmaster starts again */
 
 int			cdc_max_sync_workers = 2;
+int			cdc_sync_timeout = 600000;
 int			cdc_commit_delay = 20;
 int			cdc_metadata_interval = 10;
 
@@ -309,6 +310,10 @@ define_settings(void)
 							"Sync workers that a database has at most.",
 							NULL, &cdc_max_sync_workers, 2, 1, 64,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdcsync.sync_timeout",
+							"How long a sync worker lets one transaction take, triggers included.",
+							"0: as long as it takes.", &cdc_sync_timeout, 600000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("cdcsync.commit_delay",
 							"How long an ingest worker gathers records before it commits them.",
 							NULL, &cdc_commit_delay, 20, 0, 10000,

@@ -15,6 +15,7 @@
 
 /* Settings; all can be changed by a reload. */
 extern int	cdc_max_sync_workers;	/* in a database */
+extern int	cdc_sync_timeout;	/* ms, 0: none */
 extern int	cdc_commit_delay;	/* ms */
 extern int	cdc_metadata_interval;	/* s */
 
