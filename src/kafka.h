@@ -20,6 +20,7 @@
 #include "nodes/pg_list.h"
 
 #include "cdcsync.h"
+#include "compat.h"
 
 typedef struct CdcKafka CdcKafka;
 
@@ -196,6 +197,6 @@ extern Size cdc_kafka_batch_bytes(CdcKafka *kafka);
 extern void cdc_kafka_release(CdcKafka *kafka);
 
 /* Raise the error of an event that has one, as it is meant for a session. */
-extern void cdc_kafka_raise(const CdcKafkaEvent *event) pg_attribute_noreturn();
+pg_noreturn extern void cdc_kafka_raise(const CdcKafkaEvent *event);
 
 #endif							/* CDC_KAFKA_H */
