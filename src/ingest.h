@@ -122,6 +122,7 @@ typedef struct CdcIngest
 	int			ntaken;
 	TimestampTz batch_began;	/* its first record or move; 0: none */
 	bool		reload;			/* look at the catalog */
+	bool		follows;		/* makes pipelines for topics that come */
 } CdcIngest;
 
 /*
@@ -146,12 +147,21 @@ extern void cdc_ingest_open(CdcIngest *ingest, CdcIngestLanding *landing);
 extern void cdc_ingest_close(CdcIngest *ingest, CdcIngestLanding *landing,
 							 TimestampTz next_open);
 
+/*
+ * Open all anew, at once.  So they look whether their topics are still the same
+ * ones, which may have been deleted and made again while nobody looked.
+ */
+extern void cdc_ingest_close_all(CdcIngest *ingest);
+
 /* It is closed until it is tried again. */
 extern void cdc_ingest_landing_failed(CdcIngest *ingest, CdcIngestLanding *landing,
 									  const ErrorData *edata);
 extern void cdc_ingest_landing_outcome(CdcIngest *ingest, CdcIngestLanding *landing);
 extern void cdc_ingest_source_failed(CdcIngest *ingest, CdcIngestSource *source,
 									 const ErrorData *edata);
+
+/* Its time has come: the same for the landings that read it. */
+extern void cdc_ingest_source_retry(CdcIngest *ingest, CdcIngestSource *source);
 extern void cdc_ingest_source_works(CdcIngest *ingest, CdcIngestSource *source);
 
 /* Note that what its parts want has to be compared with what it does. */

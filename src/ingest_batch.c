@@ -123,6 +123,7 @@ take_server_event(CdcIngest *ingest, const CdcKafkaEvent *event)
 	{
 		cdc_problem_clear(&ingest->problem);
 		ingest->next_metadata = 0;
+		cdc_ingest_close_all(ingest);
 	}
 	foreach(lc, ingest->landings)
 		cdc_ingest_publish(ingest, lfirst(lc));

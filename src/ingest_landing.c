@@ -439,6 +439,28 @@ cdc_ingest_close(CdcIngest *ingest, CdcIngestLanding *landing,
 }
 
 void
+cdc_ingest_close_all(CdcIngest *ingest)
+{
+	ListCell   *lc;
+
+	foreach(lc, ingest->landings)
+	{
+		CdcIngestLanding *landing = lfirst(lc);
+
+		if (landing->open)
+			cdc_ingest_close(ingest, landing, 0);
+	}
+}
+
+void
+cdc_ingest_source_retry(CdcIngest *ingest, CdcIngestSource *source)
+{
+	while (source->parts != NIL)
+		cdc_ingest_close(ingest, ((CdcIngestPart *) linitial(source->parts))->landing, 0);
+	cdc_ingest_source_changed(ingest, source);
+}
+
+void
 cdc_ingest_landing_failed(CdcIngest *ingest, CdcIngestLanding *landing,
 						  const ErrorData *edata)
 {

@@ -36,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "create_all.h"
 #include "fault.h"
 #include "ingest.h"
 #include "kafka_options.h"
@@ -170,6 +171,7 @@ typedef struct CatalogRead
 {
 	CdcIngest  *ingest;
 	List	   *defs;			/* in batch_context */
+	bool		follows;		/* topics that are still to come */
 } CatalogRead;
 
 /* In a transaction. */
@@ -181,14 +183,17 @@ read_catalog(void *arg)
 	MemoryContext old = MemoryContextSwitchTo(result->ingest->batch_context);
 
 	if (OidIsValid(get_extension_oid("cdcsync", true)))
+	{
 		result->defs = cdc_landing_list(process->server, process->owner);
+		result->follows = process->slice == 0 && cdc_follows_topics(process->server);
+	}
 	MemoryContextSwitchTo(old);
 }
 
 static void
 reload(CdcIngest *ingest)
 {
-	CatalogRead result = {ingest, NIL};
+	CatalogRead result = {ingest, NIL, false};
 	ErrorData  *error;
 
 	ingest->reload = false;
@@ -199,7 +204,8 @@ reload(CdcIngest *ingest)
 		proc_exit(1);
 	}
 	merge_landings(ingest, result.defs);
-	if (ingest->landings == NIL)
+	ingest->follows = result.follows;
+	if (ingest->landings == NIL && !ingest->follows)
 		proc_exit(0);
 }
 
@@ -251,20 +257,6 @@ read_options(void *arg)
 	}
 }
 
-static void
-close_landings(CdcIngest *ingest)
-{
-	ListCell   *lc;
-
-	foreach(lc, ingest->landings)
-	{
-		CdcIngestLanding *landing = lfirst(lc);
-
-		if (landing->open)
-			cdc_ingest_close(ingest, landing, 0);
-	}
-}
-
 CdcKafka *
 cdc_ingest_asker(CdcIngest *ingest)
 {
@@ -291,7 +283,7 @@ close_asker(CdcIngest *ingest)
 static void
 close_consumer(CdcIngest *ingest)
 {
-	close_landings(ingest);
+	cdc_ingest_close_all(ingest);
 	cdc_ingest_apply_sources(ingest);
 	MemoryContextReset(ingest->kafka_context);
 	ingest->kafka = NULL;
@@ -342,7 +334,7 @@ check_options(CdcIngest *ingest)
 		ingest->options = options.hash;
 	}
 	else
-		close_landings(ingest); /* the owner may have lost the right to read */
+		cdc_ingest_close_all(ingest);	/* the owner may have lost the right to read */
 }
 
 /* In a transaction. */
@@ -409,15 +401,38 @@ look_at_topics(void *arg)
 	}
 }
 
+typedef struct FollowTopics
+{
+	CdcIngest  *ingest;
+	int			done;
+} FollowTopics;
+
+/* In a transaction: make pipelines for topics that are new. */
+static void
+follow_topics(void *arg)
+{
+	FollowTopics *follow = arg;
+
+	follow->done = cdc_follow_topics(follow->ingest->process->server,
+									 cdc_kafka_topics(follow->ingest->kafka));
+}
+
 static void
 refresh_metadata(CdcIngest *ingest)
 {
 	int			interval = cdc_metadata_interval * 1000;
+	FollowTopics follow = {ingest, 0};
 	ErrorData  *error;
 	ListCell   *lc;
 
 	/* an error says no more than what an event is about to say */
-	(void) cdc_worker_try(look_at_topics, ingest, &error);
+	if (cdc_worker_try(look_at_topics, ingest, &error) && ingest->follows)
+	{
+		if (!cdc_worker_try(follow_topics, &follow, &error))
+			cdc_worker_log(error, "cannot make pipelines for new topics");
+		else if (follow.done > 0)
+			interval = 0;		/* there may be more */
+	}
 	foreach(lc, ingest->landings)
 		if (((CdcIngestLanding *) lfirst(lc))->absent)
 			interval = Min(interval, ABSENT_INTERVAL);
@@ -430,6 +445,13 @@ open_due(CdcIngest *ingest, TimestampTz now)
 {
 	ListCell   *lc;
 
+	foreach(lc, ingest->failing)
+	{
+		CdcIngestSource *source = lfirst(lc);
+
+		if (source->stopped && cdc_problem_over(&source->problem, now))
+			cdc_ingest_source_retry(ingest, source);
+	}
 	ingest->next_due = DT_NOEND;
 	foreach(lc, ingest->landings)
 	{
@@ -446,12 +468,7 @@ open_due(CdcIngest *ingest, TimestampTz now)
 	{
 		CdcIngestSource *source = lfirst(lc);
 
-		if (cdc_problem_over(&source->problem, now))
-		{
-			if (source->stopped)
-				cdc_ingest_source_changed(ingest, source);
-		}
-		else
+		if (!cdc_problem_over(&source->problem, now))
 			ingest->next_due = Min(ingest->next_due, source->problem.next_try);
 	}
 }

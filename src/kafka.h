@@ -48,7 +48,9 @@ typedef enum CdcKafkaEventKind
 	/* Of the whole cluster: record.source is -1. */
 	CDC_KAFKA_UNAVAILABLE,		/* no broker has answered for connect_timeout:
 								 * error is set */
-	CDC_KAFKA_AVAILABLE			/* one answers again; sources go on */
+	CDC_KAFKA_AVAILABLE			/* one answers again; sources go on.  Also
+								 * after an interruption that was too short
+								 * to be told of */
 } CdcKafkaEventKind;
 
 typedef struct CdcKafkaError

@@ -100,6 +100,8 @@ struct CdcKafka
 
 	/* Stored by the callbacks. */
 	bool		all_down;
+	bool		interrupted;	/* was, or nobody answered, since the last event that
+								 * told of it */
 	bool		any_lost;		/* some source's lost is set */
 	rd_kafka_resp_err_t last_err;
 	char		reason[CDC_KAFKA_REASON];
