@@ -40,6 +40,7 @@
 
 #define LOOK_INTERVAL	10000	/* ms; at settings and workers */
 #define READ_INTERVAL	60000	/* ms; of the catalog, for what nobody told us of */
+#define READ_PAUSE		100		/* ms, at least, between two readings */
 #define TURN			1000	/* ms between two looks who waits for a worker */
 #define RESTART_PAUSE	1000	/* ms after a worker has ended */
 #define SHORTEST_SLEEP	100		/* ms */
@@ -891,7 +892,7 @@ start(Manager *manager, Child *child, TimestampTz now)
 		start_failed(manager, child, edata);
 		/* another owner may have the place */
 		if (manager->crowded)
-			manager->sleep = SHORTEST_SLEEP;
+			manager->sleep = Min(manager->sleep, SHORTEST_SLEEP);
 		return;
 	}
 	if (child->short_lives == 0)
@@ -1098,6 +1099,7 @@ read_again(Manager *manager)
 							 CDC_WAKE_LEAVE);
 		manager_failed(manager, error);
 		stale = true;
+		manager->read_at = 0;
 		return false;
 	}
 	if (!manager->here)
@@ -1109,15 +1111,25 @@ read_again(Manager *manager)
 	return true;
 }
 
+/* Is it time to read?  Where pipelines are made one by one, not for each of them. */
+static bool
+is_to_read(Manager *manager)
+{
+	long		age = TimestampDifferenceMilliseconds(manager->read_at, GetCurrentTimestamp());
+
+	if (!stale || age >= READ_PAUSE)
+		return stale || age >= READ_INTERVAL;
+	manager->sleep = Min(manager->sleep, READ_PAUSE - age);
+	return false;
+}
+
 /* Read the catalog, if it may have changed, and act. */
 static void
 manage(Manager *manager)
 {
 	ErrorData  *error;
 
-	if ((stale || TimestampDifferenceExceeds(manager->read_at, GetCurrentTimestamp(),
-											 READ_INTERVAL)) &&
-		!read_again(manager))
+	if (is_to_read(manager) && !read_again(manager))
 		return;
 	decide(manager);
 	if (cdc_worker_try(look_after_children, manager, &error))
