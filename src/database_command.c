@@ -260,10 +260,8 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	Node	   *command = pstmt->utilityStmt;
 	bool		workers = concerns_workers(command);
 	bool		launcher = concerns_launcher(command);
-	Oid			database = InvalidOid;
+	Oid			database = wanted_alone(command);
 
-	if (context == PROCESS_UTILITY_TOPLEVEL)
-		database = wanted_alone(command);
 	if (OidIsValid(database))
 	{
 		suspend(database);

@@ -149,7 +149,7 @@ error_callback(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 	switch (err)
 	{
 		case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-			kafka->all_down = true;
+			kafka->all_down = kafka->interrupted = true;
 			break;
 		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
 		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:

@@ -158,10 +158,12 @@ typedef struct CdcSharedPipeline
 {
 	CdcPipelineKey key;
 	int			worker;			/* pid of the sync worker that is at it, 0: none */
+	TimestampTz claimed_at;		/* since when */
 	int64		landed;			/* CdcSharedLanding.landed when the last sync
 								 * that left nothing to do began; -1: unknown */
 	TimestampTz synced_at;		/* end of the last sync that had events */
 	int64		syncs;			/* how many there were, with events or not */
+	TransactionId version;		/* of the definition that was synced last */
 	CdcRate		rate;			/* events */
 	CdcProblem	problem;		/* why it is not synced */
 } CdcSharedPipeline;

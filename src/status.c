@@ -513,10 +513,10 @@ decide(const Pipeline *p, const Workers *workers, State *state)
 		back_off(state, &p->shared.problem);
 	else if (p->landing.problem.failures > 0 && p->auto_landing)
 		back_off(state, &p->landing.problem);
-	else if (is_manual(p, state) || lacks_ingest(p, workers, state))
-		return;
 	else if (p->landing.note[0] && p->auto_landing)
 		wait_for(state, p->landing.note, NULL);
+	else if (is_manual(p, state) || lacks_ingest(p, workers, state))
+		return;
 	else if (!p->has_target && landed == 0)
 		wait_for(state, "waiting for the first event", NULL);
 	else if (landed > 0 && lacks_sync(p, workers, state))

@@ -136,6 +136,8 @@ my $session = $life->session('postgres',
 ok(defined $life->until(sub { workers_of($oid) eq '' }), 'away during a transaction');
 $session->{run}->finish;
 $life->wait_for('renamed', 'sync worker');
+$life->sql('postgres', q{DO 'BEGIN ALTER DATABASE renamed RENAME TO another; ALTER DATABASE another RENAME TO renamed; END'});
+$life->wait_for('renamed', 'sync worker');
 unslow('renamed');
 works('renamed', 'works after all of that');
 $life->sql('other', q{DROP TRIGGER be_slow ON customer; SELECT cdc_resume('*')});
