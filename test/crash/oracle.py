@@ -103,9 +103,10 @@ class Judge:
         self.faults += snapshot.faults
         for what in ('landed', 'position', 'watermark')[not self.pipeline.keeps:]:
             self._forwards(what, getattr(snapshot, what))
-        if self.pipeline.keeps and snapshot.landed != {p: n for p, n in snapshot.position.items() if n}:
+        positions = {p: n for p, n in snapshot.position.items() if n}
+        if self.pipeline.keeps and snapshot.landed != positions:
             self.faults.append('landed %r, positions %r'
-                               % (snapshot.landed, snapshot.position))
+                               % (snapshot.landed, positions))
         for partition, offset in snapshot.watermark.items():
             if offset > snapshot.position.get(partition, 0):
                 self.faults.append('watermark %d of partition %d is beyond the position'
