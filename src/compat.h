@@ -161,6 +161,11 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 #define TupleHashEntryPointer_compat(table, entry) (&(entry)->additional)
 #endif
 
+/* 18 writes it before the declaration. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn	pg_attribute_noreturn()
+#endif
+
 /* 17 lets a hash table in shared memory say how its keys are copied. */
 #if PG_VERSION_NUM >= 170000
 #define CDC_DSHASH_PARAMETERS(key_size, entry_size, tranche) \
@@ -175,6 +180,15 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 #define CDC_BYPASS_ROLELOGINCHECK	BGWORKER_BYPASS_ROLELOGINCHECK
 #else
 #define CDC_BYPASS_ROLELOGINCHECK	0
+#endif
+
+/* 18 asks whether a deferrable primary key will do.  Needs utils/relcache.h. */
+#if PG_VERSION_NUM >= 180000
+#define RelationGetPrimaryKeyIndex_compat(relation, deferrable_ok) \
+	RelationGetPrimaryKeyIndex(relation, deferrable_ok)
+#else
+#define RelationGetPrimaryKeyIndex_compat(relation, deferrable_ok) \
+	RelationGetPrimaryKeyIndex(relation)
 #endif
 
 #endif							/* CDC_COMPAT_H */

@@ -5,8 +5,8 @@
  *	  landings and slice of the partitions.
  *
  * Connected as the owner, with one consumer for all that it reads.  It runs no
- * code of users, waits for no lock that others hold on a landing, and writes
- * nothing while nothing comes.  This file is the loop: the catalog, the consumer,
+ * code of users, but for what an owner puts on his chunk tables, waits for no lock
+ * that others hold on a landing, and writes nothing while nothing comes.  This file is the loop: the catalog, the consumer,
  * and when what is done.  What becomes of a landing is in ingest_landing.c, what
  * becomes of a record in ingest_batch.c.
  *
@@ -40,11 +40,14 @@
 #include "fault.h"
 #include "ingest.h"
 #include "kafka_options.h"
+#include "session.h"
 
 PGDLLEXPORT void cdc_ingest_main(Datum main_arg);
 
 #define BATCH_BYTES		((Size) 8 * 1024 * 1024)
 #define LOOK_INTERVAL	1000	/* ms; what nobody tells us of */
+#define OPEN_SLICE		100		/* ms; of opening landings, between polls */
+#define ASKER_IDLE		10000	/* ms; closed when it was not needed for so long */
 #define ABSENT_INTERVAL 1000	/* ms; a topic that is not there */
 
 static bool server_changed = true;
@@ -255,6 +258,29 @@ read_options(void *arg)
 	}
 }
 
+CdcKafka *
+cdc_ingest_asker(CdcIngest *ingest)
+{
+	MemoryContext old = MemoryContextSwitchTo(ingest->asker_context);
+
+	if (ingest->asker == NULL)
+	{
+		MemoryContextReset(ingest->asker_context);	/* of a failure */
+		ingest->asker = cdc_kafka_open(ingest->process->server,
+									   ingest->process->owner, false);
+	}
+	ingest->asked_at = GetCurrentTimestamp();
+	MemoryContextSwitchTo(old);
+	return ingest->asker;
+}
+
+static void
+close_asker(CdcIngest *ingest)
+{
+	ingest->asker = NULL;
+	MemoryContextReset(ingest->asker_context);
+}
+
 static void
 close_consumer(CdcIngest *ingest)
 {
@@ -262,6 +288,7 @@ close_consumer(CdcIngest *ingest)
 	cdc_ingest_apply_sources(ingest);
 	MemoryContextReset(ingest->kafka_context);
 	ingest->kafka = NULL;
+	close_asker(ingest);
 	ingest->events = NULL;
 	ingest->nevents = ingest->ntaken = 0;
 	ingest->batch_began = 0;
@@ -413,7 +440,11 @@ refresh_metadata(CdcIngest *ingest)
 	ingest->next_metadata = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), interval);
 }
 
-/* Open what is to be opened, and try again what has failed. */
+/*
+ * Open what is to be opened, and try again what has failed.  Records of others
+ * do not wait for hundreds of landings: what takes longer goes on when they have
+ * been written.
+ */
 static void
 open_due(CdcIngest *ingest, TimestampTz now)
 {
@@ -426,12 +457,15 @@ open_due(CdcIngest *ingest, TimestampTz now)
 		if (source->stopped && cdc_problem_over(&source->problem, now))
 			cdc_ingest_source_retry(ingest, source);
 	}
+	cdc_ingest_survey(ingest, now);
 	ingest->next_due = DT_NOEND;
 	foreach(lc, ingest->landings)
 	{
 		CdcIngestLanding *landing = lfirst(lc);
 
-		if (!landing->open && landing->next_open <= now)
+		/* those that are open must not wait for long */
+		if (!landing->open && landing->next_open <= now &&
+			!TimestampDifferenceExceeds(now, GetCurrentTimestamp(), OPEN_SLICE))
 			cdc_ingest_open(ingest, landing);
 		if (!landing->open)
 			ingest->next_due = Min(ingest->next_due, landing->next_open);
@@ -499,6 +533,9 @@ look_after_consumer(CdcIngest *ingest)
 			open_due(ingest, now);
 	}
 	cdc_ingest_apply_sources(ingest);
+	if (ingest->asker &&
+		TimestampDifferenceExceeds(ingest->asked_at, now, ASKER_IDLE))
+		close_asker(ingest);
 	if (now >= ingest->next_publish)
 	{
 		cdc_ingest_publish_ends(ingest);
@@ -534,6 +571,8 @@ make_ingest(const CdcProcess *process)
 	ingest->context = context;
 	ingest->kafka_context = AllocSetContextCreate(context, "cdcsync consumer",
 												  ALLOCSET_DEFAULT_SIZES);
+	ingest->asker_context = AllocSetContextCreate(context, "cdcsync asker",
+												  ALLOCSET_DEFAULT_SIZES);
 	ingest->batch_context = AllocSetContextCreate(context, "cdcsync batch",
 												  ALLOCSET_DEFAULT_SIZES);
 	ingest->sources = hash_create("cdcsync sources", 256, &ctl,
@@ -548,6 +587,7 @@ cdc_ingest_main(Datum main_arg)
 	CdcIngest  *ingest = make_ingest(cdc_worker_begin(main_arg));
 	uint32		woken = 0;
 
+	cdc_session_begin();
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_server_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_server_change, (Datum) 0);
 	CacheRegisterRelcacheCallback(note_relation_change, PointerGetDatum(ingest));

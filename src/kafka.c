@@ -22,7 +22,8 @@
  *	 reset callback closes it: an error or cancel needs no other clean-up;
  * - destroying is done in a helper thread that the backend waits for only so
  *	 long; what has not ended when the process exits makes it leave by
- *	 _exit(), past the handlers that would crash.
+ *	 _exit(), past the handlers that would crash;
+ * - where librdkafka itself aborts, kafka_abort.c ends the process in order.
  *
  * May be called inside and outside of transactions; opening one reads the
  * catalogs and needs one.
@@ -296,6 +297,8 @@ release_consumer(void *arg)
 {
 	CdcKafka   *kafka = arg;
 
+	if (cdc_kafka_has_aborted())
+		return;
 	if (kafka->rk)
 	{
 		rd_kafka_t *rk = kafka->rk;
@@ -330,6 +333,8 @@ release_consumer(void *arg)
 static void
 exit_guard(int code, Datum arg)
 {
+	if (cdc_kafka_has_aborted())
+		_exit(code);
 	while (!dlist_is_empty(&live_consumers))
 		release_consumer(dlist_container(CdcKafka, node,
 										 dlist_head_node(&live_consumers)));
@@ -584,6 +589,7 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 	{
 		pg_atomic_init_u32(&unfinished, 0);
 		on_proc_exit(exit_guard, 0);
+		cdc_kafka_abort_guard();
 		exit_guard_registered = true;
 	}
 

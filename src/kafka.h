@@ -20,6 +20,7 @@
 #include "nodes/pg_list.h"
 
 #include "cdcsync.h"
+#include "compat.h"
 
 typedef struct CdcKafka CdcKafka;
 
@@ -114,6 +115,14 @@ extern void cdc_kafka_topic_watermarks(CdcKafka *kafka, const char *topic,
 									   int64 *high);
 
 /*
+ * The same for many partitions of many topics; -1 where the brokers do not
+ * answer at once.  A broker answers one question after the other, and to "what
+ * is new?" only when there is something, so it is one question that is wanted.
+ */
+extern void cdc_kafka_survey(CdcKafka *kafka, const CdcKafkaSource *sources,
+							 int nsources, int64 *low, int64 *high);
+
+/*
  * First offset whose timestamp is >= timestamp (ms since the Unix epoch);
  * the high watermark if there is none; -1 if the broker cannot tell.
  */
@@ -188,6 +197,6 @@ extern Size cdc_kafka_batch_bytes(CdcKafka *kafka);
 extern void cdc_kafka_release(CdcKafka *kafka);
 
 /* Raise the error of an event that has one, as it is meant for a session. */
-extern void cdc_kafka_raise(const CdcKafkaEvent *event) pg_attribute_noreturn();
+pg_noreturn extern void cdc_kafka_raise(const CdcKafkaEvent *event);
 
 #endif							/* CDC_KAFKA_H */

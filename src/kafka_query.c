@@ -23,6 +23,7 @@
 #define ALL_DOWN_GRACE		2000	/* ms of "all brokers down" in a request:
 									 * enough for every address of a host name */
 #define NOT_READY_WAIT		100 /* ms, when the answer was "not yet" */
+#define SURVEY_TIMEOUT		3000	/* ms */
 
 /*
  * "slice" is how long the next try may block, as a cancel has to wait for its
@@ -341,6 +342,43 @@ cdc_kafka_topic_watermarks(CdcKafka *kafka, const char *topic, int npartitions,
 {
 	topic_offsets(kafka, topic, 0, npartitions, RD_KAFKA_OFFSET_BEGINNING, low);
 	topic_offsets(kafka, topic, 0, npartitions, RD_KAFKA_OFFSET_END, high);
+}
+
+/* Ask once for the offsets of many partitions; -1 where there is no answer. */
+static void
+survey_offsets(CdcKafka *kafka, const CdcKafkaSource *sources, int nsources,
+			   int64 time, int64 *offsets)
+{
+	rd_kafka_topic_partition_list_t *list;
+	rd_kafka_resp_err_t err;
+
+	cdc_kafka_list_free(kafka);
+	list = kafka->list = rd_kafka_topic_partition_list_new(nsources);
+	for (int i = 0; i < nsources; i++)
+		rd_kafka_topic_partition_list_add(list, sources[i].topic,
+										  sources[i].partition)->offset = time;
+	err = rd_kafka_offsets_for_times(kafka->rk, list, SURVEY_TIMEOUT);
+	for (int i = 0; i < nsources; i++)
+	{
+		const rd_kafka_topic_partition_t *answer = &list->elems[i];
+
+		/* nothing says that the list keeps its order */
+		if (err == RD_KAFKA_RESP_ERR_NO_ERROR && answer->err == err &&
+			answer->partition == sources[i].partition &&
+			strcmp(answer->topic, sources[i].topic) == 0)
+			offsets[i] = answer->offset;
+		else
+			offsets[i] = -1;
+	}
+	cdc_kafka_list_free(kafka);
+}
+
+void
+cdc_kafka_survey(CdcKafka *kafka, const CdcKafkaSource *sources, int nsources,
+				 int64 *low, int64 *high)
+{
+	survey_offsets(kafka, sources, nsources, RD_KAFKA_OFFSET_BEGINNING, low);
+	survey_offsets(kafka, sources, nsources, RD_KAFKA_OFFSET_END, high);
 }
 
 /*
