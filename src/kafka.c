@@ -123,6 +123,11 @@ cdc_kafka_reason_store(CdcKafka *kafka, rd_kafka_resp_err_t err,
  * That a partition is gone is told as an error of the whole consumer, whose
  * text begins with "TOPIC [PARTITION]: ".  Were it to change, the watchdog
  * would find out.
+ *
+ * It is told when metadata no longer have the partition.  If the topic is made
+ * again at once, they always do, and librdkafka goes on at the old offset in the
+ * new topic: all that can be seen is that a broker refused once to serve the
+ * partition, which it only logs.
  */
 static void
 note_lost(CdcKafka *kafka, rd_kafka_resp_err_t err, const char *reason)
@@ -168,7 +173,15 @@ log_callback(const rd_kafka_t *rk, int level, const char *facility,
 			 const char *text)
 {
 	CdcKafka   *kafka = rd_kafka_opaque(rk);
-	const char *thread_end;
+	const char *thread_end = text[0] == '[' ? strstr(text, "]: ") : NULL;
+
+	text = thread_end ? thread_end + 3 : text;
+	if (strcmp(facility, "BROKERUA") == 0)
+	{
+		if (strstr(text, rd_kafka_err2str(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)))
+			note_lost(kafka, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, text);
+		return;
+	}
 
 	/*
 	 * Whatever else matters comes as an error, too; but later versions only log
@@ -176,9 +189,7 @@ log_callback(const rd_kafka_t *rk, int level, const char *facility,
 	 */
 	if ((level > 3 && strcmp(facility, "FAIL") != 0) || kafka->reason[0] != '\0')
 		return;
-	thread_end = text[0] == '[' ? strstr(text, "]: ") : NULL;
-	cdc_kafka_reason_store(kafka, RD_KAFKA_RESP_ERR__FAIL,
-						   thread_end ? thread_end + 3 : text);
+	cdc_kafka_reason_store(kafka, RD_KAFKA_RESP_ERR__FAIL, text);
 }
 
 /* ----------
@@ -504,6 +515,12 @@ make_conf(CdcKafka *kafka, List *properties, const char **refused,
 	snprintf(timeout, sizeof(timeout), "%d", kafka->connect_timeout);
 	*refused = "socket.connection.setup.timeout.ms";
 	if (rd_kafka_conf_set(conf, *refused, timeout, errstr,
+						  errstr_size) != RD_KAFKA_CONF_OK)
+		goto failed;
+	/* see note_lost() */
+	*refused = "debug";
+	if (kafka->lasting &&
+		rd_kafka_conf_set(conf, *refused, "topic", errstr,
 						  errstr_size) != RD_KAFKA_CONF_OK)
 		goto failed;
 	*refused = "fetch.wait.max.ms";

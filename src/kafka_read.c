@@ -320,6 +320,8 @@ translate(CdcKafka *kafka)
 	int32		partition = -1;
 	int			id = -1;
 
+	/* first: what comes after it may be of another topic */
+	report_lost(kafka);
 	for (; kafka->next_fresh < kafka->nfresh; kafka->next_fresh++)
 	{
 		rd_kafka_message_t *message = kafka->fresh[kafka->next_fresh];
@@ -347,7 +349,6 @@ translate(CdcKafka *kafka)
 		rd_kafka_message_destroy(message);
 	}
 	kafka->next_fresh = kafka->nfresh = 0;
-	report_lost(kafka);
 }
 
 /* ----------

@@ -61,11 +61,11 @@ report_away(CdcKafka *kafka)
 static void
 hear(CdcKafka *kafka, TimestampTz now)
 {
-	if (kafka->away)
+	if (kafka->interrupted)
 	{
 		(void) cdc_kafka_event_begin(kafka, CDC_KAFKA_AVAILABLE, -1);
 		cdc_kafka_event_finish(kafka);
-		kafka->away = false;
+		kafka->interrupted = kafka->away = false;
 	}
 	kafka->last_answer = now;
 	kafka->all_down = false;
@@ -107,6 +107,7 @@ check_cluster(CdcKafka *kafka, TimestampTz now)
 	}
 	if (kafka->failing_since == 0)
 		kafka->failing_since = now;
+	kafka->interrupted = true;
 	now = GetCurrentTimestamp();
 	kafka->next_probe = TimestampTzPlusMilliseconds(now, PROBE_INTERVAL);
 	kafka->probe_slice = Min(kafka->probe_slice * 2, CDC_KAFKA_LONGEST_SLICE);

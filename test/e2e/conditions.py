@@ -332,6 +332,18 @@ def made_again(line, admin):
     tap.equal(goes.position(), '0:1:10', '.. its offsets are those of another epoch')
 
 
+def made_again_at_once(line, admin):
+    """A topic is made again at once, with more records"""
+    topic = Topic(line, admin, 'at_once')
+    topic.put_many(range(5), 'a')
+    topic.expect(rows(range(5), 'a'), 'records')
+    admin.do('delete-topic', 'at_once')
+    admin.do('topic', 'at_once', 1)
+    topic.put_many(range(10, 20), 'b')
+    topic.expect_stopped('was created again', ['0:0 5-?'], 'it is found although there is always a topic')
+    tap.equal(topic.target(), rows(range(5), 'a'), '.. and the target stays')
+
+
 def made_again_unseen(line, admin):
     """A topic is made again while the network is cut"""
     topic = Topic(line, admin, 'unseen')
@@ -380,4 +392,4 @@ def leader_moves(line, admin):
 
 
 ALL = (partitions_added, transactions, times, big_record, deleted_records, retention, compaction,
-       topic_deleted, made_again, made_again_unseen, topic_to_come, leader_moves)
+       topic_deleted, made_again, made_again_at_once, made_again_unseen, topic_to_come, leader_moves)
