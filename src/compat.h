@@ -182,4 +182,13 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 #define CDC_BYPASS_ROLELOGINCHECK	0
 #endif
 
+/* 18 asks whether a deferrable primary key will do.  Needs utils/relcache.h. */
+#if PG_VERSION_NUM >= 180000
+#define RelationGetPrimaryKeyIndex_compat(relation, deferrable_ok) \
+	RelationGetPrimaryKeyIndex(relation, deferrable_ok)
+#else
+#define RelationGetPrimaryKeyIndex_compat(relation, deferrable_ok) \
+	RelationGetPrimaryKeyIndex(relation)
+#endif
+
 #endif							/* CDC_COMPAT_H */

@@ -245,6 +245,106 @@ cdc_ingest_source_works(CdcIngest *ingest, CdcIngestSource *source)
 }
 
 /* ----------
+ * Looking ahead
+ * ----------
+ */
+
+typedef struct Survey
+{
+	CdcIngest  *ingest;
+	TimestampTz now;
+} Survey;
+
+static void
+forget_ends(CdcIngestLanding *landing)
+{
+	if (landing->nknown == 0)
+		return;
+	pfree(landing->low);
+	pfree(landing->high);
+	landing->nknown = 0;
+}
+
+/* How many partitions are to be asked for; 0: it can wait, or is known. */
+static int
+unknown_partitions(const Survey *survey, const CdcIngestLanding *landing)
+{
+	if (landing->open || landing->next_open > survey->now || landing->opened_at != 0 ||
+		landing->nknown > 0 || landing->def.topic_name == NULL)
+		return 0;
+	return Max(cdc_kafka_partitions(survey->ingest->kafka, landing->def.topic_name), 0);
+}
+
+/* It is known if all of its partitions are. */
+static void
+note_ends(CdcIngestLanding *landing, int n, const int64 *low, const int64 *high)
+{
+	for (int i = 0; i < n; i++)
+		if (low[i] < 0 || high[i] < 0)
+			return;
+	landing->low = MemoryContextAlloc(landing->context, n * sizeof(int64));
+	landing->high = MemoryContextAlloc(landing->context, n * sizeof(int64));
+	memcpy(landing->low, low, n * sizeof(int64));
+	memcpy(landing->high, high, n * sizeof(int64));
+	landing->nknown = n;
+}
+
+/* In a transaction. */
+static void
+survey_landings(void *arg)
+{
+	Survey	   *survey = arg;
+	List	   *landings = NIL;
+	CdcKafkaSource *sources;
+	int64	   *low;
+	int64	   *high;
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, survey->ingest->landings)
+	{
+		int			partitions = unknown_partitions(survey, lfirst(lc));
+
+		if (partitions > 0)
+			landings = lappend(landings, lfirst(lc));
+		n += partitions;
+	}
+	if (list_length(landings) < 2)
+		return;					/* it will ask itself */
+	sources = palloc_extended(n * sizeof(CdcKafkaSource), MCXT_ALLOC_HUGE);
+	low = palloc_extended(n * sizeof(int64), MCXT_ALLOC_HUGE);
+	high = palloc_extended(n * sizeof(int64), MCXT_ALLOC_HUGE);
+	n = 0;
+	foreach(lc, landings)
+	{
+		const CdcIngestLanding *landing = lfirst(lc);
+		int			partitions = unknown_partitions(survey, landing);
+
+		for (int i = 0; i < partitions; i++)
+			sources[n++] = (CdcKafkaSource) {.topic = landing->def.topic_name,.partition = i};
+	}
+	cdc_kafka_survey(cdc_ingest_asker(survey->ingest), sources, n, low, high);
+	n = 0;
+	foreach(lc, landings)
+	{
+		int			partitions = unknown_partitions(survey, lfirst(lc));
+
+		note_ends(lfirst(lc), partitions, low + n, high + n);
+		n += partitions;
+	}
+}
+
+void
+cdc_ingest_survey(CdcIngest *ingest, TimestampTz now)
+{
+	Survey		survey = {ingest, now};
+	ErrorData  *error;
+
+	/* what it does not find out is asked for each landing again, and told */
+	(void) cdc_worker_try(survey_landings, &survey, &error);
+}
+
+/* ----------
  * Opening
  * ----------
  */
@@ -277,13 +377,18 @@ static void
 begin_new(Opening *opening)
 {
 	CdcIngestLanding *landing = opening->landing;
-	CdcKafka   *kafka = opening->ingest->kafka;
+	CdcKafka   *kafka = cdc_ingest_asker(opening->ingest);
 	int			n = landing->npartitions;
-	int64	   *low = palloc(n * sizeof(int64));
-	int64	   *high = palloc(n * sizeof(int64));
+	int64	   *low = landing->low;
+	int64	   *high = landing->high;
 	CdcLandingAppend *append;
 
-	cdc_kafka_topic_watermarks(kafka, landing->topic, n, low, high);
+	if (landing->nknown < n || strcmp(landing->topic, landing->def.topic_name) != 0)
+	{
+		low = palloc(n * sizeof(int64));
+		high = palloc(n * sizeof(int64));
+		cdc_kafka_topic_watermarks(kafka, landing->topic, n, low, high);
+	}
 	append = cdc_landing_append_begin(&landing->def, opening->positions,
 									  opening->npositions, GetCurrentTimestamp());
 	cdc_reader_begin_partitions(&landing->def, append, kafka, landing->topic,
@@ -408,6 +513,7 @@ cdc_ingest_open(CdcIngest *ingest, CdcIngestLanding *landing)
 		cdc_ingest_landing_outcome(ingest, landing);
 	else
 	{
+		forget_ends(landing);
 		make_parts(ingest, landing, &opening);
 		landing->open = true;
 		landing->absent = false;
@@ -436,6 +542,28 @@ cdc_ingest_close(CdcIngest *ingest, CdcIngestLanding *landing,
 	MemoryContextReset(landing->open_context);
 	landing->next_open = next_open;
 	ingest->next_due = Min(ingest->next_due, next_open);
+}
+
+void
+cdc_ingest_close_all(CdcIngest *ingest)
+{
+	ListCell   *lc;
+
+	foreach(lc, ingest->landings)
+	{
+		CdcIngestLanding *landing = lfirst(lc);
+
+		if (landing->open)
+			cdc_ingest_close(ingest, landing, 0);
+	}
+}
+
+void
+cdc_ingest_source_retry(CdcIngest *ingest, CdcIngestSource *source)
+{
+	while (source->parts != NIL)
+		cdc_ingest_close(ingest, ((CdcIngestPart *) linitial(source->parts))->landing, 0);
+	cdc_ingest_source_changed(ingest, source);
 }
 
 void

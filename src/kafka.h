@@ -49,7 +49,9 @@ typedef enum CdcKafkaEventKind
 	/* Of the whole cluster: record.source is -1. */
 	CDC_KAFKA_UNAVAILABLE,		/* no broker has answered for connect_timeout:
 								 * error is set */
-	CDC_KAFKA_AVAILABLE			/* one answers again; sources go on */
+	CDC_KAFKA_AVAILABLE			/* one answers again; sources go on.  Also
+								 * after an interruption that was too short
+								 * to be told of */
 } CdcKafkaEventKind;
 
 typedef struct CdcKafkaError
@@ -111,6 +113,14 @@ extern void cdc_kafka_watermarks(CdcKafka *kafka, const char *topic,
 extern void cdc_kafka_topic_watermarks(CdcKafka *kafka, const char *topic,
 									   int npartitions, int64 *low,
 									   int64 *high);
+
+/*
+ * The same for many partitions of many topics; -1 where the brokers do not
+ * answer at once.  A broker answers one question after the other, and to "what
+ * is new?" only when there is something, so it is one question that is wanted.
+ */
+extern void cdc_kafka_survey(CdcKafka *kafka, const CdcKafkaSource *sources,
+							 int nsources, int64 *low, int64 *high);
 
 /*
  * First offset whose timestamp is >= timestamp (ms since the Unix epoch);

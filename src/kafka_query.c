@@ -23,6 +23,7 @@
 #define ALL_DOWN_GRACE		2000	/* ms of "all brokers down" in a request:
 									 * enough for every address of a host name */
 #define NOT_READY_WAIT		100 /* ms, when the answer was "not yet" */
+#define SURVEY_TIMEOUT		3000	/* ms */
 
 /*
  * "slice" is how long the next try may block, as a cancel has to wait for its
@@ -59,11 +60,16 @@ begin_request(Request *request, CdcKafka *kafka)
 	request->slice = CDC_KAFKA_FIRST_SLICE;
 }
 
+/* Reading need not find out for itself that nobody answers. */
 static void
-raise_unavailable(CdcKafka *kafka)
+raise_unavailable(const Request *request)
 {
+	CdcKafka   *kafka = request->kafka;
 	CdcKafkaError error = {0};
 
+	if (kafka->failing_since == 0)
+		kafka->failing_since = request->start;
+	kafka->interrupted = true;
 	cdc_kafka_unavailable_fill(kafka, &error);
 	cdc_kafka_error_raise(&error);
 }
@@ -108,16 +114,16 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 	if (cdc_kafka_is_permanent(err))
 	{
 		cdc_kafka_reason_store(kafka, err, NULL);
-		raise_unavailable(kafka);
+		raise_unavailable(request);
 	}
 	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
 		kafka->last_err == RD_KAFKA_RESP_ERR__SSL)
-		raise_unavailable(kafka);
+		raise_unavailable(request);
 	if (kafka->all_down && request->down_since == 0)
 		request->down_since = now;
 	if (request->down_since != 0 &&
 		TimestampDifferenceExceeds(request->down_since, now, ALL_DOWN_GRACE))
-		raise_unavailable(kafka);
+		raise_unavailable(request);
 
 	left = kafka->connect_timeout -
 		(int) TimestampDifferenceMilliseconds(request->start, now);
@@ -126,7 +132,7 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 		if (kafka->reason[0] == '\0' && err != RD_KAFKA_RESP_ERR__TRANSPORT &&
 			err != RD_KAFKA_RESP_ERR__TIMED_OUT && topic)
 			raise_topic_error(topic, err);
-		raise_unavailable(kafka);
+		raise_unavailable(request);
 	}
 	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT)
 		request->slice = Min(2 * request->slice, CDC_KAFKA_LONGEST_SLICE);
@@ -336,6 +342,43 @@ cdc_kafka_topic_watermarks(CdcKafka *kafka, const char *topic, int npartitions,
 {
 	topic_offsets(kafka, topic, 0, npartitions, RD_KAFKA_OFFSET_BEGINNING, low);
 	topic_offsets(kafka, topic, 0, npartitions, RD_KAFKA_OFFSET_END, high);
+}
+
+/* Ask once for the offsets of many partitions; -1 where there is no answer. */
+static void
+survey_offsets(CdcKafka *kafka, const CdcKafkaSource *sources, int nsources,
+			   int64 time, int64 *offsets)
+{
+	rd_kafka_topic_partition_list_t *list;
+	rd_kafka_resp_err_t err;
+
+	cdc_kafka_list_free(kafka);
+	list = kafka->list = rd_kafka_topic_partition_list_new(nsources);
+	for (int i = 0; i < nsources; i++)
+		rd_kafka_topic_partition_list_add(list, sources[i].topic,
+										  sources[i].partition)->offset = time;
+	err = rd_kafka_offsets_for_times(kafka->rk, list, SURVEY_TIMEOUT);
+	for (int i = 0; i < nsources; i++)
+	{
+		const rd_kafka_topic_partition_t *answer = &list->elems[i];
+
+		/* nothing says that the list keeps its order */
+		if (err == RD_KAFKA_RESP_ERR_NO_ERROR && answer->err == err &&
+			answer->partition == sources[i].partition &&
+			strcmp(answer->topic, sources[i].topic) == 0)
+			offsets[i] = answer->offset;
+		else
+			offsets[i] = -1;
+	}
+	cdc_kafka_list_free(kafka);
+}
+
+void
+cdc_kafka_survey(CdcKafka *kafka, const CdcKafkaSource *sources, int nsources,
+				 int64 *low, int64 *high)
+{
+	survey_offsets(kafka, sources, nsources, RD_KAFKA_OFFSET_BEGINNING, low);
+	survey_offsets(kafka, sources, nsources, RD_KAFKA_OFFSET_END, high);
 }
 
 /*

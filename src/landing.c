@@ -347,17 +347,16 @@ landing_from_row(uint64 row)
 	return landing;
 }
 
-/* The landing whose column (named by us) is the value; NULL if none. */
+/* The landing that the plan finds by the value; NULL if none. */
 static CdcLanding *
-get_by(const char *column, Oid type, Datum value)
+get_by(CdcPlan *plan, Datum value)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	CdcLanding *landing = NULL;
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run(psprintf("SELECT " LANDING_COLUMNS " WHERE l.%s = $1", column),
-					1, &type, &value, NULL, 1) == 1)
+	if (cdc_spi_run_plan(plan, &value, NULL) == 1)
 	{
 		MemoryContext old = MemoryContextSwitchTo(caller);
 
@@ -397,7 +396,11 @@ cdc_landing_list(Oid serverid, Oid owner)
 CdcLanding *
 cdc_landing_get(int32 id)
 {
-	CdcLanding *landing = get_by("landing_id", INT4OID, Int32GetDatum(id));
+	static const Oid types[] = {INT4OID};
+	static CdcPlan plan = {
+		"SELECT " LANDING_COLUMNS " WHERE l.landing_id = $1", 1, types
+	};
+	CdcLanding *landing = get_by(&plan, Int32GetDatum(id));
 
 	if (landing == NULL)
 		ereport(ERROR,
@@ -409,7 +412,10 @@ cdc_landing_get(int32 id)
 CdcLanding *
 cdc_landing_get_by_view(Oid view)
 {
-	return get_by("view", REGCLASSOID, ObjectIdGetDatum(view));
+	static const Oid types[] = {REGCLASSOID};
+	static CdcPlan plan = {"SELECT " LANDING_COLUMNS " WHERE l.view = $1", 1, types};
+
+	return get_by(&plan, ObjectIdGetDatum(view));
 }
 
 /* ----------

@@ -4,24 +4,35 @@
  *	  Chunks -> records: the scan that the sync reads, and the function by
  *	  which the landing view fetches an element.
  *
- * The scan runs in an SPI connection of the landing's owner that the caller
- * has open, with a snapshot taken when it begins or moves.  The arrays are
- * walked where they lie, in a context that keeps its first block, so that a
- * chunk of a megabyte costs neither a malloc nor page faults.
+ * The scan runs as the current user, who may read the chunks, with a snapshot
+ * taken when it begins or moves.  It goes by the primary key and not through
+ * the planner, whose estimate of what is new to a table that is kept for a day
+ * would make it read and sort all of that.  The arrays are walked where they lie,
+ * in a context that keeps its first block, so that a chunk of a megabyte costs
+ * neither a malloc nor page faults.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
 #include "access/tupmacs.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -31,13 +42,55 @@
 /* Keeps this much over chunks: the usual one, compressed and not. */
 #define SCRATCH_BYTES		((Size) 8 * 1024 * 1024)
 
+/* Columns of a chunk table; those of the key come first. */
+enum
+{
+	COLUMN_PARTITION,
+	COLUMN_EPOCH,
+	COLUMN_FIRST_OFFSET,
+	COLUMN_LAST_OFFSET,
+	COLUMN_REFRESH_TIME,
+	COLUMN_TIMESTAMP_TYPE,
+	COLUMN_OFFSETS,
+	COLUMN_TIMESTAMPS,
+	COLUMN_KEYS,
+	COLUMN_VALUES,
+	COLUMN_HEADERS,
+	COLUMN_HEADER_NO,
+	NCOLUMNS
+};
+
+#define NKEYS	3
+
+static const struct
+{
+	const char *name;
+	Oid			type;
+}			columns[NCOLUMNS] =
+{
+	[COLUMN_PARTITION] = {"kafka_partition", INT8OID},
+	[COLUMN_EPOCH] = {"epoch", INT4OID},
+	[COLUMN_FIRST_OFFSET] = {"first_offset", INT8OID},
+	[COLUMN_LAST_OFFSET] = {"last_offset", INT8OID},
+	[COLUMN_REFRESH_TIME] = {"refresh_time", TIMESTAMPOID},
+	[COLUMN_TIMESTAMP_TYPE] = {"kafka_timestamp_type", CHAROID},
+	[COLUMN_OFFSETS] = {"kafka_offset", INT8ARRAYOID},
+	[COLUMN_TIMESTAMPS] = {"kafka_timestamp", TIMESTAMPARRAYOID},
+	[COLUMN_KEYS] = {"kafka_key", BYTEAARRAYOID},
+	[COLUMN_VALUES] = {"kafka_value", BYTEAARRAYOID},
+	[COLUMN_HEADERS] = {"headers", JSONBARRAYOID},
+	[COLUMN_HEADER_NO] = {"header_no", INT2ARRAYOID},
+};
+
 struct CdcLandingScan
 {
 	MemoryContext cxt;
 	MemoryContext scratch;		/* the current chunk */
-	SPIPlanPtr	plan;
-	Portal		portal;
-	SPITupleTable *row;			/* of the current chunk; short arrays lie in it */
+	Relation	rel;
+	Relation	index;
+	AttrNumber	attnums[NCOLUMNS];
+	Snapshot	snapshot;
+	SysScanDesc scan;			/* its tuple is the current chunk's */
 	int64		from;
 	CdcChunk	chunk;
 	int			size;			/* of the arrays below */
@@ -145,71 +198,157 @@ get_headers(CdcChunk *chunk, Datum headers, Datum header_no, bool mixed)
  * ----------
  */
 
+/* Find the columns: the table is its owner's, and may have been altered. */
 static void
-open_cursor(CdcLandingScan *scan, int64 partition, int32 epoch, int64 from)
+find_columns(CdcLandingScan *scan)
 {
-	Datum		values[3];
+	TupleDesc	desc = RelationGetDescr(scan->rel);
 
+	for (int i = 0; i < NCOLUMNS; i++)
+	{
+		int			at = 0;
+
+		while (at < desc->natts &&
+			   (TupleDescAttr(desc, at)->attisdropped ||
+				TupleDescAttr(desc, at)->atttypid != columns[i].type ||
+				strcmp(NameStr(TupleDescAttr(desc, at)->attname), columns[i].name) != 0))
+			at++;
+		if (at == desc->natts)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("chunk table %s has no column %s of its type",
+							cdc_qualified_name(RelationGetRelid(scan->rel)),
+							columns[i].name)));
+		scan->attnums[i] = at + 1;
+	}
+}
+
+/* Open the index of the key. */
+static void
+open_index(CdcLandingScan *scan)
+{
+	Oid			id;
+	bool		fits;
+
+	(void) RelationGetIndexList(scan->rel);
+	id = RelationGetPrimaryKeyIndex_compat(scan->rel, false);
+	scan->index = OidIsValid(id) ? index_open(id, AccessShareLock) : NULL;
+	fits = scan->index && IndexRelationGetNumberOfKeyAttributes(scan->index) == NKEYS;
+	for (int i = 0; fits && i < NKEYS; i++)
+		fits = scan->index->rd_index->indkey.values[i] == scan->attnums[i];
+	if (!fits)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("chunk table %s has lost its primary key",
+						cdc_qualified_name(RelationGetRelid(scan->rel))),
+				 errhint("Make it again: PRIMARY KEY (kafka_partition, epoch, first_offset).")));
+}
+
+/* What a query would check, too. */
+static void
+check_access(const CdcLandingScan *scan)
+{
+	Oid			id = RelationGetRelid(scan->rel);
+	AclResult	result = pg_class_aclcheck(id, GetUserId(), ACL_SELECT);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_TABLE, RelationGetRelationName(scan->rel));
+	if (check_enable_rls(id, InvalidOid, false) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("row-level security on chunk table %s is not supported",
+						cdc_qualified_name(id))));
+}
+
+static void
+start_scan(CdcLandingScan *scan, StrategyNumber strategy, RegProcedure compare,
+		   int64 offset)
+{
+	ScanKeyData keys[NKEYS];
+
+	ScanKeyInit(&keys[0], scan->attnums[COLUMN_PARTITION], BTEqualStrategyNumber,
+				F_INT8EQ, Int64GetDatum(scan->chunk.partition));
+	ScanKeyInit(&keys[1], scan->attnums[COLUMN_EPOCH], BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(scan->chunk.epoch));
+	ScanKeyInit(&keys[2], scan->attnums[COLUMN_FIRST_OFFSET], strategy, compare,
+				Int64GetDatum(offset));
+	scan->scan = systable_beginscan_ordered(scan->rel, scan->index, scan->snapshot,
+											NKEYS, keys);
+}
+
+static void
+stop_scan(CdcLandingScan *scan)
+{
+	systable_endscan_ordered(scan->scan);
+	scan->scan = NULL;
+}
+
+static int64
+tuple_offset(const CdcLandingScan *scan, HeapTuple tuple, int column)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, scan->attnums[column],
+									 RelationGetDescr(scan->rel), &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+static void
+start(CdcLandingScan *scan, int64 partition, int32 epoch, int64 from)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->cxt);
+	HeapTuple	tuple;
+	int64		first = from;
+
+	CommandCounterIncrement();
+	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
 	scan->from = from;
 	scan->chunk.partition = partition;
 	scan->chunk.epoch = epoch;
-	values[0] = Int64GetDatum(partition);
-	values[1] = Int32GetDatum(epoch);
-	values[2] = Int64GetDatum(from);
-	scan->portal = SPI_cursor_open(NULL, scan->plan, values, NULL, false);
-	if (scan->portal == NULL)
-		elog(ERROR, "could not open a cursor: %s",
-			 SPI_result_code_string(SPI_result));
+
+	/* The chunk that holds "from" is the last one that starts at or below. */
+	start_scan(scan, BTLessEqualStrategyNumber, F_INT8LE, from);
+	tuple = systable_getnext_ordered(scan->scan, BackwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+		first = tuple_offset(scan, tuple, COLUMN_FIRST_OFFSET);
+	stop_scan(scan);
+	start_scan(scan, BTGreaterEqualStrategyNumber, F_INT8GE, first);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+stop(CdcLandingScan *scan)
+{
+	stop_scan(scan);
+	UnregisterSnapshot(scan->snapshot);
 }
 
 CdcLandingScan *
 cdc_landing_scan_begin(const CdcLanding *landing, int64 partition, int32 epoch,
 					   int64 from)
 {
-	static const Oid types[] = {INT8OID, INT4OID, INT8OID};
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext,
 											  "cdcsync scan",
 											  ALLOCSET_DEFAULT_SIZES);
 	CdcLandingScan *scan = MemoryContextAllocZero(cxt, sizeof(*scan));
-	char	   *chunk = cdc_qualified_name(landing->chunk);
 
 	scan->cxt = cxt;
 	scan->scratch = GenerationContextCreate(cxt, "cdcsync scan scratch", 0,
 											SCRATCH_BYTES, 8 * SCRATCH_BYTES);
-
-	/* The chunk that holds "from" is the last one that starts at or below. */
-	scan->plan =
-		SPI_prepare_cursor(psprintf("SELECT first_offset, last_offset, refresh_time, kafka_timestamp_type,"
-									" kafka_offset, kafka_timestamp, kafka_key, kafka_value, headers, header_no"
-									" FROM %s WHERE kafka_partition = $1 AND epoch = $2"
-									" AND first_offset >= COALESCE((SELECT max(first_offset) FROM %s"
-									" WHERE kafka_partition = $1 AND epoch = $2 AND first_offset <= $3), $3)"
-									" AND last_offset >= $3"
-									" ORDER BY kafka_partition, epoch, first_offset",
-									chunk, chunk),
-						   lengthof(types), (Oid *) types, CURSOR_OPT_NO_SCROLL);
-	if (scan->plan == NULL)
-		elog(ERROR, "SPI_prepare_cursor failed: %s",
-			 SPI_result_code_string(SPI_result));
-	open_cursor(scan, partition, epoch, from);
+	scan->rel = table_open(landing->chunk, AccessShareLock);
+	check_access(scan);
+	find_columns(scan);
+	open_index(scan);
+	start(scan, partition, epoch, from);
 	return scan;
-}
-
-static void
-close_cursor(CdcLandingScan *scan)
-{
-	SPI_freetuptable(scan->row);
-	scan->row = NULL;
-	SPI_cursor_close(scan->portal);
-	scan->portal = NULL;
 }
 
 void
 cdc_landing_scan_move(CdcLandingScan *scan, int64 partition, int32 epoch,
 					  int64 from)
 {
-	close_cursor(scan);
-	open_cursor(scan, partition, epoch, from);
+	stop(scan);
+	start(scan, partition, epoch, from);
 }
 
 static void
@@ -248,38 +387,45 @@ first_record(const CdcChunk *chunk, int64 from)
 	return low;
 }
 
-/* Decode the row that was fetched, in the scratch context. */
+/* Decode the tuple that was fetched, in the scratch context. */
 static void
-decode(CdcLandingScan *scan)
+decode(CdcLandingScan *scan, HeapTuple tuple)
 {
 	CdcChunk   *chunk = &scan->chunk;
-	Datum		values[11];
-	bool		nulls[11];
+	Datum		values[NCOLUMNS];
+	bool		nulls[NCOLUMNS];
 	ArrayType  *keys;
 	ArrayType  *array;
 
-	for (int i = 1; i <= 10; i++)
-		values[i] = cdc_spi_value(0, i, &nulls[i]);
-	chunk->first_offset = DatumGetInt64(values[1]);
-	chunk->last_offset = DatumGetInt64(values[2]);
-	chunk->refresh_time = DatumGetTimestamp(values[3]);
-	chunk->timestamp_type = DatumGetChar(values[4]);
+	for (int i = 0; i < NCOLUMNS; i++)
+	{
+		values[i] = heap_getattr(tuple, scan->attnums[i], RelationGetDescr(scan->rel),
+								 &nulls[i]);
+		if (nulls[i] && i != COLUMN_OFFSETS && i != COLUMN_HEADERS && i != COLUMN_HEADER_NO)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("chunk of a landing is not well-formed")));
+	}
+	chunk->first_offset = DatumGetInt64(values[COLUMN_FIRST_OFFSET]);
+	chunk->last_offset = DatumGetInt64(values[COLUMN_LAST_OFFSET]);
+	chunk->refresh_time = DatumGetTimestamp(values[COLUMN_REFRESH_TIME]);
+	chunk->timestamp_type = DatumGetChar(values[COLUMN_TIMESTAMP_TYPE]);
 
-	array = get_array(values[8], BYTEAOID, -1);
+	array = get_array(values[COLUMN_VALUES], BYTEAOID, -1);
 	chunk->nrecords = ARR_DIMS(array)[0];
 	grow(scan, chunk->nrecords);
 	get_bytes(array, scan->values);
-	keys = get_array(values[7], BYTEAOID, chunk->nrecords);
+	keys = get_array(values[COLUMN_KEYS], BYTEAOID, chunk->nrecords);
 	get_bytes(keys, scan->keys);
 	chunk->keys = scan->keys;
 	chunk->values = scan->values;
-	chunk->timestamps = get_timestamps(scan, get_array(values[6], TIMESTAMPOID,
-													   chunk->nrecords));
+	chunk->timestamps = get_timestamps(scan, get_array(values[COLUMN_TIMESTAMPS],
+													   TIMESTAMPOID, chunk->nrecords));
 
 	chunk->offsets = NULL;
-	if (!nulls[5])
+	if (!nulls[COLUMN_OFFSETS])
 	{
-		array = get_array(values[5], INT8OID, chunk->nrecords);
+		array = get_array(values[COLUMN_OFFSETS], INT8OID, chunk->nrecords);
 		no_nulls(array);
 		chunk->offsets = (const int64 *) ARR_DATA_PTR(array);
 	}
@@ -287,8 +433,9 @@ decode(CdcLandingScan *scan)
 	chunk->nheaders = 0;
 	chunk->headers = NULL;
 	chunk->header_no = NULL;
-	if (!nulls[9])
-		get_headers(chunk, values[9], values[10], !nulls[10]);
+	if (!nulls[COLUMN_HEADERS])
+		get_headers(chunk, values[COLUMN_HEADERS], values[COLUMN_HEADER_NO],
+					!nulls[COLUMN_HEADER_NO]);
 	chunk->first = first_record(chunk, scan->from);
 }
 
@@ -296,17 +443,19 @@ const CdcChunk *
 cdc_landing_scan_next(CdcLandingScan *scan)
 {
 	MemoryContext old;
+	HeapTuple	tuple;
 
-	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(scan->scratch);
-	SPI_freetuptable(scan->row);
-	SPI_cursor_fetch(scan->portal, true, 1);
-	scan->row = SPI_tuptable;
-	if (SPI_processed == 0)
-		return NULL;
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		tuple = systable_getnext_ordered(scan->scan, ForwardScanDirection);
+		if (!HeapTupleIsValid(tuple))
+			return NULL;
+	} while (tuple_offset(scan, tuple, COLUMN_LAST_OFFSET) < scan->from);
 
 	old = MemoryContextSwitchTo(scan->scratch);
-	decode(scan);
+	decode(scan, tuple);
 	MemoryContextSwitchTo(old);
 	return &scan->chunk;
 }
@@ -314,8 +463,9 @@ cdc_landing_scan_next(CdcLandingScan *scan)
 void
 cdc_landing_scan_end(CdcLandingScan *scan)
 {
-	close_cursor(scan);
-	SPI_freeplan(scan->plan);
+	stop(scan);
+	index_close(scan->index, NoLock);
+	table_close(scan->rel, NoLock);
 	MemoryContextDelete(scan->cxt);
 }
 

@@ -38,6 +38,9 @@
 #include "merge.h"
 #include "value.h"
 
+/* Up to so many rows are named one by one, see apply_step(). */
+#define FEW_ROWS	1000
+
 typedef enum Step
 {
 	STEP_DELETE,
@@ -587,32 +590,70 @@ halve(CdcMerge *merge, Step step, const int64 *rows, int64 nrows, Failed *failed
 	halve(merge, step, rows + nrows / 2, nrows - nrows / 2, failed);
 }
 
-/* One step over all rows of the window that it concerns. */
+/* The rows that have one of these actions and have not failed. */
+static int64 *
+list_rows(const CdcMerge *merge, const char *actions, const Failed *failed,
+		  int64 *n)
+{
+	int64	   *rows = MemoryContextAllocHuge(CurrentMemoryContext,
+											  sizeof(int64) * count_actions(merge, actions));
+
+	*n = 0;
+	for (int64 i = 0; i < merge->nrows; i++)
+		if (strchr(actions, merge->actions[i]) != NULL && !failed->is_failed[i])
+			rows[(*n)++] = i;
+	return rows;
+}
+
+/*
+ * One step over all rows of the window that it concerns.  If they are few, they
+ * are named: the planner takes a staging table that is nearly empty for one of
+ * hundreds of rows, and would read all of the target to join it with them.
+ */
 static void
 apply_step(CdcMerge *merge, Step step, Failed *failed)
 {
 	CdcConvertError error;
 	const char *actions = step == STEP_DELETE ? "dr" : step == STEP_UPDATE ? "u" : "ur";
 	int64		n = count_actions(merge, actions);
-	int64	   *rows;
+	int64	   *rows = NULL;
 
 	if (n == 0)
 		return;
+	if (n <= FEW_ROWS)
+		rows = list_rows(merge, actions, failed, &n);
 	if (failed->n == 0)
 	{
-		if (try_step(merge, failed, step, false, NULL, 0, &error))
+		if (try_step(merge, failed, step, false, rows, n, &error))
 			return;
 		if (step == STEP_UPDATE && is_conflict(merge, &error) &&
-			try_step(merge, failed, step, true, NULL, 0, &error))
+			try_step(merge, failed, step, true, rows, n, &error))
 			return;
 	}
-	rows = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(int64) * n);
-	n = 0;
-	for (int64 i = 0; i < merge->nrows; i++)
-		if (strchr(actions, merge->actions[i]) != NULL && !failed->is_failed[i])
-			rows[n++] = i;
+	if (rows == NULL)
+		rows = list_rows(merge, actions, failed, &n);
 	halve(merge, step, rows, n, failed);
 	pfree(rows);
+}
+
+/*
+ * Did the update find a row of the target for every row of staging, and is it
+ * still there?
+ */
+static bool
+nothing_to_insert(const CdcMerge *merge, const Failed *failed)
+{
+	Relation	rel;
+	bool		plain;
+
+	if (failed->n > 0 || !merge->target->key_is_unique ||
+		merge->updated < count_actions(merge, "ur"))
+		return false;
+	rel = table_open(merge->target->relid, NoLock);
+	plain = rel->rd_rel->relkind == RELKIND_RELATION && rel->trigdesc == NULL &&
+		rel->rd_rules == NULL;
+	table_close(rel, NoLock);
+	return plain;
 }
 
 typedef struct Probe
@@ -857,7 +898,8 @@ cdc_merge(CdcMerge *merge)
 	/* a cascade of the deletes, or a trigger, may have taken rows away */
 	if (merge->needs_rows)
 		refuse_homeless(merge);
-	apply_step(merge, STEP_INSERT, &failed);
+	if (!nothing_to_insert(merge, &failed))
+		apply_step(merge, STEP_INSERT, &failed);
 	if (failed.n > 0)
 		retry_failed(merge, &failed);
 	if (merge->target->deferrable)
