@@ -51,6 +51,10 @@ APIS = {
     10: ('find_coordinator', 0, 2), 18: ('api_versions', 0, 3),
 }
 HOST = '127.0.0.1'
+# Long, for librdkafka 2.3 and later: for what it makes of the metadata it sets
+# aside a multiple of their size, which is too little for many topics without
+# partitions in the plain form.
+CLUSTER_ID = 'test' * 250
 
 
 class Reader:
@@ -249,7 +253,7 @@ class Cluster:
         out = struct.pack('>i', 0) if version >= 3 else b''
         out += array(struct.pack('>i', n.number) + text(HOST) + struct.pack('>i', n.port) + text(None)
                      for n in self.nodes.values())
-        out += text('test') if version >= 2 else b''
+        out += text(CLUSTER_ID) if version >= 2 else b''
         return out + struct.pack('>i', 1) + array(self.describe(name) for name in names)
 
     def describe(self, name):

@@ -64,6 +64,20 @@ sub error_of
 	return $stderr;
 }
 
+# The statement's result, undef where there is none, as while a server comes back
+# after a crash.  For that psql() will not do: it dies where psql has ended before
+# it was given the statement.
+sub answer
+{
+	my ($node, $db, $sql) = @_;
+
+	IPC::Run::run([ 'psql', '-X', '-A', '-t', '-q', '-d', $node->connstr($db), '-c', $sql ],
+		'<', \undef, '>', \my $out, '2>', \my $err)
+	  or return;
+	chomp $out;
+	return $out;
+}
+
 # Process ids of the workers of a kind, of a database (undef: of all).
 sub pids
 {

@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 
 use CdcKafka;
+use CdcLife;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -28,9 +29,14 @@ sub sql { return $node->safe_psql('postgres', $_[0]); }
 sub wait_for
 {
 	my ($query, $name) = @_;
-	local $PostgreSQL::Test::Utils::timeout_default = 60;
-	my $ok = $node->poll_query_until('postgres', $query);
+	my $ok = 0;
 
+	# the server may be coming back after a crash
+	for (my $tries = 0; $tries < 600 && !$ok; $tries++)
+	{
+		select(undef, undef, undef, 0.1) if $tries > 0;
+		$ok = (CdcLife::answer($node, 'postgres', $query) // '') eq 't';
+	}
 	ok($ok, $name);
 	diag(sql('SELECT pipeline, state, reason, next_try, hint FROM cdc_status')) unless $ok;
 	return;

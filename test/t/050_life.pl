@@ -146,9 +146,9 @@ sub kill_process
 	kill 'KILL', $victim;
 	ok( defined $life->until(
 			sub {
-				my ($status, $out) = $node->psql('postgres',
+				my $there = CdcLife::answer($node, 'postgres',
 					"SELECT count(*) FROM pg_stat_activity WHERE pid = $victim");
-				return $status == 0 && $out eq '0';
+				return defined $there && $there eq '0';
 			}),
 		"killed: $kind");
 	$life->wait_for('postgres', 'sync worker', 2);

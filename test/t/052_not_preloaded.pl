@@ -34,9 +34,9 @@ sub kill_and_wait
 	kill 'KILL', $victim;
 	ok( defined $life->until(
 			sub {
-				my ($status, $out) =
-				  $node->psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE pid = $victim");
-				return $status == 0 && $out eq '0';
+				my $there = CdcLife::answer($node, 'postgres',
+					"SELECT count(*) FROM pg_stat_activity WHERE pid = $victim");
+				return defined $there && $there eq '0';
 			}),
 		$name);
 	return;

@@ -44,9 +44,8 @@ sub arrives
 
 	ok( defined $life->until(
 			sub {
-				my ($status, $out) = $where->psql('home', 'SELECT count(*) FROM customer');
-				$got = $out;
-				return $status == 0 && $out eq $offset;
+				$got = CdcLife::answer($where, 'home', 'SELECT count(*) FROM customer') // 'none';
+				return $got eq $offset;
 			}),
 		$name)
 	  or diag("$got of $offset\n", $where->safe_psql('home', 'TABLE cdc_status'));
