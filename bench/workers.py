@@ -260,7 +260,7 @@ class Workers:
 
     def growth(self):
         name, bootstrap = "growth", self.kafka.bootstrap or self.broker
-        seconds = int(os.environ.get("GROWTH", 120 if self.short else 420))
+        seconds = 120 if self.short else 420
         note(f"growth over {seconds} s at 5,000 events/s, retention one minute")
         self.flow(name, bootstrap, '{"retention": "1 min"}')
         with subprocess.Popen([os.path.join(bench.BUILD, "bench_latency"), bootstrap, name, str(TOPICS),
