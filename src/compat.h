@@ -161,6 +161,11 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 #define TupleHashEntryPointer_compat(table, entry) (&(entry)->additional)
 #endif
 
+/* 18 writes it before the declaration. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn	pg_attribute_noreturn()
+#endif
+
 /* 17 lets a hash table in shared memory say how its keys are copied. */
 #if PG_VERSION_NUM >= 170000
 #define CDC_DSHASH_PARAMETERS(key_size, entry_size, tranche) \

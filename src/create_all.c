@@ -441,6 +441,12 @@ cdc_follow_topics(Oid serverid, List *topics)
 	return done;
 }
 
+bool
+cdc_follows_topics(Oid serverid)
+{
+	return get_follows(serverid, NULL) != NIL;
+}
+
 /*
  * cdc_create_all()
  */

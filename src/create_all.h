@@ -21,4 +21,7 @@
  */
 extern int	cdc_follow_topics(Oid serverid, List *topics);
 
+/* Does the current user follow any of this server? */
+extern bool cdc_follows_topics(Oid serverid);
+
 #endif							/* CDC_CREATE_ALL_H */

@@ -8,6 +8,7 @@
 #ifndef CDC_GAP_H
 #define CDC_GAP_H
 
+#include "compat.h"
 #include "landing.h"
 
 typedef enum CdcGapKind
@@ -39,7 +40,7 @@ extern bool cdc_gap_find_partition(const CdcLandingPosition *position,
 								   int npartitions, CdcGap *gap);
 
 /* Error 55000 with the range and what to do. */
-extern void cdc_gap_raise(const char *topic, const CdcGap *gap) pg_attribute_noreturn();
+pg_noreturn extern void cdc_gap_raise(const char *topic, const CdcGap *gap);
 
 /*
  * Record the gap and stop the landing's pipelines, in this transaction.  Error

@@ -104,6 +104,9 @@ typedef struct CdcIngest
 	MemoryContext kafka_context;
 	CdcKafka   *kafka;			/* NULL: is not open */
 	uint64		options;		/* hash of what it was opened with */
+	MemoryContext asker_context;
+	CdcKafka   *asker;			/* see cdc_ingest_asker() */
+	TimestampTz asked_at;		/* the last time */
 	CdcProblem	problem;		/* of the server */
 	TimestampTz next_metadata;
 	TimestampTz next_publish;
@@ -122,7 +125,15 @@ typedef struct CdcIngest
 	int			ntaken;
 	TimestampTz batch_began;	/* its first record or move; 0: none */
 	bool		reload;			/* look at the catalog */
+	bool		follows;		/* makes pipelines for topics that come */
 } CdcIngest;
+
+/*
+ * A second consumer, for questions, in a transaction.  A broker answers what
+ * comes over a connection in turn, and the one that is read over has most of
+ * the time a request for records that waits for some to come.
+ */
+extern CdcKafka *cdc_ingest_asker(CdcIngest *ingest);
 
 /* ----------
  * ingest_landing.c: landings come and go, and with them sources.
@@ -142,12 +153,21 @@ extern void cdc_ingest_open(CdcIngest *ingest, CdcIngestLanding *landing);
 extern void cdc_ingest_close(CdcIngest *ingest, CdcIngestLanding *landing,
 							 TimestampTz next_open);
 
+/*
+ * Open all anew, at once.  So they look whether their topics are still the same
+ * ones, which may have been deleted and made again while nobody looked.
+ */
+extern void cdc_ingest_close_all(CdcIngest *ingest);
+
 /* It is closed until it is tried again. */
 extern void cdc_ingest_landing_failed(CdcIngest *ingest, CdcIngestLanding *landing,
 									  const ErrorData *edata);
 extern void cdc_ingest_landing_outcome(CdcIngest *ingest, CdcIngestLanding *landing);
 extern void cdc_ingest_source_failed(CdcIngest *ingest, CdcIngestSource *source,
 									 const ErrorData *edata);
+
+/* Its time has come: the same for the landings that read it. */
+extern void cdc_ingest_source_retry(CdcIngest *ingest, CdcIngestSource *source);
 extern void cdc_ingest_source_works(CdcIngest *ingest, CdcIngestSource *source);
 
 /* Note that what its parts want has to be compared with what it does. */

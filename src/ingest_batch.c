@@ -22,6 +22,7 @@
 
 #include "fault.h"
 #include "ingest.h"
+#include "session.h"
 
 /* ----------
  * Taking
@@ -123,6 +124,7 @@ take_server_event(CdcIngest *ingest, const CdcKafkaEvent *event)
 	{
 		cdc_problem_clear(&ingest->problem);
 		ingest->next_metadata = 0;
+		cdc_ingest_close_all(ingest);
 	}
 	foreach(lc, ingest->landings)
 		cdc_ingest_publish(ingest, lfirst(lc));
@@ -265,6 +267,7 @@ write_landings(void *arg)
 	Flush	   *flush = arg;
 	ListCell   *lc;
 
+	cdc_session_clean();
 	foreach(lc, flush->landings)
 		write_landing(flush->ingest, lfirst(lc));
 	CDC_FAULT("ingest_commit");
@@ -387,7 +390,7 @@ ask_watermarks(void *arg)
 {
 	Doubt	   *doubt = arg;
 
-	cdc_kafka_watermarks(doubt->ingest->kafka, doubt->source->topic,
+	cdc_kafka_watermarks(cdc_ingest_asker(doubt->ingest), doubt->source->topic,
 						 doubt->source->partition, &doubt->low, &doubt->high);
 }
 

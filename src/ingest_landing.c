@@ -323,7 +323,7 @@ survey_landings(void *arg)
 		for (int i = 0; i < partitions; i++)
 			sources[n++] = (CdcKafkaSource) {.topic = landing->def.topic_name,.partition = i};
 	}
-	cdc_kafka_survey(survey->ingest->kafka, sources, n, low, high);
+	cdc_kafka_survey(cdc_ingest_asker(survey->ingest), sources, n, low, high);
 	n = 0;
 	foreach(lc, landings)
 	{
@@ -377,7 +377,7 @@ static void
 begin_new(Opening *opening)
 {
 	CdcIngestLanding *landing = opening->landing;
-	CdcKafka   *kafka = opening->ingest->kafka;
+	CdcKafka   *kafka = cdc_ingest_asker(opening->ingest);
 	int			n = landing->npartitions;
 	int64	   *low = landing->low;
 	int64	   *high = landing->high;
@@ -542,6 +542,28 @@ cdc_ingest_close(CdcIngest *ingest, CdcIngestLanding *landing,
 	MemoryContextReset(landing->open_context);
 	landing->next_open = next_open;
 	ingest->next_due = Min(ingest->next_due, next_open);
+}
+
+void
+cdc_ingest_close_all(CdcIngest *ingest)
+{
+	ListCell   *lc;
+
+	foreach(lc, ingest->landings)
+	{
+		CdcIngestLanding *landing = lfirst(lc);
+
+		if (landing->open)
+			cdc_ingest_close(ingest, landing, 0);
+	}
+}
+
+void
+cdc_ingest_source_retry(CdcIngest *ingest, CdcIngestSource *source)
+{
+	while (source->parts != NIL)
+		cdc_ingest_close(ingest, ((CdcIngestPart *) linitial(source->parts))->landing, 0);
+	cdc_ingest_source_changed(ingest, source);
 }
 
 void

@@ -5,8 +5,8 @@
  *	  landings and slice of the partitions.
  *
  * Connected as the owner, with one consumer for all that it reads.  It runs no
- * code of users, waits for no lock that others hold on a landing, and writes
- * nothing while nothing comes.  This file is the loop: the catalog, the consumer,
+ * code of users, but for what an owner puts on his chunk tables, waits for no lock
+ * that others hold on a landing, and writes nothing while nothing comes.  This file is the loop: the catalog, the consumer,
  * and when what is done.  What becomes of a landing is in ingest_landing.c, what
  * becomes of a record in ingest_batch.c.
  *
@@ -36,15 +36,18 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "create_all.h"
 #include "fault.h"
 #include "ingest.h"
 #include "kafka_options.h"
+#include "session.h"
 
 PGDLLEXPORT void cdc_ingest_main(Datum main_arg);
 
 #define BATCH_BYTES		((Size) 8 * 1024 * 1024)
-#define OPEN_TIME		200		/* ms at a time for opening landings */
 #define LOOK_INTERVAL	1000	/* ms; what nobody tells us of */
+#define OPEN_SLICE		100		/* ms; of opening landings, between polls */
+#define ASKER_IDLE		10000	/* ms; closed when it was not needed for so long */
 #define ABSENT_INTERVAL 1000	/* ms; a topic that is not there */
 
 static bool server_changed = true;
@@ -169,6 +172,7 @@ typedef struct CatalogRead
 {
 	CdcIngest  *ingest;
 	List	   *defs;			/* in batch_context */
+	bool		follows;		/* topics that are still to come */
 } CatalogRead;
 
 /* In a transaction. */
@@ -180,14 +184,17 @@ read_catalog(void *arg)
 	MemoryContext old = MemoryContextSwitchTo(result->ingest->batch_context);
 
 	if (OidIsValid(get_extension_oid("cdcsync", true)))
+	{
 		result->defs = cdc_landing_list(process->server, process->owner);
+		result->follows = process->slice == 0 && cdc_follows_topics(process->server);
+	}
 	MemoryContextSwitchTo(old);
 }
 
 static void
 reload(CdcIngest *ingest)
 {
-	CatalogRead result = {ingest, NIL};
+	CatalogRead result = {ingest, NIL, false};
 	ErrorData  *error;
 
 	ingest->reload = false;
@@ -198,7 +205,8 @@ reload(CdcIngest *ingest)
 		proc_exit(1);
 	}
 	merge_landings(ingest, result.defs);
-	if (ingest->landings == NIL)
+	ingest->follows = result.follows;
+	if (ingest->landings == NIL && !ingest->follows)
 		proc_exit(0);
 }
 
@@ -250,27 +258,37 @@ read_options(void *arg)
 	}
 }
 
-static void
-close_landings(CdcIngest *ingest)
+CdcKafka *
+cdc_ingest_asker(CdcIngest *ingest)
 {
-	ListCell   *lc;
+	MemoryContext old = MemoryContextSwitchTo(ingest->asker_context);
 
-	foreach(lc, ingest->landings)
+	if (ingest->asker == NULL)
 	{
-		CdcIngestLanding *landing = lfirst(lc);
-
-		if (landing->open)
-			cdc_ingest_close(ingest, landing, 0);
+		MemoryContextReset(ingest->asker_context);	/* of a failure */
+		ingest->asker = cdc_kafka_open(ingest->process->server,
+									   ingest->process->owner, false);
 	}
+	ingest->asked_at = GetCurrentTimestamp();
+	MemoryContextSwitchTo(old);
+	return ingest->asker;
+}
+
+static void
+close_asker(CdcIngest *ingest)
+{
+	ingest->asker = NULL;
+	MemoryContextReset(ingest->asker_context);
 }
 
 static void
 close_consumer(CdcIngest *ingest)
 {
-	close_landings(ingest);
+	cdc_ingest_close_all(ingest);
 	cdc_ingest_apply_sources(ingest);
 	MemoryContextReset(ingest->kafka_context);
 	ingest->kafka = NULL;
+	close_asker(ingest);
 	ingest->events = NULL;
 	ingest->nevents = ingest->ntaken = 0;
 	ingest->batch_began = 0;
@@ -317,7 +335,7 @@ check_options(CdcIngest *ingest)
 		ingest->options = options.hash;
 	}
 	else
-		close_landings(ingest); /* the owner may have lost the right to read */
+		cdc_ingest_close_all(ingest);	/* the owner may have lost the right to read */
 }
 
 /* In a transaction. */
@@ -384,15 +402,38 @@ look_at_topics(void *arg)
 	}
 }
 
+typedef struct FollowTopics
+{
+	CdcIngest  *ingest;
+	int			done;
+} FollowTopics;
+
+/* In a transaction: make pipelines for topics that are new. */
+static void
+follow_topics(void *arg)
+{
+	FollowTopics *follow = arg;
+
+	follow->done = cdc_follow_topics(follow->ingest->process->server,
+									 cdc_kafka_topics(follow->ingest->kafka));
+}
+
 static void
 refresh_metadata(CdcIngest *ingest)
 {
 	int			interval = cdc_metadata_interval * 1000;
+	FollowTopics follow = {ingest, 0};
 	ErrorData  *error;
 	ListCell   *lc;
 
 	/* an error says no more than what an event is about to say */
-	(void) cdc_worker_try(look_at_topics, ingest, &error);
+	if (cdc_worker_try(look_at_topics, ingest, &error) && ingest->follows)
+	{
+		if (!cdc_worker_try(follow_topics, &follow, &error))
+			cdc_worker_log(error, "cannot make pipelines for new topics");
+		else if (follow.done > 0)
+			interval = 0;		/* there may be more */
+	}
 	foreach(lc, ingest->landings)
 		if (((CdcIngestLanding *) lfirst(lc))->absent)
 			interval = Min(interval, ABSENT_INTERVAL);
@@ -407,20 +448,25 @@ refresh_metadata(CdcIngest *ingest)
 static void
 open_due(CdcIngest *ingest, TimestampTz now)
 {
-	bool		late = false;
 	ListCell   *lc;
 
+	foreach(lc, ingest->failing)
+	{
+		CdcIngestSource *source = lfirst(lc);
+
+		if (source->stopped && cdc_problem_over(&source->problem, now))
+			cdc_ingest_source_retry(ingest, source);
+	}
 	cdc_ingest_survey(ingest, now);
 	ingest->next_due = DT_NOEND;
 	foreach(lc, ingest->landings)
 	{
 		CdcIngestLanding *landing = lfirst(lc);
 
-		if (!landing->open && landing->next_open <= now && !late)
-		{
+		/* those that are open must not wait for long */
+		if (!landing->open && landing->next_open <= now &&
+			!TimestampDifferenceExceeds(now, GetCurrentTimestamp(), OPEN_SLICE))
 			cdc_ingest_open(ingest, landing);
-			late = TimestampDifferenceExceeds(now, GetCurrentTimestamp(), OPEN_TIME);
-		}
 		if (!landing->open)
 			ingest->next_due = Min(ingest->next_due, landing->next_open);
 	}
@@ -428,12 +474,7 @@ open_due(CdcIngest *ingest, TimestampTz now)
 	{
 		CdcIngestSource *source = lfirst(lc);
 
-		if (cdc_problem_over(&source->problem, now))
-		{
-			if (source->stopped)
-				cdc_ingest_source_changed(ingest, source);
-		}
-		else
+		if (!cdc_problem_over(&source->problem, now))
 			ingest->next_due = Min(ingest->next_due, source->problem.next_try);
 	}
 }
@@ -492,6 +533,9 @@ look_after_consumer(CdcIngest *ingest)
 			open_due(ingest, now);
 	}
 	cdc_ingest_apply_sources(ingest);
+	if (ingest->asker &&
+		TimestampDifferenceExceeds(ingest->asked_at, now, ASKER_IDLE))
+		close_asker(ingest);
 	if (now >= ingest->next_publish)
 	{
 		cdc_ingest_publish_ends(ingest);
@@ -527,6 +571,8 @@ make_ingest(const CdcProcess *process)
 	ingest->context = context;
 	ingest->kafka_context = AllocSetContextCreate(context, "cdcsync consumer",
 												  ALLOCSET_DEFAULT_SIZES);
+	ingest->asker_context = AllocSetContextCreate(context, "cdcsync asker",
+												  ALLOCSET_DEFAULT_SIZES);
 	ingest->batch_context = AllocSetContextCreate(context, "cdcsync batch",
 												  ALLOCSET_DEFAULT_SIZES);
 	ingest->sources = hash_create("cdcsync sources", 256, &ctl,
@@ -541,6 +587,7 @@ cdc_ingest_main(Datum main_arg)
 	CdcIngest  *ingest = make_ingest(cdc_worker_begin(main_arg));
 	uint32		woken = 0;
 
+	cdc_session_begin();
 	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, note_server_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, note_server_change, (Datum) 0);
 	CacheRegisterRelcacheCallback(note_relation_change, PointerGetDatum(ingest));

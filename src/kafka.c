@@ -22,7 +22,8 @@
  *	 reset callback closes it: an error or cancel needs no other clean-up;
  * - destroying is done in a helper thread that the backend waits for only so
  *	 long; what has not ended when the process exits makes it leave by
- *	 _exit(), past the handlers that would crash.
+ *	 _exit(), past the handlers that would crash;
+ * - where librdkafka itself aborts, kafka_abort.c ends the process in order.
  *
  * May be called inside and outside of transactions; opening one reads the
  * catalogs and needs one.
@@ -148,7 +149,7 @@ error_callback(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 	switch (err)
 	{
 		case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-			kafka->all_down = true;
+			kafka->all_down = kafka->interrupted = true;
 			break;
 		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
 		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
@@ -285,6 +286,8 @@ release_consumer(void *arg)
 {
 	CdcKafka   *kafka = arg;
 
+	if (cdc_kafka_has_aborted())
+		return;
 	if (kafka->rk)
 	{
 		rd_kafka_t *rk = kafka->rk;
@@ -319,6 +322,8 @@ release_consumer(void *arg)
 static void
 exit_guard(int code, Datum arg)
 {
+	if (cdc_kafka_has_aborted())
+		_exit(code);
 	while (!dlist_is_empty(&live_consumers))
 		release_consumer(dlist_container(CdcKafka, node,
 										 dlist_head_node(&live_consumers)));
@@ -567,6 +572,7 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 	{
 		pg_atomic_init_u32(&unfinished, 0);
 		on_proc_exit(exit_guard, 0);
+		cdc_kafka_abort_guard();
 		exit_guard_registered = true;
 	}
 

@@ -20,6 +20,7 @@
 #include "nodes/pg_list.h"
 
 #include "cdcsync.h"
+#include "compat.h"
 
 typedef struct CdcKafka CdcKafka;
 
@@ -48,7 +49,9 @@ typedef enum CdcKafkaEventKind
 	/* Of the whole cluster: record.source is -1. */
 	CDC_KAFKA_UNAVAILABLE,		/* no broker has answered for connect_timeout:
 								 * error is set */
-	CDC_KAFKA_AVAILABLE			/* one answers again; sources go on */
+	CDC_KAFKA_AVAILABLE			/* one answers again; sources go on.  Also
+								 * after an interruption that was too short
+								 * to be told of */
 } CdcKafkaEventKind;
 
 typedef struct CdcKafkaError
@@ -194,6 +197,6 @@ extern Size cdc_kafka_batch_bytes(CdcKafka *kafka);
 extern void cdc_kafka_release(CdcKafka *kafka);
 
 /* Raise the error of an event that has one, as it is meant for a session. */
-extern void cdc_kafka_raise(const CdcKafkaEvent *event) pg_attribute_noreturn();
+pg_noreturn extern void cdc_kafka_raise(const CdcKafkaEvent *event);
 
 #endif							/* CDC_KAFKA_H */

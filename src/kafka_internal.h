@@ -100,6 +100,8 @@ struct CdcKafka
 
 	/* Stored by the callbacks. */
 	bool		all_down;
+	bool		interrupted;	/* was, or nobody answered, since the last event that
+								 * told of it */
 	bool		any_lost;		/* some source's lost is set */
 	rd_kafka_resp_err_t last_err;
 	char		reason[CDC_KAFKA_REASON];
@@ -128,9 +130,9 @@ struct CdcKafka
 extern void cdc_kafka_reason_store(CdcKafka *kafka, rd_kafka_resp_err_t err,
 								   const char *reason);
 extern void cdc_kafka_unavailable_fill(CdcKafka *kafka, CdcKafkaError *error);
-extern void cdc_kafka_error_raise(const CdcKafkaError *error) pg_attribute_noreturn();
-extern void cdc_kafka_call_failed(CdcKafka *kafka, const char *what,
-								  const char *reason) pg_attribute_noreturn();
+pg_noreturn extern void cdc_kafka_error_raise(const CdcKafkaError *error);
+pg_noreturn extern void cdc_kafka_call_failed(CdcKafka *kafka, const char *what,
+											  const char *reason);
 extern int	cdc_kafka_sqlstate(rd_kafka_resp_err_t err);
 extern bool cdc_kafka_is_permanent(rd_kafka_resp_err_t err);
 extern void cdc_kafka_list_free(CdcKafka *kafka);
@@ -159,5 +161,11 @@ extern void cdc_kafka_event_error(CdcKafka *kafka, int id, int sqlstate,
 /* kafka_watch.c */
 extern void cdc_kafka_watch_begin(CdcKafka *kafka);
 extern void cdc_kafka_watch_end(CdcKafka *kafka, bool came);
+
+/* kafka_abort.c */
+extern void cdc_kafka_abort_guard(void);
+
+/* Then librdkafka must not be called any more. */
+extern bool cdc_kafka_has_aborted(void);
 
 #endif							/* CDC_KAFKA_INTERNAL_H */

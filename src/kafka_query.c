@@ -60,11 +60,16 @@ begin_request(Request *request, CdcKafka *kafka)
 	request->slice = CDC_KAFKA_FIRST_SLICE;
 }
 
+/* Reading need not find out for itself that nobody answers. */
 static void
-raise_unavailable(CdcKafka *kafka)
+raise_unavailable(const Request *request)
 {
+	CdcKafka   *kafka = request->kafka;
 	CdcKafkaError error = {0};
 
+	if (kafka->failing_since == 0)
+		kafka->failing_since = request->start;
+	kafka->interrupted = true;
 	cdc_kafka_unavailable_fill(kafka, &error);
 	cdc_kafka_error_raise(&error);
 }
@@ -109,16 +114,16 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 	if (cdc_kafka_is_permanent(err))
 	{
 		cdc_kafka_reason_store(kafka, err, NULL);
-		raise_unavailable(kafka);
+		raise_unavailable(request);
 	}
 	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
 		kafka->last_err == RD_KAFKA_RESP_ERR__SSL)
-		raise_unavailable(kafka);
+		raise_unavailable(request);
 	if (kafka->all_down && request->down_since == 0)
 		request->down_since = now;
 	if (request->down_since != 0 &&
 		TimestampDifferenceExceeds(request->down_since, now, ALL_DOWN_GRACE))
-		raise_unavailable(kafka);
+		raise_unavailable(request);
 
 	left = kafka->connect_timeout -
 		(int) TimestampDifferenceMilliseconds(request->start, now);
@@ -127,7 +132,7 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 		if (kafka->reason[0] == '\0' && err != RD_KAFKA_RESP_ERR__TRANSPORT &&
 			err != RD_KAFKA_RESP_ERR__TIMED_OUT && topic)
 			raise_topic_error(topic, err);
-		raise_unavailable(kafka);
+		raise_unavailable(request);
 	}
 	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT)
 		request->slice = Min(2 * request->slice, CDC_KAFKA_LONGEST_SLICE);

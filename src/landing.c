@@ -347,7 +347,7 @@ landing_from_row(uint64 row)
 	return landing;
 }
 
-/* The landing that the query finds by one value; NULL if none. */
+/* The landing that the plan finds by the value; NULL if none. */
 static CdcLanding *
 get_by(CdcPlan *plan, Datum value)
 {
@@ -398,9 +398,7 @@ cdc_landing_get(int32 id)
 {
 	static const Oid types[] = {INT4OID};
 	static CdcPlan plan = {
-		.sql = "SELECT " LANDING_COLUMNS " WHERE l.landing_id = $1",
-		.nargs = 1,
-		.types = types
+		"SELECT " LANDING_COLUMNS " WHERE l.landing_id = $1", 1, types
 	};
 	CdcLanding *landing = get_by(&plan, Int32GetDatum(id));
 
@@ -415,11 +413,7 @@ CdcLanding *
 cdc_landing_get_by_view(Oid view)
 {
 	static const Oid types[] = {REGCLASSOID};
-	static CdcPlan plan = {
-		.sql = "SELECT " LANDING_COLUMNS " WHERE l.view = $1",
-		.nargs = 1,
-		.types = types
-	};
+	static CdcPlan plan = {"SELECT " LANDING_COLUMNS " WHERE l.view = $1", 1, types};
 
 	return get_by(&plan, ObjectIdGetDatum(view));
 }

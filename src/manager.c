@@ -12,6 +12,10 @@
  * workers they take turns: the worker that has run longest leaves for the owner
  * whose last turn is longest ago.
  *
+ * Code of users can hold up a sync worker, and end it.  One that is stuck in a
+ * pipeline does not count, so that its neighbours have another one; one that has
+ * ended in the middle leaves a problem at that pipeline, not at its neighbours.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -20,7 +24,6 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/acl.h"
@@ -37,9 +40,12 @@
 
 #define LOOK_INTERVAL	10000	/* ms; at settings and workers */
 #define READ_INTERVAL	60000	/* ms; of the catalog, for what nobody told us of */
+#define READ_PAUSE		100		/* ms, at least, between two readings */
 #define TURN			1000	/* ms between two looks who waits for a worker */
 #define RESTART_PAUSE	1000	/* ms after a worker has ended */
 #define SHORTEST_SLEEP	100		/* ms */
+#define STUCK_AFTER		5000	/* ms in one turn of a pipeline */
+#define MAX_CLAIMS		256		/* that are looked at */
 #define SHORT_LIFE		5000	/* ms; a worker that ends sooner has a problem */
 
 /* A worker that is wanted, or was. */
@@ -63,6 +69,8 @@ typedef struct Owner
 	Oid			owner;			/* key */
 	int			pipelines;
 	int			workers;		/* wanted */
+	int			running;
+	int			stuck;			/* of those, do not get on */
 	bool		due;			/* has something to sync */
 	TimestampTz served;			/* the last turn, where they are taken */
 } Owner;
@@ -197,29 +205,23 @@ read_pipelines(Manager *manager)
 	}
 }
 
-/* Is the extension here?  An error if it is not the one of this library. */
-static bool
-extension_is_here(Manager *manager)
+/* An error if the extension is not of the version that the library is made for. */
+static void
+check_version(Manager *manager)
 {
 	bool		isnull;
+	char	   *version;
 
-	if (!OidIsValid(get_extension_oid("cdcsync", true)))
-		return false;
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
 	(void) cdc_spi_run("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'cdcsync'",
 					   0, NULL, NULL, NULL, 1);
-	manager->other_version =
-		strcmp(TextDatumGetCString(cdc_spi_value(0, 1, &isnull)), CDC_VERSION) != 0;
+	version = TextDatumGetCString(cdc_spi_value(0, 1, &isnull));
+	manager->other_version = strcmp(version, CDC_VERSION) != 0;
 	if (manager->other_version)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the library of cdcsync is version %s, the extension in database \"%s\" is version %s",
-						CDC_VERSION, get_database_name(MyDatabaseId),
-						TextDatumGetCString(cdc_spi_value(0, 1, &isnull))),
+						CDC_VERSION, get_database_name(MyDatabaseId), version),
 				 errhint("Use ALTER EXTENSION cdcsync UPDATE, or restart the server if the library is the older one.")));
-	SPI_finish();
-	return true;
 }
 
 static void
@@ -235,10 +237,11 @@ read_catalog(void *arg)
 									sizeof(Pipeline));
 	manager->landings = make_table(manager, "cdcsync landings", sizeof(int32), sizeof(Landing));
 	manager->other_version = false;
-	manager->here = extension_is_here(manager);
+	manager->here = cdc_worker_lock_extension();
 	if (!manager->here)
 		return;
 	cdc_spi_begin_catalog(&spi);
+	check_version(manager);
 	read_ingest(manager);
 	read_landings(manager);
 	read_pipelines(manager);
@@ -343,7 +346,7 @@ landing_has_news(const Pipeline *pipeline)
 	entry = cdc_shared_find(CDC_SHARED_PIPELINE, &pipeline->key, false);
 	if (entry)
 	{
-		due = entry->landed != landed &&
+		due = entry->landed != landed && entry->worker == 0 &&
 			cdc_problem_over(&entry->problem, GetCurrentTimestamp());
 		cdc_shared_release(CDC_SHARED_PIPELINE, entry);
 	}
@@ -369,6 +372,128 @@ find_due_owners(Manager *manager)
 	}
 }
 
+/* ----------
+ * Claims
+ * ----------
+ */
+
+/* A pipeline that a process is at, or was when it ended. */
+typedef struct Claim
+{
+	CdcPipelineKey key;
+	int			pid;
+	TimestampTz since;
+} Claim;
+
+typedef struct Claims
+{
+	int			n;
+	Claim		claims[MAX_CLAIMS];
+} Claims;
+
+static bool
+collect_claim(void *entry, void *arg)
+{
+	const CdcSharedPipeline *pipeline = entry;
+	Claims	   *claims = arg;
+
+	if (pipeline->worker != 0 && claims->n < MAX_CLAIMS)
+	{
+		Claim	   *claim = &claims->claims[claims->n++];
+
+		claim->key = pipeline->key;
+		claim->pid = pipeline->worker;
+		claim->since = pipeline->claimed_at;
+	}
+	return true;
+}
+
+static Claims *
+get_claims(void)
+{
+	Claims	   *claims = palloc(sizeof(Claims));
+
+	claims->n = 0;
+	cdc_shared_scan(CDC_SHARED_PIPELINE, MyDatabaseId, collect_claim, claims);
+	return claims;
+}
+
+static void
+void_claim(const Claim *claim)
+{
+	ErrorData	edata = {
+		.sqlerrcode = ERRCODE_ADMIN_SHUTDOWN,
+		.message = "the sync worker has ended while it synced this pipeline",
+		.hint = "The server log may say why: a trigger or function of the target can do that.",
+	};
+	CdcSharedPipeline *pipeline = cdc_shared_find(CDC_SHARED_PIPELINE, &claim->key, true);
+	bool		ours;
+	bool		known;
+
+	if (pipeline == NULL)
+		return;
+	ours = pipeline->worker == claim->pid;
+	known = cdc_problem_is(&pipeline->problem, &edata);
+	if (ours)
+	{
+		pipeline->worker = 0;
+		cdc_problem_add(&pipeline->problem, &edata);
+	}
+	cdc_shared_release(CDC_SHARED_PIPELINE, pipeline);
+	if (ours && !known)
+		cdc_worker_log(&edata, psprintf("pipeline \"%s\" is not synced", claim->key.name));
+}
+
+/*
+ * End the claims of processes that are not there any more; how many there were.
+ * Who has a claim was a process before: so it is for processes that we look last.
+ */
+static int
+void_claims(void)
+{
+	Claims	   *claims = get_claims();
+	CdcProcess	like = {.kind = CDC_SYNC,.database = MyDatabaseId};
+	int		   *pids = palloc(sizeof(int) * max_worker_processes);
+	int			n = cdc_process_find(&like, pids, NULL, max_worker_processes);
+	int			lost = 0;
+
+	for (int i = 0; i < claims->n; i++)
+	{
+		int			at = 0;
+
+		while (at < n && pids[at] != claims->claims[i].pid)
+			at++;
+		if (at < n)
+			continue;
+		void_claim(&claims->claims[i]);
+		lost++;
+	}
+	return lost;
+}
+
+/* Count the workers that do not get on, of each owner. */
+static void
+find_stuck(Manager *manager)
+{
+	Claims	   *claims = get_claims();
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < claims->n; i++)
+	{
+		Pipeline   *pipeline = hash_search(manager->pipelines, &claims->claims[i].key,
+										   HASH_FIND, NULL);
+		Owner	   *owner = pipeline ?
+			hash_search(manager->owners, &pipeline->owner, HASH_FIND, NULL) : NULL;
+
+		if (owner && TimestampDifferenceExceeds(claims->claims[i].since, now, STUCK_AFTER))
+			owner->stuck++;
+	}
+}
+
+/* ----------
+ * Sync workers
+ * ----------
+ */
 static Child *
 find_sync(Manager *manager, Oid owner, int n)
 {
@@ -377,7 +502,32 @@ find_sync(Manager *manager, Oid owner, int n)
 	return hash_search(manager->children, &process, HASH_FIND, NULL);
 }
 
-/* The worker that has run longest, of an owner other than those who wait. */
+static void
+count_running(Manager *manager)
+{
+	HASH_SEQ_STATUS seq;
+	Owner	   *owner;
+	Child	   *child;
+
+	hash_seq_init(&seq, manager->owners);
+	while ((owner = hash_seq_search(&seq)) != NULL)
+		owner->running = owner->stuck = 0;
+	hash_seq_init(&seq, manager->children);
+	while ((child = hash_seq_search(&seq)) != NULL)
+	{
+		if (child->process.kind != CDC_SYNC || !child->running)
+			continue;
+		owner = hash_search(manager->owners, &child->process.owner, HASH_FIND, NULL);
+		if (owner)
+			owner->running++;
+	}
+	find_stuck(manager);
+}
+
+/*
+ * The worker that has run longest, of an owner other than those who wait; one that
+ * was told to leave and has not is stuck.
+ */
 static Child *
 longest_sync(Manager *manager)
 {
@@ -387,7 +537,7 @@ longest_sync(Manager *manager)
 
 	hash_seq_init(&seq, manager->children);
 	while ((child = hash_seq_search(&seq)) != NULL)
-		if (child->process.kind == CDC_SYNC && child->running &&
+		if (child->process.kind == CDC_SYNC && child->running && !child->told &&
 			(longest == NULL || child->started < longest->started))
 			longest = child;
 	return longest;
@@ -428,13 +578,13 @@ waiting_owners(Manager *manager)
 		Served	   *served;
 		Child	   *child;
 
-		if (owner->workers > 0 || !owner->due)
+		if (owner->workers > (owner->stuck > 0) || !owner->due)
 			continue;
 		child = find_sync(manager, owner->owner, 0);
 		if (child && child->problem.failures > 0 && child->next_start > now)
 			continue;
 		served = hash_search(manager->served, &owner->owner, HASH_FIND, NULL);
-		owner->served = served ? served->at : 0;
+		owner->served = owner->stuck > 0 ? now : served ? served->at : 0;
 		waiting = lappend(waiting, owner);
 	}
 	list_sort(waiting, compare_served);
@@ -444,12 +594,13 @@ waiting_owners(Manager *manager)
 /*
  * There are more owners than workers: those that run stay, free places go to
  * owners with something to do; if there is none, the worker that has run longest
- * is told to leave.
+ * is told to leave.  Stuck ones take no place, but only so many of them.
  */
 static void
 want_sync_in_turns(Manager *manager)
 {
 	int			room = cdc_max_sync_workers;
+	int			extra = Max(cdc_max_sync_workers, 2);
 	HASH_SEQ_STATUS seq;
 	Owner	   *owner;
 	Child	   *longest;
@@ -459,15 +610,17 @@ want_sync_in_turns(Manager *manager)
 	hash_seq_init(&seq, manager->owners);
 	while ((owner = hash_seq_search(&seq)) != NULL)
 	{
-		Child	   *child = find_sync(manager, owner->owner, 0);
+		int			exempt;
 
-		owner->workers = child && child->running;
-		room -= owner->workers;
+		owner->workers = Min(owner->running, owner->stuck > 0 ? 2 : 1);
+		exempt = Min(Min(owner->stuck, owner->workers), extra);
+		extra -= exempt;
+		room -= owner->workers - exempt;
 	}
 	foreach(lc, waiting_owners(manager))
 	{
 		if (room-- > 0)
-			((Owner *) lfirst(lc))->workers = 1;
+			((Owner *) lfirst(lc))->workers++;
 	}
 	if (room >= 0)
 		return;
@@ -490,6 +643,8 @@ want_sync_for_all(Manager *manager)
 
 		owner->workers = 1 + more;
 		room -= more;
+		if (owner->stuck >= owner->workers && owner->workers < owner->pipelines)
+			owner->workers++;
 	}
 }
 
@@ -499,6 +654,7 @@ want_sync(Manager *manager)
 	HASH_SEQ_STATUS seq;
 	Owner	   *owner;
 
+	count_running(manager);
 	manager->crowded = hash_get_num_entries(manager->owners) > cdc_max_sync_workers;
 	if (manager->crowded)
 		want_sync_in_turns(manager);
@@ -682,7 +838,13 @@ child_ended(Manager *manager, Child *child, TimestampTz now)
 		pfree(child->handle);
 	child->handle = NULL;
 	child->next_start = TimestampTzPlusMilliseconds(now, RESTART_PAUSE);
-	if (child->told || TimestampDifferenceExceeds(child->started, now, SHORT_LIFE))
+	/* if it was a pipeline that has ended it, that one waits, and the others do not */
+	if (child->process.kind == CDC_SYNC && void_claims() > 0)
+	{
+		child->next_start = now;
+		child->short_lives = 0;
+	}
+	else if (child->told || TimestampDifferenceExceeds(child->started, now, SHORT_LIFE))
 		child->short_lives = 0;
 	else if (++child->short_lives >= 3)
 		start_failed(manager, child, &edata);
@@ -730,7 +892,7 @@ start(Manager *manager, Child *child, TimestampTz now)
 		start_failed(manager, child, edata);
 		/* another owner may have the place */
 		if (manager->crowded)
-			manager->sleep = SHORTEST_SLEEP;
+			manager->sleep = Min(manager->sleep, SHORTEST_SLEEP);
 		return;
 	}
 	if (child->short_lives == 0)
@@ -937,6 +1099,7 @@ read_again(Manager *manager)
 							 CDC_WAKE_LEAVE);
 		manager_failed(manager, error);
 		stale = true;
+		manager->read_at = 0;
 		return false;
 	}
 	if (!manager->here)
@@ -948,15 +1111,25 @@ read_again(Manager *manager)
 	return true;
 }
 
+/* Is it time to read?  Where pipelines are made one by one, not for each of them. */
+static bool
+is_to_read(Manager *manager)
+{
+	long		age = TimestampDifferenceMilliseconds(manager->read_at, GetCurrentTimestamp());
+
+	if (!stale || age >= READ_PAUSE)
+		return stale || age >= READ_INTERVAL;
+	manager->sleep = Min(manager->sleep, READ_PAUSE - age);
+	return false;
+}
+
 /* Read the catalog, if it may have changed, and act. */
 static void
 manage(Manager *manager)
 {
 	ErrorData  *error;
 
-	if ((stale || TimestampDifferenceExceeds(manager->read_at, GetCurrentTimestamp(),
-											 READ_INTERVAL)) &&
-		!read_again(manager))
+	if (is_to_read(manager) && !read_again(manager))
 		return;
 	decide(manager);
 	if (cdc_worker_try(look_after_children, manager, &error))
@@ -1010,6 +1183,7 @@ cdc_manager_main(Datum main_arg)
 	scratch = AllocSetContextCreate(TopMemoryContext, "cdcsync manager scratch",
 									ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(scratch);
+	(void) void_claims();
 	for (;;)
 	{
 		manager.sleep = manager.crowded ? TURN : LOOK_INTERVAL;

@@ -158,6 +158,7 @@ typedef struct CdcSharedPipeline
 {
 	CdcPipelineKey key;
 	int			worker;			/* pid of the sync worker that is at it, 0: none */
+	TimestampTz claimed_at;		/* since when */
 	int64		landed;			/* CdcSharedLanding.landed when the last sync
 								 * that left nothing to do began; -1: unknown */
 	TimestampTz synced_at;		/* end of the last sync that had events */

@@ -37,7 +37,7 @@
 #include "rank.h"
 #include "stage.h"
 #include "sync.h"
-#include "synced.h"
+#include "wake.h"
 #include "watermark.h"
 
 /* A window ends when its winners hold this much. */
@@ -450,7 +450,8 @@ cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
 		sync.window = AllocSetContextCreate(context, "cdcsync window",
 											ALLOCSET_DEFAULT_SIZES);
 		run_windows(&sync, max_windows);
-		cdc_synced_note(pipeline, result);
+		cdc_wake_synced_at_commit(pipeline->name, result->events,
+								  result->more || result->waiting);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

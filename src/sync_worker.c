@@ -12,7 +12,10 @@
  * A round takes every pipeline that is due, the one that waits longest first, for
  * a turn: a window in each transaction, until nothing is left or the turn is
  * over.  What fails is tried again later and later, and the round goes on with
- * the next one.  No lock is waited for longer than it takes to find a deadlock.
+ * the next one; at once when its target was altered, or anything else that may
+ * have been the reason.  No lock is waited for longer than it takes to find a
+ * deadlock, and no window may take longer than cdcsync.sync_timeout.  The claim
+ * of a process that ends in the middle is for the manager to end.
  *
  * Whether there is something to do is seen from counters in shared memory: a
  * worker without work runs no transaction.
@@ -34,7 +37,10 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -49,7 +55,7 @@
 #define TURN			300		/* ms that one pipeline has before others have their turn */
 #define RETRY_PAUSE		5000	/* ms until waiting records are tried again */
 #define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
-#define MAX_WORKERS		64		/* of one role that are looked for */
+#define LOOK_INTERVAL	1000	/* ms; whether the reason of a failure is gone */
 
 /*
  * How long a lock is waited for, in ms beyond deadlock_timeout: until then
@@ -64,6 +70,7 @@ typedef struct Job
 {
 	CdcPipelineKey key;
 	int32		landing;
+	Oid			target;			/* invalid: not made yet */
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
 	int64		landed;			/* how often something had landed when nothing
@@ -71,12 +78,14 @@ typedef struct Job
 	TimestampTz not_before;		/* somebody else was at it */
 	TimestampTz retry_at;		/* of records that wait for others, DT_NOEND: none */
 	TimestampTz waiting_since;	/* it is due since, 0: it is not */
+	bool		altered;		/* the target, or what it may depend on */
 	uint32		reading;		/* of the catalog that it was in last */
 } Job;
 
 static const CdcProcess *me;
 static HTAB *jobs;
 static List *job_list;			/* the same */
+static bool failing;			/* one of them waits for its next try */
 static bool has_landings;		/* whose records are to be deleted one day */
 static uint32 reading = 0;
 static MemoryContext round_context;
@@ -130,6 +139,9 @@ take_job(uint64 row)
 	job->reading = reading;
 	job->landing = DatumGetInt32(cdc_spi_value(row, 2, &isnull));
 	job->interval = options->sync_interval;
+	job->target = DatumGetObjectId(cdc_spi_value(row, 5, &isnull));
+	if (isnull)
+		job->target = InvalidOid;
 	if (!found || job->version != version)
 	{
 		job->version = version;
@@ -148,7 +160,7 @@ read_catalog(void *arg)
 	cdc_session_clean();
 	CDC_FAULT("sync_catalog");
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("SELECT s.name, p.landing_id, p.options, p.xmin"
+	n = cdc_spi_run("SELECT s.name, p.landing_id, p.options, p.xmin, p.target::oid"
 					" FROM cdcsync.pipeline_state s JOIN cdcsync.pipeline p USING (name)"
 					" WHERE s.owner = $1 AND s.state = 'active'",
 					1, types, values, NULL, 0);
@@ -226,17 +238,43 @@ landed_count(const Job *job)
 	return landed;
 }
 
-static bool
-is_alive(int pid)
+/* Another session has altered a relation (invalid: any). */
+static void
+relation_changed(Datum arg, Oid relid)
 {
-	CdcProcess	like = {.kind = CDC_SYNC,.database = MyDatabaseId,.owner = me->owner,.slice = -1};
-	int			pids[MAX_WORKERS];
-	int			n = cdc_process_find(&like, pids, NULL, MAX_WORKERS);
+	ListCell   *lc;
 
-	for (int i = 0; i < n; i++)
-		if (pids[i] == pid)
-			return true;
-	return false;
+	foreach(lc, job_list)
+	{
+		Job		   *job = lfirst(lc);
+
+		if (relid == InvalidOid || relid == job->target)
+			job->altered = true;
+	}
+}
+
+/* .. or a function, a schema, a role. */
+static void
+object_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	relation_changed(arg, InvalidOid);
+}
+
+/* What kept it from being synced may have been corrected: try again. */
+static void
+forget_pause(Job *job)
+{
+	CdcSharedPipeline *shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, true);
+
+	job->altered = false;
+	if (shared == NULL)
+		return;
+	if (shared->problem.failures > 0)
+	{
+		shared->problem.failures = 1;
+		shared->problem.next_try = GetCurrentTimestamp();
+	}
+	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 }
 
 /* When is the job due?  DT_NOEND: when something lands. */
@@ -250,6 +288,8 @@ due_at(Job *job)
 	/* nearly always */
 	if (job->landed == landed && at == DT_NOEND)
 		return at;
+	if (job->altered)
+		forget_pause(job);
 	shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
 	if (shared == NULL)
 		return job->not_before;
@@ -262,7 +302,10 @@ due_at(Job *job)
 	}
 	at = Max(at, job->not_before);
 	if (shared->problem.failures > 0)
+	{
 		at = Max(at, shared->problem.next_try);
+		failing = true;
+	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	return at;
 }
@@ -274,25 +317,17 @@ due_at(Job *job)
 static bool
 claim(const Job *job, bool *locked)
 {
-	for (;;)
-	{
-		CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
-		int			pid = shared->worker;
+	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
+	bool		ours = shared->worker == 0 || shared->worker == MyProcPid;
 
-		*locked = strcmp(shared->problem.sqlstate, "55P03") == 0;
-		if (pid == 0 || pid == MyProcPid)
-			shared->worker = MyProcPid;
-		cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-		if (pid == 0 || pid == MyProcPid)
-			return true;
-		if (is_alive(pid))
-			return false;
-		/* void: but another one may have taken it over by now */
-		shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
-		if (shared->worker == pid)
-			shared->worker = 0;
-		cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	*locked = strcmp(shared->problem.sqlstate, "55P03") == 0;
+	if (ours)
+	{
+		shared->worker = MyProcPid;
+		shared->claimed_at = GetCurrentTimestamp();
 	}
+	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	return ours;
 }
 
 static void
@@ -336,6 +371,9 @@ sync_window(void *arg)
 
 	cdc_session_clean();
 	CDC_FAULT("sync_begin");
+	/* it goes off as in a session; an abort ends it */
+	if (cdc_sync_timeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, cdc_sync_timeout);
 	set_local("lock_timeout", psprintf("%dms", turn->impatient ? LOCK_IMPATIENCE :
 									   DeadlockTimeout + LOCK_PATIENCE));
 	pipeline = cdc_pipeline_get(turn->job->key.name);
@@ -396,6 +434,14 @@ blame(Turn *turn, ErrorData *error)
 		error->hint = hint;
 }
 
+/* The window was given up, by us or by somebody: say what to do. */
+static void
+hint_timeout(ErrorData *error)
+{
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && error->hint == NULL)
+		error->hint = "Triggers and functions of the target may take long. If they are to, increase cdcsync.sync_timeout.";
+}
+
 /* It cannot be synced now. */
 static void
 note_failure(Turn *turn, ErrorData *error)
@@ -415,6 +461,8 @@ note_failure(Turn *turn, ErrorData *error)
 	cdc_problem_add(&shared->problem, error);
 	known = strcmp(before, shared->problem.message) == 0;
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	/* what the failed try itself had altered says nothing */
+	job->altered = false;
 	if (!known)
 		cdc_worker_log(error, psprintf("pipeline \"%s\" is not synced", job->key.name));
 }
@@ -450,10 +498,12 @@ take_window(Turn *turn)
 
 	if (!cdc_worker_try(sync_window, turn, &error))
 	{
+		hint_timeout(error);
 		note_failure(turn, error);
 		turn->failed = true;
 		return false;
 	}
+	disable_timeout(STATEMENT_TIMEOUT, false);
 	CDC_FAULT("sync_committed");
 	if (turn->gone || turn->result.busy)
 	{
@@ -517,6 +567,7 @@ due_jobs(TimestampTz *next)
 	ListCell   *lc;
 
 	*next = DT_NOEND;
+	failing = false;
 	foreach(lc, job_list)
 	{
 		Job		   *job = lfirst(lc);
@@ -587,11 +638,14 @@ keep_retention(uint32 woken)
 static long
 time_until(TimestampTz next)
 {
+	long		wait;
+
 	if (has_landings)
 		next = Min(next, retention_due);
 	if (next == DT_NOEND)
-		return -1;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+		return failing ? LOOK_INTERVAL : -1;
+	wait = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+	return failing ? Min(wait, LOOK_INTERVAL) : wait;
 }
 
 PGDLLEXPORT void cdc_sync_main(Datum main_arg);
@@ -604,6 +658,10 @@ cdc_sync_main(Datum main_arg)
 
 	me = cdc_worker_begin(main_arg);
 	cdc_session_begin();
+	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, object_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, object_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, object_changed, (Datum) 0);
 	jobs = hash_create("cdcsync pipelines", 64, &ctl, HASH_ELEM | HASH_BLOBS);
 	round_context = AllocSetContextCreate(TopMemoryContext, "cdcsync sync worker",
 										  ALLOCSET_DEFAULT_SIZES);

@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "wake.h"
 #include "worker.h"
@@ -29,10 +30,20 @@ typedef struct Landed
 	int64		records;
 } Landed;
 
+/* A pipeline that was synced in this transaction. */
+typedef struct Synced
+{
+	struct Synced *next;
+	CdcPipelineKey key;
+	int64		events;
+	bool		more;			/* something is left to do */
+} Synced;
+
 static bool registered = false;
 static uint32 pending[CDC_SYNC + 1];	/* by kind of process */
 static bool extension_changed = false;
 static Landed *landed = NULL;	/* in TopTransactionContext */
+static Synced *synced = NULL;	/* there, too */
 
 static void
 count_landed(void)
@@ -48,6 +59,29 @@ count_landed(void)
 		cdc_rate_add(&entry->rate, landed->records);
 		cdc_shared_release(CDC_SHARED_LANDING, entry);
 	}
+}
+
+/* A sync by hand counts as one by a worker. */
+static void
+count_synced(void)
+{
+	if (synced == NULL)
+		return;
+	for (; synced; synced = synced->next)
+	{
+		CdcSharedPipeline *entry = cdc_shared_find(CDC_SHARED_PIPELINE, &synced->key, true);
+
+		if (entry == NULL)
+			continue;
+		if (synced->more || entry->synced_at == 0)
+			entry->landed = -1;
+		if (synced->events > 0)
+			entry->synced_at = GetCurrentTimestamp();
+		entry->syncs++;
+		cdc_rate_add(&entry->rate, synced->events);
+		cdc_shared_release(CDC_SHARED_PIPELINE, entry);
+	}
+	cdc_shared_synced();
 }
 
 /*
@@ -71,6 +105,7 @@ static void
 tell_all(void)
 {
 	count_landed();
+	count_synced();
 	for (int kind = CDC_MANAGER; kind <= CDC_SYNC; kind++)
 		if (pending[kind] != 0)
 			cdc_process_wake(MyDatabaseId, CDC_KIND(kind), pending[kind]);
@@ -93,6 +128,7 @@ tell(XactEvent event, void *arg)
 			memset(pending, 0, sizeof(pending));
 			extension_changed = false;
 			landed = NULL;
+			synced = NULL;
 			break;
 		default:
 			break;
@@ -133,6 +169,22 @@ cdc_wake_landed_at_commit(int32 landing, int64 records)
 	l->records = records;
 	l->next = landed;
 	landed = l;
+}
+
+void
+cdc_wake_synced_at_commit(const char *pipeline, int64 events, bool more)
+{
+	Synced	   *s = MemoryContextAlloc(TopTransactionContext, sizeof(Synced));
+
+	cdc_wake_at_commit(0, 0);
+	cdc_pipeline_key(&s->key, MyDatabaseId, pipeline);
+	s->events = events;
+	s->more = more;
+	/* whatever may fail does so here, not when it is too late */
+	cdc_shared_release(CDC_SHARED_PIPELINE,
+					   cdc_shared_insert(CDC_SHARED_PIPELINE, &s->key));
+	s->next = synced;
+	synced = s;
 }
 
 /*

@@ -19,4 +19,10 @@ extern void cdc_wake_at_commit(int kinds, uint32 wake);
 /* The same for something that has landed: counts in the landing's entry, too. */
 extern void cdc_wake_landed_at_commit(int32 landing, int64 records);
 
+/*
+ * A pipeline was synced: counts in its entry, and wakes cdc_wait().  more:
+ * something is left to do.
+ */
+extern void cdc_wake_synced_at_commit(const char *pipeline, int64 events, bool more);
+
 #endif							/* CDC_WAKE_H */

@@ -18,11 +18,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -38,6 +41,7 @@
 #define RESTART_PAUSE	1		/* s, of what the postmaster starts again */
 
 int			cdc_max_sync_workers = 2;
+int			cdc_sync_timeout = 600000;
 int			cdc_commit_delay = 20;
 int			cdc_metadata_interval = 10;
 
@@ -180,6 +184,34 @@ cdc_worker_begin(Datum main_arg)
  * ----------
  */
 bool
+cdc_worker_lock_extension(void)
+{
+	Oid			extension = get_extension_oid("cdcsync", true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	/* it may be gone by now, or another one */
+	return get_extension_oid("cdcsync", true) == extension;
+}
+
+/*
+ * DROP EXTENSION waits for what is going on, and what begins then waits for it:
+ * else each would wait for a table that the other has.
+ */
+static void
+begin_work(void)
+{
+	if (my_process.kind == CDC_INGEST || my_process.kind == CDC_SYNC)
+	{
+		/* nothing is left to do */
+		if (!cdc_worker_lock_extension())
+			proc_exit(0);
+	}
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+bool
 cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error)
 {
 	MemoryContext caller = CurrentMemoryContext;
@@ -190,7 +222,7 @@ cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error)
 	{
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
-		PushActiveSnapshot(GetTransactionSnapshot());
+		begin_work();
 		func(arg);
 		if (ActiveSnapshotSet())
 			PopActiveSnapshot();
@@ -278,6 +310,10 @@ define_settings(void)
 							"Sync workers that a database has at most.",
 							NULL, &cdc_max_sync_workers, 2, 1, 64,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("cdcsync.sync_timeout",
+							"How long a sync worker lets one transaction take, triggers included.",
+							"0: as long as it takes.", &cdc_sync_timeout, 600000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("cdcsync.commit_delay",
 							"How long an ingest worker gathers records before it commits them.",
 							NULL, &cdc_commit_delay, 20, 0, 10000,

@@ -15,6 +15,7 @@
 
 /* Settings; all can be changed by a reload. */
 extern int	cdc_max_sync_workers;	/* in a database */
+extern int	cdc_sync_timeout;	/* ms, 0: none */
 extern int	cdc_commit_delay;	/* ms */
 extern int	cdc_metadata_interval;	/* s */
 
@@ -31,7 +32,15 @@ extern BackgroundWorkerHandle *cdc_worker_start(const CdcProcess *process);
 extern const CdcProcess *cdc_worker_begin(Datum main_arg);
 
 /*
- * Run func(arg) in a transaction of its own, with an active snapshot.  Returns
+ * Is the extension in this database?  If so, it is not dropped before the end of
+ * the transaction.
+ */
+extern bool cdc_worker_lock_extension(void);
+
+/*
+ * Run func(arg) in a transaction of its own, with an active snapshot, in an
+ * ingest or sync worker under that lock; the process ends if the extension is
+ * gone.  Returns
  * true when it has committed.  On an error the transaction is aborted and *error
  * is a copy of it in the caller's context; nothing is logged.
  */

@@ -24,6 +24,8 @@ from wire import Lost, Refused
 ACTIONS = ('error', 'kill', 'exit')
 REACH = 20                      # s until a place must have been reached
 BURST = 20                      # changes
+HANG = 20                       # s in which a worker must have come back
+HANGS = 'it does nothing any more'
 
 
 def points(sources):
@@ -303,16 +305,26 @@ class Shim:
         return struct.unpack_from(self.LAYOUT, self._map, 0)
 
 
+def steady_worker(round_):
+    """The process id of an ingest worker that has read all there was; a manager
+    that has just come does not make it wait for what others died of."""
+    for sql in ('SELECT cdc_stop()', 'SELECT cdc_start()'):
+        round_.insist(lambda session, sql=sql: session.query(sql))
+    round_.burst()
+    wait_until_done(round_.connect, round_.pipelines)
+    return wait_for('an ingest worker',
+                    lambda: round_.cluster.processes('cdcsync ingest'))[0]
+
+
 def one_allocation(round_, shim, nth):
     """Let the nth allocation from now of an ingest worker fail.
 
-    What came of it: (thread, outcome).
+    What came of it: (where, outcome).
     """
-    wait_for('an ingest worker', lambda: round_.cluster.processes('cdcsync ingest'))
-    pid = round_.cluster.processes('cdcsync ingest')[0]
+    pid = steady_worker(round_)
     since, before = round_.cluster.log_size(), shim.state()[3]
     shim.arm(pid, nth)
-    end = time.monotonic() + 3
+    end = time.monotonic() + 2
     while shim.state()[3] == before and time.monotonic() < end and \
             pid in round_.cluster.processes('cdcsync ingest'):
         round_.burst()
@@ -321,15 +333,19 @@ def one_allocation(round_, shim, nth):
     _, thread, _, failed = shim.state()
     if failed == before:
         return None, 'not reached'
-    time.sleep(0.3)             # for the log alone
+    where = 'main thread' if thread == pid else 'thread of librdkafka'
+    round_.burst()
+    try:
+        wait_until_done(round_.connect, round_.pipelines, HANG)
+    except Failed:
+        return where, HANGS
     log = round_.cluster.log_since(since)
-    where = 'main thread' if thread == pid else 'thread of the library'
     died = re.search(r'\(PID %d\) was terminated by signal (\d+)' % pid, log)
     if died:
         return where, 'the server crashed (signal %s)' % died[1]
     if re.search(r'\(PID %d\) exited with exit code 1' % pid, log):
-        return where, 'the worker ended'
-    return where, 'the worker went on'
+        return where, 'it ended, another one followed'
+    return where, 'it went on'
 
 
 def run_memory(tap, work, sources, seed, pg_config, tries):
@@ -339,7 +355,7 @@ def run_memory(tap, work, sources, seed, pg_config, tries):
     shim = Shim(directory)
     cluster = Cluster(pg_config('--bindir'), os.path.join(directory, 'server'),
                       environment=shim.environment)
-    round_, outcomes = None, {}
+    round_, outcomes, hangs = None, {}, []
     try:
         cluster.start()
         round_ = Calm(cluster, 1, seed, False,
@@ -350,12 +366,15 @@ def run_memory(tap, work, sources, seed, pg_config, tries):
             nth = int(10 ** (4 * round_.random.random()))
             outcome = one_allocation(round_, shim, nth)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            if outcome[1] == HANGS:
+                hangs.append('the %d. allocation in the %s' % (nth, outcome[0]))
         wrong = round_.settle_all()
         reached = sum(n for (where, _), n in outcomes.items() if where)
         for (where, what), n in sorted(outcomes.items(), key=str):
             tap.say('%s: %s: %d' % (where, what, n))
         tap.test(reached > tries // 2, '%d of %d allocations of ingest workers failed'
                  % (reached, tries))
+        tap.test(not hangs, 'no worker hangs when memory is short', hangs)
         tap.test(not wrong, 'nothing is lost or twice when memory is short', wrong)
         crashes = cluster.crashes(since)
         tap.test(not crashes, 'the server does not crash when memory is short', crashes)

@@ -4,13 +4,19 @@ import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
@@ -21,12 +27,16 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  *
  * <pre>
  * topic NAME PARTITIONS [CONFIG=VALUE ..]
+ * config NAME SETTING=VALUE
  * delete-topic NAME
  * partitions NAME COUNT
  * delete-records NAME PARTITION OFFSET     everything before the offset
  * put NAME PARTITION VALUE [TIME_MS]       "ok OFFSET"
+ * keyed NAME PARTITION KEY VALUE           "ok OFFSET"; VALUE "null": a tombstone
+ * beside NAME PARTITION KEY VALUE          as keyed, but never transactional
  * big NAME PARTITION BYTES                 a value of that many 'x'
- * begin | commit | abort                   put and big in between are transactional
+ * begin | commit | abort                   put, keyed and big in between are transactional
+ * move NAME PARTITION BROKER               "ok" when that broker leads it
  * </pre>
  */
 public class Admin {
@@ -49,9 +59,33 @@ public class Admin {
         return new KafkaProducer<>(p);
     }
 
-    private static long put(String topic, int partition, byte[] value, Long time) throws Exception {
+    private static byte[] bytes(String word) {
+        return word.equals("null") ? null : word.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static long put(String topic, int partition, byte[] key, byte[] value, Long time) throws Exception {
         KafkaProducer<byte[], byte[]> to = inTransaction ? transactional : plain;
-        return to.send(new ProducerRecord<>(topic, partition, time, null, value)).get().offset();
+        return to.send(new ProducerRecord<>(topic, partition, time, key, value)).get().offset();
+    }
+
+    private static void config(String topic, String setting) throws Exception {
+        String[] pair = setting.split("=", 2);
+        admin.incrementalAlterConfigs(Map.of(new ConfigResource(ConfigResource.Type.TOPIC, topic),
+                List.of(new AlterConfigOp(new ConfigEntry(pair[0], pair[1]), AlterConfigOp.OpType.SET)))).all().get();
+    }
+
+    private static void move(TopicPartition partition, int broker) throws Exception {
+        admin.alterPartitionReassignments(
+                Map.of(partition, Optional.of(new NewPartitionReassignment(List.of(broker))))).all().get();
+        for (;;) {
+            boolean moving = !admin.listPartitionReassignments().reassignments().get().isEmpty();
+            Node leader = admin.describeTopics(List.of(partition.topic())).allTopicNames().get()
+                    .get(partition.topic()).partitions().get(partition.partition()).leader();
+            if (!moving && leader != null && leader.id() == broker) {
+                return;
+            }
+            Thread.sleep(50);
+        }
     }
 
     private static String run(String[] w) throws Exception {
@@ -68,6 +102,9 @@ public class Admin {
             }
             case "delete-topic":
                 admin.deleteTopics(List.of(w[1])).all().get();
+                // nothing that a producer knows of it is true of another topic of that name
+                plain.close();
+                plain = producer(null);
                 return "";
             case "partitions":
                 admin.createPartitions(Map.of(w[1], NewPartitions.increaseTo(Integer.parseInt(w[2])))).all().get();
@@ -81,10 +118,21 @@ public class Admin {
                         RecordsToDelete.beforeOffset(Long.parseLong(w[3])))).all().get();
                 return "";
             case "put":
-                return "" + put(w[1], Integer.parseInt(w[2]), w[3].getBytes(StandardCharsets.UTF_8),
+                return "" + put(w[1], Integer.parseInt(w[2]), null, bytes(w[3]),
                         w.length > 4 ? Long.valueOf(w[4]) : null);
+            case "keyed":
+                return "" + put(w[1], Integer.parseInt(w[2]), bytes(w[3]), bytes(w[4]), null);
+            case "beside":
+                return "" + plain.send(new ProducerRecord<>(w[1], Integer.valueOf(w[2]), bytes(w[3]), bytes(w[4])))
+                        .get().offset();
+            case "config":
+                config(w[1], w[2]);
+                return "";
+            case "move":
+                move(new TopicPartition(w[1], Integer.parseInt(w[2])), Integer.parseInt(w[3]));
+                return "";
             case "big":
-                return "" + put(w[1], Integer.parseInt(w[2]),
+                return "" + put(w[1], Integer.parseInt(w[2]), null,
                         "x".repeat(Integer.parseInt(w[3])).getBytes(StandardCharsets.UTF_8), null);
             case "begin":
                 if (transactional == null) {

@@ -53,6 +53,11 @@ POSTGRES = [
           'CREATE TABLE tr (id int PRIMARY KEY, v text)', partitions=1),
 ]
 
+# Made when the pipelines are running.
+LATE = Table('LATE', ['id'], {'id': 'int', 'v': 'text'},
+             'CREATE TABLE LATE (id int NOT NULL PRIMARY KEY, v varchar(10));'
+             "INSERT INTO LATE VALUES (1, 'a'), (2, 'b'); UPDATE LATE SET v = 'c' WHERE id = 2")
+
 # There before the connectors come: their snapshot.
 SNAPSHOT = """
 INSERT INTO customer VALUES (8001, 'Acme Corp', 'AUTOMOBILE'), (8002, 'Globex', 'BUILDING'),

@@ -3,7 +3,9 @@ its own, on a free port of the loopback interface, stopped by its own pid."""
 import os
 import queue
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -28,6 +30,87 @@ def wait_for(condition, seconds, what):
         if time.monotonic() > end:
             raise TimeoutError(f'{what}: not within {seconds} s')
         time.sleep(0.2)
+
+
+class Proxy:
+    """A network between a client and a port that can be cut: everything passes,
+    nothing passes (FROZEN: whoever waits goes on waiting), or every connection is
+    reset, those that come too (CUT)."""
+
+    PASS, FROZEN, CUT = 'pass', 'frozen', 'cut'
+
+    def __init__(self, target):
+        self.target = target
+        self.state = self.PASS
+        self.changed = threading.Condition()
+        self.open = set()
+        self.connections = 0
+        self.listener = socket.create_server(('127.0.0.1', 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def set(self, state):
+        with self.changed:
+            self.state = state
+            if state == self.CUT:
+                for s in self.open:
+                    self.reset(s)
+            self.changed.notify_all()
+
+    @staticmethod
+    def reset(s):
+        # the other side shall get an error, and not the end of a stream
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        try:
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            with self.changed:
+                if self.state == self.CUT:
+                    self.reset(client)
+                    client.close()
+                    continue
+            threading.Thread(target=self.connect, args=(client,), daemon=True).start()
+
+    def connect(self, client):
+        try:
+            server = socket.create_connection(('127.0.0.1', self.target), 5)
+        except OSError:
+            client.close()
+            return
+        server.settimeout(None)
+        self.connections += 1
+        with self.changed:
+            self.open |= {client, server}
+        there = threading.Thread(target=self.pump, args=(client, server), daemon=True)
+        there.start()
+        self.pump(server, client)
+        there.join()
+        with self.changed:
+            self.open -= {client, server}
+        client.close()
+        server.close()
+
+    def pump(self, source, to):
+        try:
+            while True:
+                data = source.recv(65536)
+                with self.changed:
+                    self.changed.wait_for(lambda: self.state != self.FROZEN)
+                if not data:
+                    break
+                to.sendall(data)
+        except OSError:
+            pass
+        for s in (source, to):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
 
 def answers(port):
@@ -123,26 +206,34 @@ class MariaDB(Service):
 
 
 class PostgreSQL(Service):
-    """A source: the warehouse is the server that we are given."""
-
-    def __init__(self, root, bindir):
-        super().__init__('postgres', root)
+    def __init__(self, name, root, bindir, settings):
+        super().__init__(name, root)
         self.bindir = bindir
         self.port = free_port()
         data = os.path.join(self.dir, 'data')
         run([f'{bindir}/initdb', '-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8',
              '--no-locale', '--no-sync'])
-        self.start([f'{bindir}/postgres', '-D', data, '-p', str(self.port),
-                    '-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=',
-                    '-c', 'wal_level=logical', '-c', 'fsync=off', '-c', 'wal_sender_timeout=0'])
+        settings = {'listen_addresses': '127.0.0.1', 'unix_socket_directories': '', **settings}
+        self.argv = [f'{bindir}/postgres', '-D', data, '-p', str(self.port),
+                     *(f'--{name}={value}' for name, value in settings.items())]
+        self.restart()
+
+    def restart(self):
+        self.start(self.argv)
         self.wait_port(self.port, 30)
-        wait_for(self.ready, 30, 'PostgreSQL')
+        wait_for(self.ready, 60, self.name)
+
+    def stop_immediate(self):
+        """As pg_ctl stop -m immediate: no process is given the time to do anything."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(30)
 
     def ready(self):
         return subprocess.run([f'{self.bindir}/pg_isready', '-q', '-h', '127.0.0.1', '-p',
                                str(self.port)], check=False).returncode == 0
 
     def sql(self, text, database='postgres'):
+        """Run statements; what they return."""
         return run([f'{self.bindir}/psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1',
                     '-h', '127.0.0.1', '-p', str(self.port), '-U', 'postgres', '-d', database],
                    input=text)
@@ -156,6 +247,7 @@ def write(path, settings):
 def logging_settings(directory):
     path = os.path.join(directory, 'log4j2.properties')
     write(path, {'status': 'error', 'appender.c.type': 'Console', 'appender.c.name': 'c',
+                 'appender.c.target': 'SYSTEM_ERR',
                  'appender.c.layout.type': 'PatternLayout',
                  'appender.c.layout.pattern': '%d %p %c{1} %m%n',
                  'rootLogger.level': 'warn', 'rootLogger.appenderRef.c.ref': 'c'})
@@ -163,23 +255,38 @@ def logging_settings(directory):
 
 
 class Kafka(Service):
-    """One broker that is its own controller (KRaft)."""
+    """A broker.  The first one is the controller too (KRaft); another one joins it.
 
-    def __init__(self, root, libs):
-        super().__init__('kafka', root)
+    The warehouse has a listener of its own, whose address, as clients are told
+    it, is that of a proxy.
+    """
+
+    def __init__(self, root, libs, first=None):
+        super().__init__('kafka2' if first else 'kafka', root)
         self.classpath = libs + '/*'
-        self.port, controller = free_port(), free_port()
+        self.node = 2 if first else 1
+        self.port, warehouse = free_port(), free_port()
+        self.controller = first.controller if first else free_port()
         self.bootstrap = f'127.0.0.1:{self.port}'
+        self.proxy = Proxy(warehouse)
         settings = os.path.join(self.dir, 'server.properties')
+        listeners = {'PLAINTEXT': self.port, 'WAREHOUSE': warehouse}
+        advertised = {**listeners, 'WAREHOUSE': self.proxy.port}
+        if not first:
+            listeners['CONTROLLER'] = self.controller
+
+        def addresses(ports):
+            return ','.join(f'{name}://127.0.0.1:{port}' for name, port in ports.items())
         write(settings, {
-            'process.roles': 'broker,controller',
-            'node.id': 1,
-            'controller.quorum.voters': f'1@127.0.0.1:{controller}',
-            'listeners': f'PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}',
-            'advertised.listeners': f'PLAINTEXT://{self.bootstrap}',
+            'process.roles': 'broker' if first else 'broker,controller',
+            'node.id': self.node,
+            'controller.quorum.voters': f'1@127.0.0.1:{self.controller}',
+            'listeners': addresses(listeners),
+            'advertised.listeners': addresses(advertised),
             'inter.broker.listener.name': 'PLAINTEXT',
             'controller.listener.names': 'CONTROLLER',
-            'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+            'listener.security.protocol.map':
+                'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,WAREHOUSE:PLAINTEXT',
             'log.dirs': self.dir + '/data',
             'num.partitions': 1,
             'offsets.topic.replication.factor': 1,
@@ -190,11 +297,22 @@ class Kafka(Service):
             'share.coordinator.state.topic.replication.factor': 1,
             'share.coordinator.state.topic.min.isr': 1,
             'group.initial.rebalance.delay.ms': 0,
+            # so that topics which ask for it lose records within a second
+            'log.retention.check.interval.ms': 300,
+            'log.initial.task.delay.ms': 1000,
+            'log.cleaner.backoff.ms': 300,
+            # a broker that was killed may come back at once
+            'broker.session.timeout.ms': 1500,
+            'broker.heartbeat.interval.ms': 300,
         })
         java = ['java', logging_settings(self.dir), '-cp', self.classpath]
         run([*java, 'kafka.tools.StorageTool', 'format', '-t', 'Y2Rjc3luYy1lMmUtdGVzdA',
              '-c', settings], cwd=self.dir)
-        self.start(['java', '-Xmx512m', '-XX:TieredStopAtLevel=1', *java[1:], 'kafka.Kafka', settings])
+        self.argv = ['java', '-Xmx512m', '-XX:TieredStopAtLevel=1', *java[1:], 'kafka.Kafka', settings]
+        self.restart()
+
+    def restart(self):
+        self.start(self.argv)
         self.wait_port(self.port, 60)
 
 

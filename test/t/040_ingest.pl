@@ -217,6 +217,31 @@ sql(q{SELECT cdc_pause('paused')});
 produce('paused', 0, 3);
 landed_is('paused', 3, 'paused for sync alone: it lands');
 
+# Every so often: once it has been read to its end it rests
+make_pipeline('seldom');
+produce('seldom', 0, 1);
+landed_is('seldom', 1, 'as data comes');
+my $partitions = q{SELECT substring(query FROM 'reading (\d+)')::int FROM pg_stat_activity WHERE backend_type = 'cdcsync ingest worker'};
+my $reading = sql($partitions);
+sql(q{SELECT cdc_alter('seldom', options => '{"refresh_interval": "1 hour"}')});
+wait_for("SELECT ($partitions) = $reading - 1", 'refresh_interval: it rests');
+produce('seldom', 0, 2);
+produce('locked', 0, 7);
+landed_is('locked', 8, 'a neighbour does not');
+is(landed('seldom'), '0|1|0|0', 'it waits for its time');
+sql(q{SELECT cdc_alter('seldom', options => '{"refresh_interval": null}')});
+landed_is('seldom', 2, 'as data comes, again');
+
+# A topic that is not there yet
+sql(q{CREATE FOREIGN TABLE topics.later (kafka_partition bigint, kafka_offset bigint, kafka_timestamp_type "char",
+	kafka_timestamp timestamp, kafka_key bytea, kafka_value bytea, kafka_headers jsonb) SERVER broker OPTIONS (topic 'later');
+	CREATE TABLE later_target (id bigint PRIMARY KEY);
+	SELECT cdc_create('later', 'topics.later', 'later_target', columns => '{"id": "ID"}', options => '{"auto_sync": false}')});
+wait_for(q{SELECT reason = 'topic "later" does not exist yet' FROM cdc_status WHERE pipeline = 'later'}, 'it says that it waits');
+$broker->topic('later', 2);
+produce('later', $_, $_) foreach 0, 1;
+landed_is('later', 2, 'the topic has come');
+
 #
 # Gaps
 #
@@ -294,24 +319,24 @@ pass('positions of several epochs can be resumed');
 # One landing has a problem, the others have none
 #
 sql('CREATE ROLE owner2 LOGIN');
-sql(q{ALTER TABLE locked_debezium_chunk ADD CONSTRAINT no CHECK (last_offset < 8)});
+sql(q{ALTER TABLE locked_debezium_chunk ADD CONSTRAINT no CHECK (last_offset < 9)});
 produce('locked', 0, 8);
 produce('flow', 0, 47);
 landed_is('flow', 47, 'before the bad record');
-landed_is('locked', 8, 'it too');
+landed_is('locked', 9, 'it too');
 produce('locked', 0, 9);
 produce('flow', 0, 48);
 landed_is('flow', 48, 'neighbours go on');
-landed_is('third', 9, 'also on the same topic');
-is(landed('locked'), '0|8|0|7', 'the one with the problem waits');
+landed_is('third', 10, 'also on the same topic');
+is(landed('locked'), '0|9|0|8', 'the one with the problem waits');
 sql(q{ALTER TABLE locked_debezium_chunk DROP CONSTRAINT no});
-landed_is('locked', 9, 'and goes on when it is solved');
+landed_is('locked', 10, 'and goes on when it is solved');
 is(worker_pid(), $pid, 'all of this in one process');
 
 # dropped
 sql(q{DROP TABLE third_debezium_chunk CASCADE});
 produce('locked', 0, 10);
-landed_is('locked', 10, 'another landing was dropped');
+landed_is('locked', 11, 'another landing was dropped');
 
 #
 # Slices, and an altered server
