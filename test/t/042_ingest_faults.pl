@@ -195,59 +195,6 @@ neighbour_goes_on('the cluster was frozen');
 $broker->command('cut');
 neighbour_goes_on('connections were reset');
 
-#
-# Errors and ends at each step
-#
-
-# Takes effect whether the server can be connected to or not.
-sub set_fault
-{
-	my ($fault) = @_;
-
-	$node->adjust_conf('postgresql.conf', 'cdcsync.fault', "'$fault'");
-	$node->reload;
-	return;
-}
-
-SKIP:
-{
-	my ($missing) = $node->psql('postgres', "LOAD 'cdcsync'; SET cdcsync.fault = ''");
-	my $n = 0;
-
-	skip 'not built with CDC_FAULTS', 1 if $missing;
-	$node->append_conf('postgresql.conf', "restart_after_crash = on\ncdcsync.fault = ''\n");
-	$node->restart;
-	$broker->topic('steps', 2);
-	make_pipeline('steps', 'stop');
-	foreach my $place (qw(ingest_polled ingest_locked ingest_written ingest_commit ingest_committed))
-	{
-		# a process that survives does not come to the place for the first time again
-		foreach my $action (qw(kill exit error))
-		{
-			my $log = -s $node->logfile;
-			my $seen = 0;
-
-			set_fault("$place:$action");
-			# the worker may not have heard of the fault when the first ones come
-			for (my $tries = 0; $tries < 600 && !$seen; $tries++)
-			{
-				if ($tries % 10 == 0)
-				{
-					produce('steps', $_, $n++) foreach 0, 1;
-				}
-				select(undef, undef, undef, 0.1);
-				$seen = slurp_file($node->logfile, $log) =~ /fault "$place": $action/;
-			}
-			ok($seen, "$action at $place");
-			set_fault('');
-			landed_is('steps', $n, 'all lands');
-			is( sql(q{SELECT sum(records), bool_and(records = last + 1) FROM (SELECT count(*) AS records,
-					max(kafka_offset) AS last FROM steps_debezium GROUP BY kafka_partition) x}),
-				"$n|t", 'once');
-		}
-	}
-}
-
 $node->stop;
 $broker->stop;
 done_testing();
