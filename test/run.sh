@@ -167,7 +167,7 @@ check_logs()
 {
 	local logs
 	logs=$(grep -rlE 'was terminated by signal (4|6|7|8|11):|PANIC:|TRAP: ' "$WORK/log/server.log" \
-		"$WORK/src/tmp_check/log" "$WORK/e2e-run/warehouse/log" 2>/dev/null)
+		"$WORK"/tap*/tmp_check/log "$WORK/e2e-run/warehouse/log" 2>/dev/null)
 	if [ -z "$logs" ]; then
 		echo "ok 1 - no server has crashed"
 		return
