@@ -23,7 +23,8 @@ from wire import Lost, Refused
 
 ACTIONS = ('error', 'kill', 'exit')
 REACH = 20                      # s until a place must have been reached
-BURST = 20                      # changes
+BURST = 6                       # changes of a topic
+TURN = 0.1                      # s between two bursts
 HANG = 20                       # s in which a worker must have come back
 HANGS = 'it does nothing any more'
 
@@ -244,6 +245,7 @@ def one_fault(round_, name, action):
             if time.monotonic() > end:
                 return ['never reached']
             round_.nudge()
+            time.sleep(TURN)
     finally:
         set_fault(round_, '')
     round_.burst()
