@@ -125,6 +125,7 @@ typedef struct CdcIngest
 	int			ntaken;
 	TimestampTz batch_began;	/* its first record or move; 0: none */
 	bool		reload;			/* look at the catalog */
+	TimestampTz next_reload;	/* but not before this */
 	bool		follows;		/* makes pipelines for topics that come */
 } CdcIngest;
 

@@ -45,6 +45,7 @@
 PGDLLEXPORT void cdc_ingest_main(Datum main_arg);
 
 #define BATCH_BYTES		((Size) 8 * 1024 * 1024)
+#define READ_PAUSE		200		/* ms, at least, between two readings of the catalog */
 #define LOOK_INTERVAL	1000	/* ms; what nobody tells us of */
 #define OPEN_SLICE		100		/* ms; of opening landings, between polls */
 #define ASKER_IDLE		10000	/* ms; closed when it was not needed for so long */
@@ -198,6 +199,7 @@ reload(CdcIngest *ingest)
 	ErrorData  *error;
 
 	ingest->reload = false;
+	ingest->next_reload = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), READ_PAUSE);
 	if (!cdc_worker_try(read_catalog, &result, &error))
 	{
 		/* the manager starts us again if there is still something to do */
@@ -493,6 +495,8 @@ time_to_wait(const CdcIngest *ingest)
 
 	if (ingest->problem.failures == 0)
 		next = Min(next, Min(ingest->next_due, ingest->next_metadata));
+	if (ingest->reload)
+		next = Min(next, ingest->next_reload);
 	if (ingest->batch_began)
 		next = Min(next, TimestampTzPlusMilliseconds(ingest->batch_began, cdc_commit_delay));
 	return next <= now ? 0 : (int) TimestampDifferenceMilliseconds(now, next);
@@ -599,7 +603,9 @@ cdc_ingest_main(Datum main_arg)
 			proc_exit(0);
 		if (ingest->nevents == 0)
 			MemoryContextReset(ingest->batch_context);
-		if (ingest->reload || (woken & CDC_WAKE_CATALOG))
+		if (woken & CDC_WAKE_CATALOG)
+			ingest->reload = true;
+		if (ingest->reload && GetCurrentTimestamp() >= ingest->next_reload)
 			reload(ingest);
 		if (server_changed)
 			check_options(ingest);

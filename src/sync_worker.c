@@ -54,6 +54,7 @@
 
 #define TURN			300		/* ms that one pipeline has before others have their turn */
 #define RETRY_PAUSE		5000	/* ms until waiting records are tried again */
+#define READ_PAUSE		200		/* ms, at least, between two readings of the catalog */
 #define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
 #define LOOK_INTERVAL	1000	/* ms; whether the reason of a failure is gone */
 
@@ -88,6 +89,7 @@ static List *job_list;			/* the same */
 static bool failing;			/* one of them waits for its next try */
 static bool has_landings;		/* whose records are to be deleted one day */
 static uint32 reading = 0;
+static TimestampTz read_ready;	/* not read again before this */
 static MemoryContext round_context;
 static TimestampTz retention_due;
 static TimestampTz retention_ready; /* not before this */
@@ -655,6 +657,7 @@ cdc_sync_main(Datum main_arg)
 {
 	HASHCTL		ctl = {.keysize = sizeof(CdcPipelineKey),.entrysize = sizeof(Job)};
 	uint32		woken = CDC_WAKE_CATALOG | CDC_WAKE_LANDED;
+	bool		stale = false;
 
 	me = cdc_worker_begin(main_arg);
 	cdc_session_begin();
@@ -672,13 +675,14 @@ cdc_sync_main(Datum main_arg)
 		TimestampTz next;
 		List	   *due;
 
-		if (woken & CDC_WAKE_CATALOG)
-			refresh_jobs();
+		stale |= (woken & CDC_WAKE_CATALOG) != 0;
+		if (stale)
+			stale = !keep_up();
 		due = due_jobs(&next);
 		keep_retention(woken);
 		woken = take_round(due);
 		if (due == NIL && woken == 0)
-			woken = cdc_worker_sleep(time_until(next));
+			woken = cdc_worker_sleep(time_until(next, stale));
 		MemoryContextReset(round_context);
 	}
 	proc_exit(0);

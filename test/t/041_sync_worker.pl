@@ -59,7 +59,7 @@ sql(q{
 		LOOP
 			EXECUTE 'SELECT ' || condition INTO ok;
 			IF ok OR clock_timestamp() > until THEN RETURN coalesce(ok, false); END IF;
-			PERFORM pg_sleep(0.02);
+			PERFORM pg_sleep(0.02), pg_stat_clear_snapshot();
 		END LOOP;
 	END$$;
 });
