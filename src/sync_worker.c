@@ -636,12 +636,30 @@ keep_retention(uint32 woken)
 	cdc_worker_activity(NULL);
 }
 
+/*
+ * Read the catalog if it has changed; not too often, as each of many pipelines
+ * that are made one after the other changes it.  False: it is still to be read.
+ */
+static bool
+keep_up(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now < read_ready)
+		return false;
+	refresh_jobs();
+	read_ready = TimestampTzPlusMilliseconds(now, READ_PAUSE);
+	return true;
+}
+
 /* ms until something is to be done by itself; -1: never. */
 static long
-time_until(TimestampTz next)
+time_until(TimestampTz next, bool stale)
 {
 	long		wait;
 
+	if (stale)
+		next = Min(next, read_ready);
 	if (has_landings)
 		next = Min(next, retention_due);
 	if (next == DT_NOEND)
