@@ -76,8 +76,13 @@ build/kafka_reader$(DLSUFFIX): test/kafka_reader/kafka_reader.c $(CDC_KAFKA_OBJS
 	mkdir -p build
 	$(CC) $(CFLAGS) $(CFLAGS_SL) -Isrc $(CPPFLAGS) -shared -o $@ $< $(CDC_KAFKA_OBJS) $(LDFLAGS) $(SHLIB_LINK)
 
+# What makes a disk full.
+build/full_disk$(DLSUFFIX): test/full_disk.c
+	mkdir -p build
+	$(CC) -O2 -Wall -Wextra -fPIC -shared -o $@ $< -ldl
+
 ifdef TAP_TESTS
-installcheck: build/mock_broker build/kafka_reader$(DLSUFFIX)
+installcheck: build/mock_broker build/kafka_reader$(DLSUFFIX) build/full_disk$(DLSUFFIX)
 endif
 
 endif

@@ -644,7 +644,7 @@ cdc_ingest_publish(CdcIngest *ingest, CdcIngestLanding *landing)
 	if (landing->absent)
 		snprintf(note, sizeof(note), "topic \"%s\" does not exist yet",
 				 landing->def.topic_name ? landing->def.topic_name : "");
-	else if (landing->pause > 1000)
+	else if (!landing->open && landing->pause > 1000)
 		strlcpy(note, "another session is refreshing the landing", sizeof(note));
 
 	entry = cdc_shared_insert(CDC_SHARED_LANDING, &key);

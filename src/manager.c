@@ -358,12 +358,14 @@ find_due_owners(Manager *manager)
 {
 	HASH_SEQ_STATUS seq;
 	Pipeline   *pipeline;
+	Owner	   *owner;
 
+	hash_seq_init(&seq, manager->owners);
+	while ((owner = hash_seq_search(&seq)) != NULL)
+		owner->due = false;
 	hash_seq_init(&seq, manager->pipelines);
 	while ((pipeline = hash_seq_search(&seq)) != NULL)
 	{
-		Owner	   *owner;
-
 		if (!pipeline->automatic)
 			continue;
 		owner = hash_search(manager->owners, &pipeline->owner, HASH_FIND, NULL);
@@ -584,7 +586,7 @@ waiting_owners(Manager *manager)
 		if (child && child->problem.failures > 0 && child->next_start > now)
 			continue;
 		served = hash_search(manager->served, &owner->owner, HASH_FIND, NULL);
-		owner->served = owner->stuck > 0 ? now : served ? served->at : 0;
+		owner->served = served ? served->at : 0;
 		waiting = lappend(waiting, owner);
 	}
 	list_sort(waiting, compare_served);

@@ -222,6 +222,10 @@ cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error)
 	{
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
+		/* whatever code of users has left behind as the default */
+		XactIsoLevel = XACT_READ_COMMITTED;
+		XactReadOnly = false;
+		XactDeferrable = false;
 		begin_work();
 		func(arg);
 		if (ActiveSnapshotSet())
