@@ -82,7 +82,8 @@ sub answer
 sub pids
 {
 	my ($self, $db, $kind) = @_;
-	my $where = defined $db ? "AND datname = '$db'" : '';
+	# from 18 on a process is seen before it has connected
+	my $where = defined $db ? "AND datname = '$db'" : $kind eq 'launcher' ? '' : 'AND datname IS NOT NULL';
 
 	return split /\n/, $self->sql('postgres', qq{
 		SELECT pid FROM pg_stat_activity

@@ -7,10 +7,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('pg_cron');
-my $sharedir = `"$ENV{PG_CONFIG}" --sharedir`;
-chomp $sharedir;
 plan skip_all => 'pg_cron is not installed in this PostgreSQL'
-  unless -f "$sharedir/extension/pg_cron.control";
+  unless -f $node->config_data('--sharedir') . '/extension/pg_cron.control';
 
 $node->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
 $node->append_conf('postgresql.conf', qq{
