@@ -538,7 +538,8 @@ cdc_ingest_close(CdcIngest *ingest, CdcIngestLanding *landing,
 	landing->parts = NULL;
 	landing->topic = NULL;
 	landing->dirty = false;
-	landing->ntakes = 0;
+	landing->ntakes = landing->maxtakes = 0;
+	landing->takes = NULL;		/* the batch may be gone before it is flushed */
 	MemoryContextReset(landing->open_context);
 	landing->next_open = next_open;
 	ingest->next_due = Min(ingest->next_due, next_open);
