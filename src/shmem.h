@@ -176,7 +176,6 @@ extern void *cdc_shared_find(CdcSharedKind kind, const void *key, bool exclusive
 /* Zeroed but for the key if it is new. */
 extern void *cdc_shared_insert(CdcSharedKind kind, const void *key);
 extern void cdc_shared_release(CdcSharedKind kind, void *entry);
-extern void cdc_shared_delete(CdcSharedKind kind, const void *key);
 
 /*
  * Call back for each entry of a database (InvalidOid: all); the entry is
