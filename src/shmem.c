@@ -485,6 +485,39 @@ cdc_shared_scan(CdcSharedKind kind, Oid database,
 	dshash_seq_term(&status);
 }
 
+/*
+ * That which fails here is the mapping of a part of the area that another
+ * process has made.  The error would be one of a transaction that has committed
+ * already, which ends the whole server.
+ */
+void
+cdc_shared_tell(void (*func) (void))
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+
+	PG_TRY();
+	{
+		func();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		LWLockReleaseAll();
+		InterruptHoldoffCount = holdoff;
+		ereport(LOG,
+				(errcode(edata->sqlerrcode),
+				 errmsg("could not tell the cdcsync workers that a transaction has ended: %s",
+						edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+}
+
 /* ----------
  * Rates
  * ----------
