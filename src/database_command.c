@@ -132,19 +132,11 @@ wanted_alone(Node *command)
 	return may_have_alone(command, database) ? database : InvalidOid;
 }
 
-/*
- * Until the end of the transaction, whatever way it ends: what the command has
- * done is seen by others only then.
- */
 static void
-resume(XactEvent event, void *arg)
+resume(void)
 {
-	CdcSharedDatabase *entry;
+	CdcSharedDatabase *entry = cdc_shared_find(CDC_SHARED_DATABASE, &suspended, true);
 
-	if (!OidIsValid(suspended) ||
-		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT))
-		return;
-	entry = cdc_shared_find(CDC_SHARED_DATABASE, &suspended, true);
 	if (entry)
 	{
 		entry->suspended = Max(entry->suspended - 1, 0);
@@ -152,6 +144,20 @@ resume(XactEvent event, void *arg)
 	}
 	suspended = InvalidOid;
 	cdc_process_wake(InvalidOid, CDC_KIND(CDC_LAUNCHER), CDC_WAKE_WORKERS);
+}
+
+/*
+ * Until the end of the transaction, whatever way it ends: what the command has
+ * done is seen by others only then.  (One that is prepared has a lock that keeps
+ * others out; this session may not live to see its end.)
+ */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (OidIsValid(suspended) &&
+		(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		 event == XACT_EVENT_PREPARE))
+		cdc_shared_tell(resume);
 }
 
 static void
@@ -163,9 +169,9 @@ suspend(Oid database)
 	if (suspended == database)
 		return;
 	if (OidIsValid(suspended))
-		resume(XACT_EVENT_ABORT, NULL);
+		resume();
 	if (!registered)
-		RegisterXactCallback(resume, NULL);
+		RegisterXactCallback(transaction_ended, NULL);
 	registered = true;
 	entry = cdc_shared_insert(CDC_SHARED_DATABASE, &database);
 	entry->suspended++;
@@ -211,8 +217,6 @@ concerns_workers(Node *command)
 				((GrantStmt *) command)->objtype == OBJECT_FOREIGN_SERVER;
 		case T_AlterTableStmt:
 			return changes_owner((AlterTableStmt *) command);
-		case T_TransactionStmt:
-			return ((TransactionStmt *) command)->kind == TRANS_STMT_COMMIT_PREPARED;
 		case T_AlterExtensionStmt:
 		case T_AlterExtensionContentsStmt:
 		case T_AlterOwnerStmt:
@@ -239,6 +243,13 @@ concerns_launcher(Node *command)
 	return IsA(command, AlterDatabaseStmt) || IsA(command, CreatedbStmt);
 }
 
+static bool
+commits_prepared(Node *command)
+{
+	return IsA(command, TransactionStmt) &&
+		((TransactionStmt *) command)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
 static void
 run_command(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			ProcessUtilityContext context, ParamListInfo params,
@@ -260,6 +271,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	Node	   *command = pstmt->utilityStmt;
 	bool		workers = concerns_workers(command);
 	bool		launcher = concerns_launcher(command);
+	bool		prepared = commits_prepared(command);
 	Oid			database = wanted_alone(command);
 
 	if (OidIsValid(database))
@@ -271,8 +283,12 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	/* the command may be freed by now */
 	if (launcher)
 		cdc_wake_at_commit(CDC_KIND(CDC_LAUNCHER), CDC_WAKE_WORKERS);
-	if (workers && OidIsValid(MyDatabaseId) && IsTransactionState())
+	if (!OidIsValid(MyDatabaseId) || !IsTransactionState())
+		return;
+	if (workers)
 		cdc_wake_at_commit(CDC_ALL_KINDS, CDC_WAKE_CATALOG);
+	if (prepared)
+		cdc_wake_prepared_at_commit();
 }
 
 void

@@ -143,7 +143,8 @@ record_gap(const CdcLanding *landing, const CdcGap *gap, const char *reason,
 					   " first_offset, next_offset, reason, passed)"
 					   " VALUES ($1, $2, $3, $4, $5, $6, $7)"
 					   " ON CONFLICT (landing_id, kafka_partition, epoch, first_offset) DO UPDATE"
-					   " SET next_offset = excluded.next_offset, reason = excluded.reason",
+					   " SET next_offset = excluded.next_offset, reason = excluded.reason,"
+					   " passed = excluded.passed",
 					   lengthof(types), types, values, nulls, 0);
 	cdc_spi_end(&spi);
 }

@@ -60,7 +60,8 @@ doubt(CdcIngest *ingest, CdcIngestPart *part)
 	ingest->doubt = true;
 }
 
-static void
+/* Was it wanted? */
+static bool
 take_record(CdcIngest *ingest, CdcIngestPart *part, int event)
 {
 	part->at_end = false;
@@ -68,7 +69,7 @@ take_record(CdcIngest *ingest, CdcIngestPart *part, int event)
 	{
 		case CDC_READER_TAKE:
 			add_take(ingest, part->landing, event);
-			break;
+			return true;
 		case CDC_READER_LEAVE:
 			break;
 		case CDC_READER_CREATED_AGAIN:
@@ -76,6 +77,7 @@ take_record(CdcIngest *ingest, CdcIngestPart *part, int event)
 			doubt(ingest, part);
 			break;
 	}
+	return false;
 }
 
 static void
@@ -130,6 +132,34 @@ take_server_event(CdcIngest *ingest, const CdcKafkaEvent *event)
 		cdc_ingest_publish(ingest, lfirst(lc));
 }
 
+/*
+ * A record or the end of the log.  That the newest record which has landed can
+ * be read again is no sign that what follows can: a problem ends with progress.
+ */
+static void
+take_progress(CdcIngest *ingest, CdcIngestSource *source, int event)
+{
+	const CdcKafkaEvent *e = &ingest->events[event];
+	bool		works = e->kind == CDC_KAFKA_EOF;
+	ListCell   *lc;
+
+	source->active = true;
+	source->offset = e->record.offset + (e->kind == CDC_KAFKA_RECORD ? 1 : 0);
+	foreach(lc, source->parts)
+	{
+		CdcIngestPart *part = lfirst(lc);
+
+		if (part->deaf)
+			continue;
+		if (e->kind == CDC_KAFKA_RECORD)
+			works |= take_record(ingest, part, event);
+		else
+			take_end(ingest, part, e->record.offset);
+	}
+	if (works && source->problem.failures > 0)
+		cdc_ingest_source_works(ingest, source);
+}
+
 static void
 take_source_event(CdcIngest *ingest, CdcIngestSource *source, int event)
 {
@@ -141,21 +171,7 @@ take_source_event(CdcIngest *ingest, CdcIngestSource *source, int event)
 	{
 		case CDC_KAFKA_RECORD:
 		case CDC_KAFKA_EOF:
-			source->active = true;
-			source->offset = e->record.offset + (e->kind == CDC_KAFKA_RECORD ? 1 : 0);
-			if (source->problem.failures > 0)
-				cdc_ingest_source_works(ingest, source);
-			foreach(lc, source->parts)
-			{
-				CdcIngestPart *part = lfirst(lc);
-
-				if (part->deaf)
-					continue;
-				if (e->kind == CDC_KAFKA_RECORD)
-					take_record(ingest, part, event);
-				else
-					take_end(ingest, part, e->record.offset);
-			}
+			take_progress(ingest, source, event);
 			break;
 		case CDC_KAFKA_OUT_OF_RANGE:
 			source->stopped = true;

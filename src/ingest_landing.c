@@ -463,14 +463,14 @@ open_landing(void *arg)
 		cdc_landing_positions(&landing->def, &opening->positions);
 	if (!locked && (has_new(opening) || has_missing(opening)))
 		opening->npositions = cdc_landing_lock(&landing->def, true, &opening->positions);
-	if (opening->npositions < 0)
-		return;
-
-	landing->outcome = CDC_INGEST_DONE;
-	if (has_missing(opening) && !pass_missing(opening))
-		landing->outcome = CDC_INGEST_STOPPED;
-	else if (has_new(opening))
-		begin_new(opening);
+	if (opening->npositions >= 0)
+	{
+		landing->outcome = CDC_INGEST_DONE;
+		if (has_missing(opening) && !pass_missing(opening))
+			landing->outcome = CDC_INGEST_STOPPED;
+		else if (has_new(opening))
+			begin_new(opening);
+	}
 	MemoryContextSwitchTo(old);
 }
 
@@ -505,15 +505,17 @@ cdc_ingest_open(CdcIngest *ingest, CdcIngestLanding *landing)
 {
 	Opening		opening = {.ingest = ingest,.landing = landing};
 	ErrorData  *error;
+	bool		done;
 
 	MemoryContextReset(landing->open_context);
-	if (!cdc_worker_try(open_landing, &opening, &error))
+	done = cdc_worker_try(open_landing, &opening, &error);
+	forget_ends(landing);		/* another try may be much later */
+	if (!done)
 		cdc_ingest_landing_failed(ingest, landing, error);
 	else if (landing->outcome != CDC_INGEST_DONE)
 		cdc_ingest_landing_outcome(ingest, landing);
 	else
 	{
-		forget_ends(landing);
 		make_parts(ingest, landing, &opening);
 		landing->open = true;
 		landing->absent = false;
@@ -538,7 +540,8 @@ cdc_ingest_close(CdcIngest *ingest, CdcIngestLanding *landing,
 	landing->parts = NULL;
 	landing->topic = NULL;
 	landing->dirty = false;
-	landing->ntakes = 0;
+	landing->ntakes = landing->maxtakes = 0;
+	landing->takes = NULL;		/* the batch may be gone before it is flushed */
 	MemoryContextReset(landing->open_context);
 	landing->next_open = next_open;
 	ingest->next_due = Min(ingest->next_due, next_open);
@@ -572,7 +575,7 @@ cdc_ingest_landing_failed(CdcIngest *ingest, CdcIngestLanding *landing,
 {
 	char	   *name = psprintf("cannot read into landing %d", landing->def.id);
 
-	if (strncmp(landing->problem.message, edata->message, CDC_PROBLEM_TEXT - 1) != 0)
+	if (!cdc_problem_is(&landing->problem, edata))
 		cdc_worker_log(edata, name);
 	landing->absent = false;
 	cdc_problem_add(&landing->problem, edata);

@@ -308,7 +308,7 @@ publish_all(CdcIngest *ingest)
 static void
 server_failed(CdcIngest *ingest, const ErrorData *edata)
 {
-	if (strncmp(ingest->problem.message, edata->message, CDC_PROBLEM_TEXT - 1) != 0)
+	if (!cdc_problem_is(&ingest->problem, edata))
 		cdc_worker_log(edata, "cannot use the Kafka server");
 	cdc_problem_add(&ingest->problem, edata);
 	publish_all(ingest);

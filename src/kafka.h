@@ -136,9 +136,6 @@ extern int64 cdc_kafka_offset_for_time(CdcKafka *kafka, const char *topic,
  * ----------
  */
 
-/* Read one more partition; returns its id.  It must not be a source yet. */
-extern int	cdc_kafka_add(CdcKafka *kafka, const CdcKafkaSource *source);
-
 /*
  * Go on at another offset, or again at the one where it has stopped.  Of what
  * came from the earlier position, that which has not been polled is dropped.
@@ -148,7 +145,10 @@ extern void cdc_kafka_move(CdcKafka *kafka, int source, int64 offset);
 /* Read the partition no longer; drops what has not been polled. */
 extern void cdc_kafka_remove(CdcKafka *kafka, int source);
 
-/* The same for many at once, which is much faster than one by one. */
+/*
+ * The same for many at once, which is much faster than one by one.  add: read
+ * more partitions, that must not be sources yet; gives their ids.
+ */
 extern void cdc_kafka_add_many(CdcKafka *kafka, const CdcKafkaSource *sources,
 							   int nsources, int *ids);
 extern void cdc_kafka_move_many(CdcKafka *kafka, const int *ids,

@@ -106,8 +106,6 @@ struct CdcKafka
 	rd_kafka_resp_err_t last_err;
 	char		reason[CDC_KAFKA_REASON];
 
-	bool		latched;		/* a request has reset the latch */
-
 	/* Does the cluster answer? */
 	TimestampTz last_answer;
 	TimestampTz next_probe;
@@ -138,6 +136,7 @@ extern bool cdc_kafka_is_permanent(rd_kafka_resp_err_t err);
 extern void cdc_kafka_list_free(CdcKafka *kafka);
 
 /* kafka_query.c */
+extern bool cdc_kafka_latched;	/* a request, of any consumer, has reset the latch */
 extern void cdc_kafka_connection_check(CdcKafka *kafka);
 extern void cdc_kafka_metadata_free(CdcKafka *kafka);
 

@@ -47,6 +47,10 @@ typedef struct TopicEntry
  * Requests
  * ----------
  */
+
+/* There is one latch in a process, whichever consumer asks. */
+bool		cdc_kafka_latched = false;
+
 static void
 begin_request(Request *request, CdcKafka *kafka)
 {
@@ -88,13 +92,13 @@ raise_topic_error(const char *topic, rd_kafka_resp_err_t err)
  * set for: only the caller knows.
  */
 static void
-wait_until_ready(CdcKafka *kafka)
+wait_until_ready(void)
 {
 	if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 				  NOT_READY_WAIT, PG_WAIT_EXTENSION) & WL_LATCH_SET)
 	{
 		ResetLatch(MyLatch);
-		kafka->latched = true;
+		cdc_kafka_latched = true;
 	}
 	CHECK_FOR_INTERRUPTS();
 }
@@ -137,7 +141,7 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 	if (err == RD_KAFKA_RESP_ERR__TIMED_OUT)
 		request->slice = Min(2 * request->slice, CDC_KAFKA_LONGEST_SLICE);
 	else if (err != RD_KAFKA_RESP_ERR__TRANSPORT)
-		wait_until_ready(kafka);
+		wait_until_ready();
 	request->slice = Max(1, Min(request->slice, left));
 }
 

@@ -498,9 +498,9 @@ int
 cdc_kafka_poll(CdcKafka *kafka, int timeout, const CdcKafkaEvent **events)
 {
 	TimestampTz start = timeout > 0 ? GetCurrentTimestamp() : 0;
-	bool		latched = kafka->latched;
+	bool		latched = cdc_kafka_latched;
 
-	kafka->latched = false;
+	cdc_kafka_latched = false;
 	for (;;)
 	{
 		long		left = timeout < 0 ? POLL_FALLBACK : timeout;

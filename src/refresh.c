@@ -34,10 +34,17 @@
 #include "compat.h"
 #include "pipeline.h"
 #include "reader.h"
-#include "refresh.h"
 
 /* Reading more than this leaves holes in the heap that are worth giving back. */
 #define TRIM_BYTES		((int64) 64 * 1024 * 1024)
+
+/* What the call returns. */
+typedef struct RefreshResult
+{
+	int64		records;
+	int64		bytes;			/* of keys and values */
+	int32		partitions;		/* partitions of the topic */
+} RefreshResult;
 
 /* A partition of the topic in this call. */
 typedef struct Partition
@@ -56,7 +63,7 @@ typedef struct Refresh
 	const char *topic;
 	CdcKafka   *kafka;
 	CdcLandingAppend *append;
-	CdcRefreshResult *result;
+	RefreshResult *result;
 	int			npartitions;
 	Partition  *partitions;
 	int			nsources;		/* those with something to read */
@@ -290,7 +297,7 @@ read_to_end(Refresh *refresh)
  * 100 MB after a big refresh, and the next one comes on top of it.
  */
 static void
-give_back_memory(const CdcRefreshResult *result)
+give_back_memory(const RefreshResult *result)
 {
 #ifdef __GLIBC__
 	if (result->bytes > TRIM_BYTES)
@@ -298,8 +305,12 @@ give_back_memory(const CdcRefreshResult *result)
 #endif
 }
 
-void
-cdc_refresh_landing(const CdcLanding *landing, CdcRefreshResult *result)
+/*
+ * Read the landing's topic from its position until every partition has reached
+ * the end that it had at the start.  The caller has checked the privileges.
+ */
+static void
+refresh_landing(const CdcLanding *landing, RefreshResult *result)
 {
 	Timestamp	refresh_time = GetCurrentTimestamp();
 	Refresh		refresh = {.landing = landing,.result = result};
@@ -348,7 +359,7 @@ Datum
 cdc_refresh(PG_FUNCTION_ARGS)
 {
 	CdcPipeline *pipeline;
-	CdcRefreshResult result;
+	RefreshResult result;
 	TupleDesc	tupdesc;
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
@@ -370,7 +381,7 @@ cdc_refresh(PG_FUNCTION_ARGS)
 				 errdetail("It belongs to role \"%s\".",
 						   GetUserNameFromId(pipeline->landing->owner, false))));
 
-	cdc_refresh_landing(pipeline->landing, &result);
+	refresh_landing(pipeline->landing, &result);
 	values[0] = Int64GetDatum(result.records);
 	values[1] = Int64GetDatum(result.bytes);
 	values[2] = Int32GetDatum(result.partitions);

@@ -465,13 +465,6 @@ cdc_shared_release(CdcSharedKind kind, void *entry)
 }
 
 void
-cdc_shared_delete(CdcSharedKind kind, const void *key)
-{
-	if (attach_area(false))
-		(void) dshash_delete_key(tables[kind], key);
-}
-
-void
 cdc_shared_scan(CdcSharedKind kind, Oid database,
 				bool (*func) (void *entry, void *arg), void *arg)
 {
@@ -490,6 +483,39 @@ cdc_shared_scan(CdcSharedKind kind, Oid database,
 			dshash_delete_current(&status);
 	}
 	dshash_seq_term(&status);
+}
+
+/*
+ * That which fails here is the mapping of a part of the area that another
+ * process has made.  The error would be one of a transaction that has committed
+ * already, which ends the whole server.
+ */
+void
+cdc_shared_tell(void (*func) (void))
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+
+	PG_TRY();
+	{
+		func();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		LWLockReleaseAll();
+		InterruptHoldoffCount = holdoff;
+		ereport(LOG,
+				(errcode(edata->sqlerrcode),
+				 errmsg("could not tell the cdcsync workers that a transaction has ended: %s",
+						edata->message)));
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
 }
 
 /* ----------

@@ -132,6 +132,7 @@ typedef struct CdcSharedLanding
 	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */
 	int			reader;			/* pid of the ingest worker (any slice), 0: none */
 	bool		missing;		/* the manager's mark: not in the catalog */
+	bool		prepared;		/* a prepared transaction may have written into it */
 } CdcSharedLanding;
 
 typedef struct CdcPartitionKey
@@ -176,7 +177,6 @@ extern void *cdc_shared_find(CdcSharedKind kind, const void *key, bool exclusive
 /* Zeroed but for the key if it is new. */
 extern void *cdc_shared_insert(CdcSharedKind kind, const void *key);
 extern void cdc_shared_release(CdcSharedKind kind, void *entry);
-extern void cdc_shared_delete(CdcSharedKind kind, const void *key);
 
 /*
  * Call back for each entry of a database (InvalidOid: all); the entry is
@@ -184,6 +184,12 @@ extern void cdc_shared_delete(CdcSharedKind kind, const void *key);
  */
 extern void cdc_shared_scan(CdcSharedKind kind, Oid database,
 							bool (*func) (void *entry, void *arg), void *arg);
+
+/*
+ * For callbacks at the end of a transaction, which must not fail: run func; an
+ * error in it is logged.  No lock may be held.
+ */
+extern void cdc_shared_tell(void (*func) (void));
 
 /* Woken by cdc_shared_synced(): cdc_wait() sleeps on it (ms). */
 extern void cdc_shared_synced(void);

@@ -9,6 +9,11 @@
  * looks for himself.  After the commit nothing here may fail, so the shared
  * memory is looked for before it.
  *
+ * Another session may commit what was prepared, and that knows nothing of it: so
+ * a landing keeps a mark, and with every COMMIT PREPARED those that have one count
+ * as written.  (Where the hook of database_command.c is not in place, they are
+ * looked at when something lands the next time.)
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -42,6 +47,7 @@ typedef struct Synced
 static bool registered = false;
 static uint32 pending[CDC_SYNC + 1];	/* by kind of process */
 static bool extension_changed = false;
+static bool prepared_ends = false;	/* a prepared transaction commits */
 static Landed *landed = NULL;	/* in TopTransactionContext */
 static Synced *synced = NULL;	/* there, too */
 
@@ -57,6 +63,30 @@ count_landed(void)
 			continue;
 		entry->landed++;
 		cdc_rate_add(&entry->rate, landed->records);
+		cdc_shared_release(CDC_SHARED_LANDING, entry);
+	}
+}
+
+static bool
+count_prepared(void *entry, void *arg)
+{
+	CdcSharedLanding *landing = entry;
+
+	if (landing->prepared)
+		landing->landed++;
+	return true;
+}
+
+/* This transaction is about to be prepared. */
+static void
+mark_prepared(void)
+{
+	for (const Landed *l = landed; l; l = l->next)
+	{
+		CdcLandingKey key = {MyDatabaseId, l->landing};
+		CdcSharedLanding *entry = cdc_shared_insert(CDC_SHARED_LANDING, &key);
+
+		entry->prepared = true;
 		cdc_shared_release(CDC_SHARED_LANDING, entry);
 	}
 }
@@ -105,6 +135,8 @@ static void
 tell_all(void)
 {
 	count_landed();
+	if (prepared_ends)
+		cdc_shared_scan(CDC_SHARED_LANDING, MyDatabaseId, count_prepared, NULL);
 	count_synced();
 	for (int kind = CDC_MANAGER; kind <= CDC_SYNC; kind++)
 		if (pending[kind] != 0)
@@ -120,13 +152,16 @@ tell(XactEvent event, void *arg)
 {
 	switch (event)
 	{
+		case XACT_EVENT_PRE_PREPARE:
+			mark_prepared();
+			break;
 		case XACT_EVENT_COMMIT:
-			tell_all();
+			cdc_shared_tell(tell_all);
 			/* FALLTHROUGH */
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			memset(pending, 0, sizeof(pending));
-			extension_changed = false;
+			extension_changed = prepared_ends = false;
 			landed = NULL;
 			synced = NULL;
 			break;
@@ -187,12 +222,9 @@ cdc_wake_synced_at_commit(const char *pipeline, int64 events, bool more)
 	synced = s;
 }
 
-/*
- * cdcsync.wake_workers() returns trigger
- */
-PG_FUNCTION_INFO_V1(cdc_wake_workers);
-Datum
-cdc_wake_workers(PG_FUNCTION_ARGS)
+/* What the extension's tables hold may be other than it was. */
+static void
+wake_for_catalog(void)
 {
 	cdc_wake_at_commit(CDC_ALL_KINDS, CDC_WAKE_CATALOG);
 	if (cdc_worker_has_launcher())
@@ -202,5 +234,22 @@ cdc_wake_workers(PG_FUNCTION_ARGS)
 						   cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId));
 		extension_changed = true;
 	}
+}
+
+void
+cdc_wake_prepared_at_commit(void)
+{
+	wake_for_catalog();
+	prepared_ends = true;
+}
+
+/*
+ * cdcsync.wake_workers() returns trigger
+ */
+PG_FUNCTION_INFO_V1(cdc_wake_workers);
+Datum
+cdc_wake_workers(PG_FUNCTION_ARGS)
+{
+	wake_for_catalog();
 	PG_RETURN_VOID();
 }

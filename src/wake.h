@@ -19,6 +19,9 @@ extern void cdc_wake_at_commit(int kinds, uint32 wake);
 /* The same for something that has landed: counts in the landing's entry, too. */
 extern void cdc_wake_landed_at_commit(int32 landing, int64 records);
 
+/* For COMMIT PREPARED: whatever was prepared may be what has been committed. */
+extern void cdc_wake_prepared_at_commit(void);
+
 /*
  * A pipeline was synced: counts in its entry, and wakes cdc_wait().  more:
  * something is left to do.

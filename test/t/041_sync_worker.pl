@@ -26,6 +26,7 @@ default_transaction_isolation = 'repeatable read'
 default_transaction_read_only = on
 statement_timeout = '20s'
 autovacuum = off
+max_prepared_transactions = 2
 });
 $node->start;
 
@@ -134,6 +135,16 @@ like(messages(q{SELECT cdc_wait('nobody')}), qr/pipeline "nobody" does not exist
 like(messages(q{SET ROLE bob; SELECT cdc_wait('p1')}), qr/pipeline "p1" does not exist/,
 	'pipeline of another role');
 like(messages(q{SELECT cdc_wait(NULL)}), qr/must not be null/, 'no name');
+
+#
+# Landed in a transaction that is prepared here and committed there
+#
+sql(q{BEGIN; INSERT INTO b.q1_debezium (kafka_key, kafka_value) VALUES (k(6), ev(6, 'x')); PREPARE TRANSACTION 'late'});
+land('alice', 'p1', 11, 11);
+is(waited('p1'), 't', 'workers go on next to a prepared transaction');
+is(sql('SELECT count(*) FROM b.q1'), 5, '.. whose records nobody sees');
+sql(q{COMMIT PREPARED 'late'});
+is(sql(q{SELECT wait_for('(SELECT count(*) = 6 FROM b.q1)')}), 't', 'when it is committed they are synced');
 
 #
 # A wait that ends before its time
