@@ -465,13 +465,6 @@ cdc_shared_release(CdcSharedKind kind, void *entry)
 }
 
 void
-cdc_shared_delete(CdcSharedKind kind, const void *key)
-{
-	if (attach_area(false))
-		(void) dshash_delete_key(tables[kind], key);
-}
-
-void
 cdc_shared_scan(CdcSharedKind kind, Oid database,
 				bool (*func) (void *entry, void *arg), void *arg)
 {

@@ -125,8 +125,9 @@ typedef struct CdcLandingKey
 typedef struct CdcSharedLanding
 {
 	CdcLandingKey key;
-	int64		landed;			/* how often something has landed: tells whether
-								 * there is news, not how much */
+	int64		landed;			/* grows whenever something lands, and never takes
+								 * a value that an earlier entry of the key had:
+								 * tells whether there is news, not how much */
 	CdcRate		rate;			/* records */
 	CdcProblem	problem;		/* why it is not read */
 	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */
@@ -176,7 +177,6 @@ extern void *cdc_shared_find(CdcSharedKind kind, const void *key, bool exclusive
 /* Zeroed but for the key if it is new. */
 extern void *cdc_shared_insert(CdcSharedKind kind, const void *key);
 extern void cdc_shared_release(CdcSharedKind kind, void *entry);
-extern void cdc_shared_delete(CdcSharedKind kind, const void *key);
 
 /*
  * Call back for each entry of a database (InvalidOid: all); the entry is
