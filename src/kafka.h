@@ -136,8 +136,9 @@ extern int64 cdc_kafka_offset_for_time(CdcKafka *kafka, const char *topic,
  * ----------
  */
 
-/* Read one more partition; returns its id.  It must not be a source yet. */
-extern int	cdc_kafka_add(CdcKafka *kafka, const CdcKafkaSource *source);
+/* Read more partitions, none of which is a source yet; ids: theirs. */
+extern void cdc_kafka_add_many(CdcKafka *kafka, const CdcKafkaSource *sources,
+							   int nsources, int *ids);
 
 /*
  * Go on at another offset, or again at the one where it has stopped.  Of what
@@ -149,8 +150,6 @@ extern void cdc_kafka_move(CdcKafka *kafka, int source, int64 offset);
 extern void cdc_kafka_remove(CdcKafka *kafka, int source);
 
 /* The same for many at once, which is much faster than one by one. */
-extern void cdc_kafka_add_many(CdcKafka *kafka, const CdcKafkaSource *sources,
-							   int nsources, int *ids);
 extern void cdc_kafka_move_many(CdcKafka *kafka, const int *ids,
 								const int64 *offsets, int nsources);
 extern void cdc_kafka_remove_many(CdcKafka *kafka, const int *ids,

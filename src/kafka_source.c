@@ -282,15 +282,6 @@ cdc_kafka_add_many(CdcKafka *kafka, const CdcKafkaSource *sources, int nsources,
 	PG_END_TRY();
 }
 
-int
-cdc_kafka_add(CdcKafka *kafka, const CdcKafkaSource *source)
-{
-	int			id;
-
-	cdc_kafka_add_many(kafka, source, 1, &id);
-	return id;
-}
-
 void
 cdc_kafka_move_many(CdcKafka *kafka, const int *ids, const int64 *offsets,
 					int nsources)
