@@ -156,6 +156,13 @@ CREATE TABLE cdcsync.follow (
 	stamp_database bigint NOT NULL,
 	PRIMARY KEY (owner, server, topics)
 );
+COMMENT ON TABLE cdcsync.landing IS 'what is read: view, chunk table and topic';
+COMMENT ON TABLE cdcsync.position IS 'how far landings have read the partitions of their topics';
+COMMENT ON TABLE cdcsync.gap IS 'records that a topic did not have any more when they were to be read';
+COMMENT ON TABLE cdcsync.pipeline IS 'pipelines, their definitions and states';
+COMMENT ON TABLE cdcsync.watermark IS 'how far pipelines have synced the partitions of their landings';
+COMMENT ON TABLE cdcsync.quarantine IS 'records that could not be decoded or applied';
+COMMENT ON TABLE cdcsync.moved IS 'key changes of which one half has come';
 COMMENT ON TABLE cdcsync.follow IS
 	'patterns for whose new topics pipelines are made; cdc_create_all() with "follow_new_topics" true or false begins and ends it';
 
@@ -320,6 +327,7 @@ UNION
 SELECT f.owner, f.server_id
 FROM cdcsync.follow f
 WHERE EXISTS (SELECT FROM pg_catalog.pg_foreign_server s WHERE s.oid = f.server_id)
+  AND EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = f.owner)
   AND cdcsync.is_here(f.stamp_system, f.stamp_database);
 COMMENT ON VIEW cdcsync.auto_server IS
 	'the owners and Kafka servers that ingest workers are for: landings to be read, new topics to be followed';
@@ -569,11 +577,15 @@ DECLARE
 	relations oid[];
 	relation record;
 BEGIN
-	DELETE FROM cdcsync.follow f USING pg_event_trigger_dropped_objects() d
-	WHERE d.classid = 'pg_foreign_server'::regclass
-		  AND d.objid = f.server_id AND d.object_identity = quote_ident(f.server)
-	   OR d.classid = 'pg_namespace'::regclass
-		  AND d.objid IN (f.target_schema, f.helper_schema);
+	-- only then: a DELETE wakes the workers, whatever it deletes
+	IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d
+			   WHERE d.classid IN ('pg_foreign_server'::regclass, 'pg_namespace'::regclass)) THEN
+		DELETE FROM cdcsync.follow f USING pg_event_trigger_dropped_objects() d
+		WHERE d.classid = 'pg_foreign_server'::regclass
+			  AND d.objid = f.server_id AND d.object_identity = quote_ident(f.server)
+		   OR d.classid = 'pg_namespace'::regclass
+			  AND d.objid IN (f.target_schema, f.helper_schema);
+	END IF;
 
 	-- a plain DROP of the relation itself must not cascade any further
 	SELECT CASE WHEN bool_or(d.original) THEN 'RESTRICT' ELSE 'CASCADE' END INTO behaviour

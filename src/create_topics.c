@@ -19,7 +19,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -28,6 +30,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/memutils.h"
 
 #include "attempt.h"
@@ -319,8 +322,29 @@ pipeline_of_target(Oid target)
 }
 
 /*
- * A table that has the target's name is the target if the events feed every
- * column of it, and nothing else does.
+ * Nobody has named the table: if it were another role's, with triggers that run
+ * as the user, who may create tables in the schema would have the user's rights.
+ */
+static void
+check_own_table(Oid relid, const char *name)
+{
+	HeapTuple	tup = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool		own = HeapTupleIsValid(tup) &&
+		((Form_pg_class) GETSTRUCT(tup))->relowner == GetUserId();
+
+	if (HeapTupleIsValid(tup))
+		ReleaseSysCache(tup);
+	if (!own)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation %s already exists", name),
+				 errdetail("It belongs to another role."),
+				 errhint("Make the pipeline with cdc_create() if it is to be the target.")));
+}
+
+/*
+ * A table of the user's that has the target's name is the target if the events
+ * feed every column of it, and nothing else does.
  */
 static Oid
 existing_target(CreateTopic *one, Oid table)
@@ -349,6 +373,7 @@ existing_target(CreateTopic *one, Oid table)
 				 errdetail("The topic has no events yet that show whether it fits."),
 				 pipeline ? errhint("Choose another schema with the argument target_schema.") :
 				 errhint("Make the pipeline with cdc_create() if it is to be the target.")));
+	check_own_table(relid, one->outcome->target);
 	return relid;
 }
 

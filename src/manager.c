@@ -174,13 +174,53 @@ read_landings(Manager *manager)
 	}
 }
 
+static int64
+landed_count(const Pipeline *pipeline)
+{
+	CdcLandingKey key = {MyDatabaseId, pipeline->landing};
+	CdcSharedLanding *landing = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
+	int64		landed = 0;
+
+	if (landing)
+	{
+		landed = landing->landed;
+		cdc_shared_release(CDC_SHARED_LANDING, landing);
+	}
+	return landed;
+}
+
+/*
+ * Something has landed that is not synced.  The counters know nothing of it if
+ * a prepared transaction has landed it: who commits that cannot tell.
+ */
+static void
+correct_counters(const Pipeline *pipeline)
+{
+	int64		landed = landed_count(pipeline);
+	CdcSharedPipeline *entry = cdc_shared_find(CDC_SHARED_PIPELINE, &pipeline->key, true);
+	bool		wrong;
+
+	if (entry == NULL)
+		return;
+	wrong = entry->landed == landed;
+	if (wrong)
+		entry->landed = -1;
+	cdc_shared_release(CDC_SHARED_PIPELINE, entry);
+	if (wrong)
+		cdc_process_wake(MyDatabaseId, CDC_KIND(CDC_SYNC), CDC_WAKE_CATALOG);
+}
+
 static void
 read_pipelines(Manager *manager)
 {
 	uint64		n;
 	bool		isnull;
 
-	n = cdc_spi_run("SELECT s.name, p.landing_id, s.owner::oid, s.auto_sync AND s.state = 'active'"
+	n = cdc_spi_run("SELECT s.name, p.landing_id, s.owner::oid, s.auto_sync AND s.state = 'active',"
+					" EXISTS (SELECT FROM cdcsync.position o LEFT JOIN cdcsync.watermark w"
+					"  ON w.pipeline = p.name AND w.kafka_partition = o.kafka_partition"
+					"  WHERE o.landing_id = p.landing_id"
+					"  AND (coalesce(w.epoch, 0), coalesce(w.next_offset, 0)) < (o.epoch, o.next_offset))"
 					" FROM cdcsync.pipeline_state s JOIN cdcsync.pipeline p USING (name)",
 					0, NULL, NULL, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
@@ -202,6 +242,8 @@ read_pipelines(Manager *manager)
 		if (!found)
 			memset((char *) owner + sizeof(Oid), 0, sizeof(Owner) - sizeof(Oid));
 		owner->pipelines++;
+		if (DatumGetBool(cdc_spi_value(i, 5, &isnull)))
+			correct_counters(pipeline);
 	}
 }
 
@@ -332,17 +374,10 @@ want_ingest(Manager *manager)
 static bool
 landing_has_news(const Pipeline *pipeline)
 {
-	CdcLandingKey key = {MyDatabaseId, pipeline->landing};
-	CdcSharedLanding *landing = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
+	int64		landed = landed_count(pipeline);
 	CdcSharedPipeline *entry;
-	int64		landed = 0;
 	bool		due = true;
 
-	if (landing)
-	{
-		landed = landing->landed;
-		cdc_shared_release(CDC_SHARED_LANDING, landing);
-	}
 	entry = cdc_shared_find(CDC_SHARED_PIPELINE, &pipeline->key, false);
 	if (entry)
 	{

@@ -650,8 +650,9 @@ nothing_to_insert(const CdcMerge *merge, const Failed *failed)
 		merge->updated < count_actions(merge, "ur"))
 		return false;
 	rel = table_open(merge->target->relid, NoLock);
+	/* tables that inherit from it may hold the key once more */
 	plain = rel->rd_rel->relkind == RELKIND_RELATION && rel->trigdesc == NULL &&
-		rel->rd_rules == NULL;
+		rel->rd_rules == NULL && !rel->rd_rel->relhassubclass;
 	table_close(rel, NoLock);
 	return plain;
 }

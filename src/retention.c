@@ -43,6 +43,7 @@
 
 #define LOCK_PATIENCE	"100ms"
 #define RUN_TIME		200		/* ms */
+#define LOG_PAUSE		60000	/* ms between two messages on errors */
 
 /* A run in that share of the shortest retention, between these (ms). */
 #define RUNS_PER_RETENTION	10
@@ -278,10 +279,18 @@ delete_batch(void *arg)
 	*part = next;
 }
 
+/* It is tried again with the next run, which may be soon. */
 static void
 log_error(ErrorData *error)
 {
-	cdc_worker_log(error, "could not delete old landed records");
+	static TimestampTz logged = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (TimestampDifferenceExceeds(logged, now, LOG_PAUSE))
+	{
+		cdc_worker_log(error, "could not delete old landed records");
+		logged = now;
+	}
 	FreeErrorData(error);
 }
 

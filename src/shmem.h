@@ -125,8 +125,9 @@ typedef struct CdcLandingKey
 typedef struct CdcSharedLanding
 {
 	CdcLandingKey key;
-	int64		landed;			/* how often something has landed: tells whether
-								 * there is news, not how much */
+	int64		landed;			/* grows whenever something lands, and never takes
+								 * a value that an earlier entry of the key had:
+								 * tells whether there is news, not how much */
 	CdcRate		rate;			/* records */
 	CdcProblem	problem;		/* why it is not read */
 	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */

@@ -18,7 +18,8 @@
  * of a process that ends in the middle is for the manager to end.
  *
  * Whether there is something to do is seen from counters in shared memory: a
- * worker without work runs no transaction.
+ * worker without work runs no transaction.  Where they are wrong the manager
+ * finds out.
  *
  * Faults: sync_catalog, sync_begin, sync_window, sync_committed, sync_retention,
  * retention_delete (of each batch); in the window itself sync_ranked, sync_staged,
@@ -74,8 +75,8 @@ typedef struct Job
 	Oid			target;			/* invalid: not made yet */
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
-	int64		landed;			/* how often something had landed when nothing
-								 * was left to do, for all we know; -1: unknown */
+	int64		landed;			/* landed_count() when nothing was left to do, for
+								 * all we know; -1: unknown */
 	TimestampTz not_before;		/* somebody else was at it */
 	TimestampTz retry_at;		/* of records that wait for others, DT_NOEND: none */
 	TimestampTz waiting_since;	/* it is due since, 0: it is not */
@@ -115,7 +116,6 @@ definition_changed(Job *job)
 		cdc_problem_clear(&shared->problem);
 	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-	job->landed = -1;
 	job->not_before = 0;
 	job->retry_at = DT_NOEND;
 }
@@ -149,6 +149,8 @@ take_job(uint64 row)
 		job->version = version;
 		definition_changed(job);
 	}
+	/* what is shared of it may say otherwise by now */
+	job->landed = -1;
 }
 
 static void
@@ -224,7 +226,7 @@ refresh_jobs(void)
  * ----------
  */
 
-/* How often something has landed where the job reads. */
+/* Changes whenever something lands where the job reads. */
 static int64
 landed_count(const Job *job)
 {

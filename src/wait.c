@@ -68,18 +68,32 @@ typedef struct Wait
  * ----------
  */
 
-/* The goal of a partition of a topic whose log holds low .. high - 1. */
+/*
+ * The goal of a partition of a topic whose log holds low .. high - 1; where that
+ * is nothing, what has landed of it.
+ */
 static void
-add_goal(Wait *wait, int64 partition, int64 high, const CdcLandingPosition *positions, int npositions)
+add_goal(Wait *wait, int64 partition, int64 low, int64 high,
+		 const CdcLandingPosition *positions, int npositions)
 {
-	Goal	   *goal = &wait->goals[wait->ngoals++];
+	Goal		goal = {.partition = partition,.next_offset = high};
+	bool		wanted = low < high;
 
-	goal->partition = partition;
-	goal->next_offset = high;
 	for (int i = 0; i < npositions; i++)
-		if (positions[i].partition == partition)
-			/* read past its end: it was made anew, which nobody has seen yet */
-			goal->epoch = positions[i].epoch + (positions[i].next_offset > high);
+	{
+		const CdcLandingPosition *position = &positions[i];
+
+		if (position->partition != partition)
+			continue;
+		goal.epoch = position->epoch;
+		if (low == high)
+			goal.next_offset = position->next_offset;
+		else if (position->next_offset > high)
+			goal.epoch++;		/* made anew, which nobody has seen yet */
+		wanted = true;
+	}
+	if (wanted)
+		wait->goals[wait->ngoals++] = goal;
 }
 
 static void
@@ -103,8 +117,7 @@ ends_of_topic(Wait *wait, const CdcLanding *landing,
 	cdc_kafka_close(kafka);
 	wait->goals = MemoryContextAllocZero(wait->context, sizeof(Goal) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		if (low[i] < high[i])
-			add_goal(wait, i, high[i], positions, npositions);
+		add_goal(wait, i, low[i], high[i], positions, npositions);
 }
 
 /* No topic: what has landed. */

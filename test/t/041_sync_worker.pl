@@ -20,6 +20,7 @@ $node->append_conf(
 	'postgresql.conf', q{
 shared_preload_libraries = 'cdcsync'
 max_worker_processes = 16
+max_prepared_transactions = 2
 cdcsync.max_sync_workers = 4
 log_line_prefix = '%m [%p] %b '
 default_transaction_isolation = 'repeatable read'
@@ -468,6 +469,29 @@ is(chunks('a.p1') > 0, 1, 'one day is the default');
 	land('alice', 'gone', 52, 52);
 	is(waited('gone'), 't', 'when the lock is gone');
 	is(sql(q{SELECT wait_for('NOT EXISTS (SELECT FROM a.gone_debezium_chunk)', 90)}), 't', '.. it is deleted');
+}
+
+#
+# Who commits a prepared transaction does not know what it has landed, nor does
+# anybody in shared memory after a restart.
+#
+foreach my $restart (0, 1)
+{
+	my $id = 100 + $restart;
+
+	make_pipeline('alice', 'prepared') if !$restart;
+	is(waited('prepared'), 't', 'nothing is left to do');
+	sql(qq{BEGIN;
+		   INSERT INTO a.prepared_debezium (kafka_key, kafka_value) VALUES (k($id), ev($id, 'p'));
+		   PREPARE TRANSACTION 'landed'});
+	$node->restart if $restart;
+	# a later sync of another pipeline: the workers have looked at the catalog before the commit
+	make_pipeline('alice', "before_commit$restart");
+	land('alice', "before_commit$restart", 1, 1);
+	is(waited("before_commit$restart"), 't', 'the workers are there');
+	sql(q{COMMIT PREPARED 'landed'});
+	is(waited('prepared'), 't', 'what a prepared transaction has landed is synced' . ($restart ? ', after a restart' : ''));
+	is(sql(qq{SELECT v FROM a.prepared WHERE id = $id}), 'p', '.. to the target');
 }
 
 #
