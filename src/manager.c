@@ -190,8 +190,8 @@ landed_count(const Pipeline *pipeline)
 }
 
 /*
- * Something has landed that is not synced.  The counters know nothing of it if
- * a prepared transaction has landed it: who commits that cannot tell.
+ * Something has landed that is not synced, so says the catalog.  The counters are
+ * only a hint: where they say that nothing is left to do, they are wrong.
  */
 static void
 correct_counters(const Pipeline *pipeline)
