@@ -364,8 +364,8 @@ foreach my $case (
 sql('ALTER TABLE alice.shape ALTER v TYPE int USING NULL');
 land('alice', 'shape', 200);
 becomes(q{SELECT state = 'stopped' FROM cdc_status WHERE pipeline = 'shape'}, 'a column has another type: stopped');
-is(sql(q{SELECT sqlstate, reason IS NOT NULL, hint LIKE '%cdcsync.quarantine%' FROM cdc_status WHERE pipeline = 'shape'}),
-	'22P02|t|t', '.. and says why');
+is(sql(q{SELECT sqlstate LIKE '22%', reason IS NOT NULL, hint LIKE '%cdcsync.quarantine%' FROM cdc_status WHERE pipeline = 'shape'}),
+	't|t|t', '.. and says why');
 neighbours_go_on('a column has another type', 2);
 sql('ALTER TABLE alice.shape ALTER v TYPE text');
 sql(q{SELECT cdc_resume('shape')});
