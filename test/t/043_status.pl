@@ -150,6 +150,7 @@ is(sql(q{SET ROLE bob; SELECT count(*) FROM cdcsync.worker_status WHERE owner = 
 sql(q{SELECT cdc_pause('bad')});
 is(column('bad', 'state, last_error'), 'paused|alice has a secret', 'paused, with the last error');
 sql(q{SELECT cdc_resume('bad')});
+status_becomes('bad', 'backing off|alice has a secret', 'resumed, it fails again');
 
 #
 # No worker
