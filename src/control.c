@@ -13,13 +13,11 @@
 #include "catalog/pg_database.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "compat.h"
 #include "worker.h"
 
 #define START_TIMEOUT	10000	/* ms */

@@ -4,11 +4,12 @@
  *	  Kafka -> landing, for ever: one process for each Kafka server, owner of
  *	  landings and slice of the partitions.
  *
- * Connected as the owner, with one consumer for all that it reads.  It runs no
- * code of users, but for what an owner puts on his chunk tables, waits for no lock
- * that others hold on a landing, and writes nothing while nothing comes.  This file
- * is the loop: the catalog, the consumer, and when what is done.  What becomes of a
- * landing is in ingest_landing.c, what becomes of a record in ingest_batch.c.
+ * Connected as the owner, with one consumer for all that it reads, and another
+ * one for questions while there are some.  It runs no code of users, but for what
+ * an owner puts on his chunk tables, waits for no lock that others hold on a
+ * landing, and writes nothing while nothing comes.  This file is the loop: the
+ * catalog, the consumers, and when what is done.  What becomes of a landing is in
+ * ingest_landing.c, what becomes of a record in ingest_batch.c.
  *
  * Places where tests make it fail, in the order of a record's way:
  *	  ingest_polled		before the transaction that writes the batch
@@ -35,9 +36,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
 #include "create_all.h"
-#include "fault.h"
 #include "ingest.h"
 #include "kafka_options.h"
 #include "session.h"

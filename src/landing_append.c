@@ -28,7 +28,6 @@
 
 #include "access/htup_details.h"
 #include "access/toast_internals.h"
-#include "access/xact.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"

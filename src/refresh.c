@@ -26,12 +26,10 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
-#include "compat.h"
 #include "pipeline.h"
 #include "reader.h"
 

@@ -40,9 +40,8 @@ extern bool cdc_worker_lock_extension(void);
 /*
  * Run func(arg) in a transaction of its own, with an active snapshot, in an
  * ingest or sync worker under that lock; the process ends if the extension is
- * gone.  Returns
- * true when it has committed.  On an error the transaction is aborted and *error
- * is a copy of it in the caller's context; nothing is logged.
+ * gone.  Returns true when it has committed.  On an error the transaction is
+ * aborted and *error is a copy of it in the caller's context; nothing is logged.
  */
 extern bool cdc_worker_try(void (*func) (void *arg), void *arg, ErrorData **error);
 
