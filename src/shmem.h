@@ -66,8 +66,10 @@ extern void cdc_process_wake(Oid database, int kinds, uint32 wake);
 extern void cdc_process_wake_one(const CdcProcess *process, uint32 wake);
 extern bool cdc_process_is_there(const CdcProcess *process);
 
-/* The process ids of those that are like it in kind, database, owner and server, ignoring
- * those that are 0.  Returns their number, at most max. */
+/*
+ * The process ids of those that are like it in kind, database, owner and server,
+ * ignoring those that are 0.  Returns their number, at most max.
+ */
 extern int	cdc_process_find(const CdcProcess *like, int *pids, CdcProcess *found, int max);
 
 /*

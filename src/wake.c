@@ -7,7 +7,9 @@
  * What is to be told is kept until the end of the top transaction.  What a
  * subtransaction asked for that was rolled back is told as well: who is woken
  * looks for himself.  After the commit nothing here may fail, so the shared
- * memory is looked for before it.
+ * memory is looked for before it.  A prepared transaction tells nothing: whoever
+ * commits it does not know what it has done.  Its COMMIT PREPARED lets all look
+ * at the catalog, and so does the manager once a minute.
  *
  *-------------------------------------------------------------------------
  */
@@ -188,7 +190,7 @@ cdc_wake_synced_at_commit(const char *pipeline, int64 events, bool more)
 }
 
 /*
- * cdcsync.wake_workers() returns trigger
+ * cdcsync.wake_workers() returns void
  */
 PG_FUNCTION_INFO_V1(cdc_wake_workers);
 Datum
