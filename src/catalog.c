@@ -15,15 +15,17 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
-#include "access/htup_details.h"
-#include "catalog/pg_namespace.h"
 
 #include "catalog.h"
 #include "cdcsync.h"
@@ -174,4 +176,30 @@ cdc_qualified_name(Oid relid)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation with OID %u does not exist", relid)));
 	return quote_qualified_identifier(nspname, name);
+}
+
+List *
+cdc_text_list(Datum array)
+{
+	List	   *list = NIL;
+	Datum	   *elems;
+	int			nelems;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elems, NULL, &nelems);
+	for (int i = 0; i < nelems; i++)
+		list = lappend(list, TextDatumGetCString(elems[i]));
+	return list;
+}
+
+Datum
+cdc_text_array(const List *list)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(list), 1));
+	ListCell   *lc;
+
+	foreach(lc, list)
+		elems[foreach_current_index(lc)] = CStringGetTextDatum(lfirst(lc));
+	return PointerGetDatum(construct_array(elems, list_length(list), TEXTOID,
+										   -1, false, TYPALIGN_INT));
 }

@@ -74,6 +74,10 @@ extern uint64 cdc_spi_run_plan(CdcPlan *plan, const Datum *values,
 /* Column (from 1) of row (from 0) of the last result. */
 extern Datum cdc_spi_value(uint64 row, int column, bool *isnull);
 
+/* A text[] as a list of char *, and the other way round. */
+extern List *cdc_text_list(Datum array);
+extern Datum cdc_text_array(const List *list);
+
 /* "schema"."relation" of a relation, quoted; error 42P01 if it is gone. */
 extern char *cdc_qualified_name(Oid relid);
 

@@ -652,18 +652,6 @@ make_landing(const NewPipeline *new)
 											  new->create->topic, options));
 }
 
-static Datum
-name_array(List *names)
-{
-	Datum	   *elems = palloc(sizeof(Datum) * list_length(names));
-	ListCell   *lc;
-
-	foreach(lc, names)
-		elems[foreach_current_index(lc)] = CStringGetTextDatum(lfirst(lc));
-	return PointerGetDatum(construct_array(elems, list_length(names), TEXTOID,
-										   -1, false, TYPALIGN_INT));
-}
-
 /* Schemas go into the stored options: what is made later goes there too. */
 static Jsonb *
 stored_options(const NewPipeline *new)
@@ -713,7 +701,7 @@ insert_pipeline(const NewPipeline *new)
 	values[4] = ObjectIdGetDatum(p->target);
 	nulls[4] = OidIsValid(p->target) ? ' ' : 'n';
 	values[5] = BoolGetDatum(p->target_made);
-	values[6] = p->key ? name_array(p->key) : (Datum) 0;
+	values[6] = p->key ? cdc_text_array(p->key) : (Datum) 0;
 	nulls[6] = p->key ? ' ' : 'n';
 	values[7] = p->columns ? JsonbPGetDatum(p->columns) : (Datum) 0;
 	nulls[7] = p->columns ? ' ' : 'n';

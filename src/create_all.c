@@ -23,7 +23,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
@@ -100,32 +99,6 @@ is_listed(List *sorted, const char *name)
 				compare_strings) != NULL;
 }
 
-static List *
-text_list(Datum array)
-{
-	List	   *list = NIL;
-	Datum	   *elems;
-	int			nelems;
-
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
-					  TYPALIGN_INT, &elems, NULL, &nelems);
-	for (int i = 0; i < nelems; i++)
-		list = lappend(list, TextDatumGetCString(elems[i]));
-	return list;
-}
-
-static Datum
-text_array(List *list)
-{
-	Datum	   *elems = palloc(sizeof(Datum) * Max(list_length(list), 1));
-	ListCell   *lc;
-
-	foreach(lc, list)
-		elems[foreach_current_index(lc)] = CStringGetTextDatum(lfirst(lc));
-	return PointerGetDatum(construct_array(elems, list_length(list), TEXTOID,
-										   -1, false, TYPALIGN_INT));
-}
-
 /*
  * The remembered calls
  */
@@ -140,7 +113,7 @@ read_follow(Follow *follow, uint64 row)
 	follow->target_schema = get_namespace_name(DatumGetObjectId(cdc_spi_value(row, 2, &isnull)));
 	follow->helper_schema = get_namespace_name(DatumGetObjectId(cdc_spi_value(row, 3, &isnull)));
 	follow->options = DatumGetJsonbPCopy(cdc_spi_value(row, 4, &isnull));
-	follow->seen = text_list(cdc_spi_value(row, 5, &isnull));
+	follow->seen = cdc_text_list(cdc_spi_value(row, 5, &isnull));
 	list_sort(follow->seen, compare_names);
 }
 
@@ -255,7 +228,7 @@ remember_seen(const Follow *follow, const CdcTopicOutcome *outcomes, int n)
 	values[0] = ObjectIdGetDatum(follow->serverid);
 	values[1] = ObjectIdGetDatum(GetUserId());
 	values[2] = CStringGetTextDatum(follow->pattern);
-	values[3] = text_array(settled);
+	values[3] = cdc_text_array(settled);
 	cdc_spi_begin_catalog(&spi);
 	(void) cdc_spi_run("UPDATE cdcsync.follow SET seen = ARRAY("
 					   "SELECT unnest(seen) UNION SELECT unnest($4) ORDER BY 1)"

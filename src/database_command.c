@@ -288,7 +288,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 	if (workers)
 		cdc_wake_at_commit(CDC_ALL_KINDS, CDC_WAKE_CATALOG);
 	if (prepared)
-		cdc_wake_prepared_at_commit();
+		cdc_wake_for_catalog_at_commit();
 }
 
 void

@@ -32,7 +32,6 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -84,20 +83,6 @@ oid_column(int column)
 	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
 
-static List *
-text_array_list(Datum array)
-{
-	List	   *list = NIL;
-	Datum	   *elems;
-	int			nelems;
-
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false,
-					  TYPALIGN_INT, &elems, NULL, &nelems);
-	for (int i = 0; i < nelems; i++)
-		list = lappend(list, TextDatumGetCString(elems[i]));
-	return list;
-}
-
 /* Fill in what the current SPI result says; allocates in the current context. */
 static CdcPipeline *
 pipeline_from_row(int32 *landing_id)
@@ -115,7 +100,7 @@ pipeline_from_row(int32 *landing_id)
 	pipeline->target_made = DatumGetBool(cdc_spi_value(0, 6, &isnull));
 	value = cdc_spi_value(0, 7, &isnull);
 	if (!isnull)
-		pipeline->key = text_array_list(value);
+		pipeline->key = cdc_text_list(value);
 	value = cdc_spi_value(0, 8, &isnull);
 	if (!isnull)
 		pipeline->columns = DatumGetJsonbPCopy(value);
@@ -340,8 +325,6 @@ cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target, List *key)
 	CdcTarget  *description;
 	Oid			types[] = {TEXTOID, OIDOID, OIDOID, TEXTARRAYOID};
 	Datum		values[4];
-	Datum	   *names = palloc(sizeof(Datum) * list_length(key));
-	ListCell   *lc;
 	CdcSpi		spi;
 
 	pipeline->target = target;
@@ -356,13 +339,10 @@ cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target, List *key)
 										   description);
 	cdc_spi_end(&spi);
 
-	foreach(lc, key)
-		names[foreach_current_index(lc)] = CStringGetTextDatum(lfirst(lc));
 	values[0] = CStringGetTextDatum(pipeline->name);
 	values[1] = ObjectIdGetDatum(pipeline->staging);
 	values[2] = ObjectIdGetDatum(target);
-	values[3] = PointerGetDatum(construct_array(names, list_length(key), TEXTOID,
-												-1, false, TYPALIGN_INT));
+	values[3] = cdc_text_array(key);
 	cdc_spi_begin_catalog(&spi);
 	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET staging = $2, target = $3,"
 					   " target_made = true, key = $4 WHERE name = $1",

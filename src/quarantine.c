@@ -6,7 +6,8 @@
  * Rows of cdcsync.quarantine are written as the catalog's owner, in the
  * transaction of the sync.  The bytes of a record come from the window or, for
  * records that failed after ranking, once more from landing, which is read as
- * the landing's owner.
+ * the landing's owner.  Of a record that was in quarantine before, the landing
+ * may know nothing any more: it keeps its bytes.
  *
  *-------------------------------------------------------------------------
  */
@@ -190,7 +191,9 @@ cdc_quarantine_supersede(const char *pipeline, const CdcWinner *winner)
  */
 #define WAITING(q) \
 	q ".pipeline = $1 AND " q ".sqlstate IN ('23505', '23503', '23P01') " \
-	"AND " q ".blocked_by IS NULL AND " q ".quarantined_at > now() - interval '10 minutes'"
+	"AND " q ".blocked_by IS NULL AND " q ".quarantined_at > now() - interval '10 minutes' " \
+	/* else its bytes are lost, and it would vanish */ \
+	"AND (" q ".kafka_key IS NOT NULL OR " q ".kafka_value IS NOT NULL)"
 
 bool
 cdc_quarantine_waiting(const char *pipeline)
@@ -292,6 +295,29 @@ find_offset(const CdcChunk *chunk, int64 offset)
 	return -1;
 }
 
+static int
+compare_cells(const void *a, const void *b)
+{
+	return compare_bad(lfirst((const ListCell *) a), lfirst((const ListCell *) b));
+}
+
+/* The bytes of a record that was in quarantine before. */
+static bool
+retried_bytes(const CdcRank *rank, CdcBadRecord *bad)
+{
+	ListCell	key = {.ptr_value = bad};
+	ListCell   *found = NULL;
+
+	if (rank->retried != NIL)
+		found = bsearch(&key, rank->retried->elements, list_length(rank->retried),
+						sizeof(ListCell), compare_cells);
+	if (found == NULL)
+		return false;
+	bad->key = ((CdcBadRecord *) lfirst(found))->key;
+	bad->value = ((CdcBadRecord *) lfirst(found))->value;
+	return bad->has_bytes = true;
+}
+
 /* Read the bytes of a bad record from landing, into the current context. */
 static void
 read_bytes(const CdcPipeline *pipeline, CdcBadRecord *bad)
@@ -374,7 +400,7 @@ cdc_quarantine_write(const CdcPipeline *pipeline, CdcRank *rank,
 		if (i > first && compare_bad(bad, bad - 1) == 0)
 			continue;
 		old = MemoryContextSwitchTo(record);
-		if (!bad->has_bytes)
+		if (!bad->has_bytes && !retried_bytes(rank, bad))
 			read_bytes(pipeline, bad);
 		insert_bad(pipeline, bad);
 		MemoryContextSwitchTo(old);

@@ -594,11 +594,31 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Keep the bytes of a record that is tried again, for the case that it is bad
+ * again: the landing may not have it any more.
+ */
+static void
+keep_retried(CdcRank *rank, const CdcChunk *chunk)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	CdcBadRecord *record = palloc0(sizeof(CdcBadRecord));
+
+	record->at.partition = chunk->partition;
+	record->at.epoch = chunk->epoch;
+	record->at.offset = chunk->first_offset;
+	record->key = cdc_copy_bytes(&chunk->keys[0]);
+	record->value = cdc_copy_bytes(&chunk->values[0]);
+	rank->retried = lappend(rank->retried, record);
+	MemoryContextSwitchTo(old);
+}
+
 void
 cdc_rank_again(CdcRank *rank, const CdcChunk *chunk, TimestampTz since)
 {
 	CdcProgress nowhere = {.refresh_time = DT_NOBEGIN};
 
+	keep_retried(rank, chunk);
 	add_record(rank, chunk, 0, &nowhere, since);
 	rank->again = rank->ordinal;
 }

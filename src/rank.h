@@ -124,6 +124,8 @@ typedef struct CdcRank
 	int64		ordinal;		/* records decoded, those left out by rule not
 								 * counted */
 	int64		again;			/* of those, the ones from quarantine */
+	List	   *retried;		/* their bytes: CdcBadRecord *, in the order of
+								 * partition, epoch and offset */
 	bool		truncated;		/* the target is to be emptied first */
 	int32		truncate_epoch; /* of the truncate */
 	int64		truncate_offset;
@@ -145,7 +147,8 @@ extern void cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i,
 
 /*
  * Add the only record of a chunk, which has been in quarantine since then: it
- * comes before all that the window holds.
+ * comes before all that the window holds.  In the order of partition, epoch and
+ * offset.
  */
 extern void cdc_rank_again(CdcRank *rank, const CdcChunk *chunk,
 						   TimestampTz since);

@@ -4,8 +4,8 @@
  *	  Leave nothing of one pipeline's code to the next one.
  *
  * Triggers, defaults and functions of a target run in a sync worker as its owner,
- * those of a chunk table in an ingest worker, and may leave behind what they may in
- * any session: settings, another role, temporary tables, prepared statements,
+ * those of a chunk table in an ingest worker, and may leave behind what they may
+ * in any session: settings, another role, temporary tables, prepared statements,
  * cursors, advisory locks (LISTEN is refused in a background process).  The
  * pipelines of one owner share a process, those of two never do; so this is about
  * accidents, not about rights.

@@ -135,7 +135,6 @@ typedef struct CdcSharedLanding
 	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */
 	int			reader;			/* pid of the ingest worker (any slice), 0: none */
 	bool		missing;		/* the manager's mark: not in the catalog */
-	bool		prepared;		/* a prepared transaction may have written into it */
 } CdcSharedLanding;
 
 typedef struct CdcPartitionKey

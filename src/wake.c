@@ -7,12 +7,9 @@
  * What is to be told is kept until the end of the top transaction.  What a
  * subtransaction asked for that was rolled back is told as well: who is woken
  * looks for himself.  After the commit nothing here may fail, so the shared
- * memory is looked for before it.
- *
- * Another session may commit what was prepared, and that knows nothing of it: so
- * a landing keeps a mark, and with every COMMIT PREPARED those that have one count
- * as written.  (Where the hook of database_command.c is not in place, they are
- * looked at when something lands the next time.)
+ * memory is looked for before it.  A prepared transaction tells nothing: whoever
+ * commits it does not know what it has done.  Its COMMIT PREPARED lets all look
+ * at the catalog, and so does the manager once a minute.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,7 +44,6 @@ typedef struct Synced
 static bool registered = false;
 static uint32 pending[CDC_SYNC + 1];	/* by kind of process */
 static bool extension_changed = false;
-static bool prepared_ends = false;	/* a prepared transaction commits */
 static Landed *landed = NULL;	/* in TopTransactionContext */
 static Synced *synced = NULL;	/* there, too */
 
@@ -63,30 +59,6 @@ count_landed(void)
 			continue;
 		entry->landed = Max(entry->landed + 1, GetCurrentTimestamp());
 		cdc_rate_add(&entry->rate, landed->records);
-		cdc_shared_release(CDC_SHARED_LANDING, entry);
-	}
-}
-
-static bool
-count_prepared(void *entry, void *arg)
-{
-	CdcSharedLanding *landing = entry;
-
-	if (landing->prepared)
-		landing->landed++;
-	return true;
-}
-
-/* This transaction is about to be prepared. */
-static void
-mark_prepared(void)
-{
-	for (const Landed *l = landed; l; l = l->next)
-	{
-		CdcLandingKey key = {MyDatabaseId, l->landing};
-		CdcSharedLanding *entry = cdc_shared_insert(CDC_SHARED_LANDING, &key);
-
-		entry->prepared = true;
 		cdc_shared_release(CDC_SHARED_LANDING, entry);
 	}
 }
@@ -135,8 +107,6 @@ static void
 tell_all(void)
 {
 	count_landed();
-	if (prepared_ends)
-		cdc_shared_scan(CDC_SHARED_LANDING, MyDatabaseId, count_prepared, NULL);
 	count_synced();
 	for (int kind = CDC_MANAGER; kind <= CDC_SYNC; kind++)
 		if (pending[kind] != 0)
@@ -152,16 +122,13 @@ tell(XactEvent event, void *arg)
 {
 	switch (event)
 	{
-		case XACT_EVENT_PRE_PREPARE:
-			mark_prepared();
-			break;
 		case XACT_EVENT_COMMIT:
 			cdc_shared_tell(tell_all);
 			/* FALLTHROUGH */
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			memset(pending, 0, sizeof(pending));
-			extension_changed = prepared_ends = false;
+			extension_changed = false;
 			landed = NULL;
 			synced = NULL;
 			break;
@@ -222,9 +189,8 @@ cdc_wake_synced_at_commit(const char *pipeline, int64 events, bool more)
 	synced = s;
 }
 
-/* What the extension's tables hold may be other than it was. */
-static void
-wake_for_catalog(void)
+void
+cdc_wake_for_catalog_at_commit(void)
 {
 	cdc_wake_at_commit(CDC_ALL_KINDS, CDC_WAKE_CATALOG);
 	if (cdc_worker_has_launcher())
@@ -236,20 +202,13 @@ wake_for_catalog(void)
 	}
 }
 
-void
-cdc_wake_prepared_at_commit(void)
-{
-	wake_for_catalog();
-	prepared_ends = true;
-}
-
 /*
- * cdcsync.wake_workers() returns trigger
+ * cdcsync.wake_workers() returns void
  */
 PG_FUNCTION_INFO_V1(cdc_wake_workers);
 Datum
 cdc_wake_workers(PG_FUNCTION_ARGS)
 {
-	wake_for_catalog();
+	cdc_wake_for_catalog_at_commit();
 	PG_RETURN_VOID();
 }

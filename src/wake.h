@@ -19,8 +19,8 @@ extern void cdc_wake_at_commit(int kinds, uint32 wake);
 /* The same for something that has landed: counts in the landing's entry, too. */
 extern void cdc_wake_landed_at_commit(int32 landing, int64 records);
 
-/* For COMMIT PREPARED: whatever was prepared may be what has been committed. */
-extern void cdc_wake_prepared_at_commit(void);
+/* All processes are to look at the catalog, the launcher at this database. */
+extern void cdc_wake_for_catalog_at_commit(void);
 
 /*
  * A pipeline was synced: counts in its entry, and wakes cdc_wait().  more:
