@@ -6,9 +6,10 @@
  *
  * Connected as the owner, with one consumer for all that it reads.  It runs no
  * code of users, but for what an owner puts on his chunk tables, waits for no lock
- * that others hold on a landing, and writes nothing while nothing comes.  This file is the loop: the catalog, the consumer,
- * and when what is done.  What becomes of a landing is in ingest_landing.c, what
- * becomes of a record in ingest_batch.c.
+ * that others hold on a landing, and writes nothing while nothing comes.  This
+ * file is the loop: the catalog, the consumer, and when what is done.  What
+ * becomes of a landing is in ingest_landing.c, what becomes of a record in
+ * ingest_batch.c.
  *
  * Places where tests make it fail, in the order of a record's way:
  *	  ingest_polled		before the transaction that writes the batch

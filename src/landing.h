@@ -103,9 +103,9 @@ extern int	cdc_landing_positions(const CdcLanding *landing,
  * when all together hold more than 32 MB.
  *
  * move: the position after the last record, when it is known to be higher
- * (control records, compaction).  jump: go on elsewhere, behind a gap.  end: writes what is left and moves the
- * positions, each compared with what was locked (error 40001 if another
- * session moved it).
+ * (control records, compaction).  jump: go on elsewhere, behind a gap.  end:
+ * writes what is left and moves the positions, each compared with what was locked
+ * (error 40001 if another session moved it).
  */
 typedef struct CdcLandingAppend CdcLandingAppend;
 
