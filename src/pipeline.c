@@ -6,10 +6,11 @@
  * A pipeline is a row of cdcsync.pipeline with a landing, a staging table and
  * a target.  It belongs to the owner of its staging table (while there is
  * none, to that of its landing if one role made both, else to who made it), so
- * ALTER TABLE .. OWNER and REASSIGN OWNED carry it along.  What may be done with it now is decided in one place, the view
- * cdcsync.pipeline_state: the stored state, overruled by a stamp of another
- * database (the row was restored or copied) and by a target that is gone.  A
- * row whose staging table or landing is gone does not exist for anybody.
+ * ALTER TABLE .. OWNER and REASSIGN OWNED carry it along.  What may be done with
+ * it now is decided in one place, the view cdcsync.pipeline_state: the stored
+ * state, overruled by a stamp of another database (the row was restored or
+ * copied) and by a target that is gone.  A row whose staging table or landing is
+ * gone does not exist for anybody.
  *
  * Everything runs in the caller's transaction.  Who changes a pipeline holds
  * a lock on its row until the end of it, and before that, if a sync must not be
