@@ -121,6 +121,24 @@ produce('flow', $_ % 4, $_) foreach 21 .. 40;
 landed_is('flow', 40, 'and what comes later');
 is(workers(), 1, 'one worker');
 
+# A server that is altered while records are held: they are read again
+make_pipeline('altered');
+produce('altered', 0, 1);
+landed_is('altered', 1, 'before it is altered');
+sql('ALTER SYSTEM SET cdcsync.commit_delay = 10000');
+sql('SELECT pg_reload_conf()');
+produce('altered', 0, 2 .. 50);
+wait_for("SELECT end_offset = 50 FROM cdcsync.partition_status WHERE pipeline = 'altered'", 'the worker has seen records');
+is(landed('altered'), '0|1|0|0', '.. and holds them');
+sql(q{ALTER SERVER broker OPTIONS (SET bootstrap_servers '127.0.0.1:1')});
+wait_for("SELECT last_error ~ 'could not reach' FROM cdc_status WHERE pipeline = 'altered'", '.. when it cannot read');
+sql("ALTER SERVER broker OPTIONS (SET bootstrap_servers '$servers')");
+sql('ALTER SYSTEM RESET cdcsync.commit_delay');
+sql('SELECT pg_reload_conf()');
+produce('altered', 0, 51 .. 100);
+landed_is('altered', 100, 'all land when it can');
+is(worker_pid(), $pid, '.. in the same process');
+
 # Lots, with refreshes beside it
 $broker->topic('lots', 4);
 $broker->bulk('lots', 4, 100, 1000, 3);
