@@ -158,6 +158,18 @@ cdc_spi_run_plan(CdcPlan *plan, const Datum *values, const char *nulls)
 	return SPI_processed;
 }
 
+uint64
+cdc_spi_look(const char *sql, int nargs, const Oid *types, const Datum *values,
+			 long limit)
+{
+	int			rc = SPI_execute_with_args(sql, nargs, (Oid *) types,
+										   (Datum *) values, NULL, true, limit);
+
+	if (rc < 0)
+		elog(ERROR, "SPI failed: %s: %s", SPI_result_code_string(rc), sql);
+	return SPI_processed;
+}
+
 Datum
 cdc_spi_value(uint64 row, int column, bool *isnull)
 {

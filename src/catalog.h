@@ -57,6 +57,10 @@ extern void cdc_unpin_settings(int guc_level);
 extern uint64 cdc_spi_run(const char *sql, int nargs, const Oid *types,
 						  const Datum *values, const char *nulls, long limit);
 
+/* The same for a SELECT that is to see what the active snapshot sees. */
+extern uint64 cdc_spi_look(const char *sql, int nargs, const Oid *types,
+						   const Datum *values, long limit);
+
 /*
  * A statement that is run often: planned once in a process.  Zero the rest.
  */

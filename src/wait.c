@@ -145,11 +145,9 @@ latest_positions(Wait *wait, CdcLandingPosition **positions)
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
-	if (SPI_execute_with_args("SELECT kafka_partition, epoch, next_offset, xmin"
-							  " FROM cdcsync.position WHERE landing_id = $1 ORDER BY 1",
-							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "cannot read the positions");
-	n = SPI_processed;
+	n = cdc_spi_look("SELECT kafka_partition, epoch, next_offset, xmin"
+					 " FROM cdcsync.position WHERE landing_id = $1 ORDER BY 1",
+					 1, types, values, 0);
 	*positions = MemoryContextAlloc(context, sizeof(CdcLandingPosition) * Max(n, 1));
 	wait->own = false;
 	for (uint64 i = 0; i < n; i++)
@@ -206,15 +204,13 @@ chunk_left(const CdcPipeline *pipeline, const Goal *goal, int32 epoch, int64 nex
 
 	cdc_spi_begin_as(&spi, pipeline->landing->owner, NULL);
 	/* the chunk that holds the watermark may begin before it */
-	if (SPI_execute_with_args(psprintf("SELECT FROM %1$s WHERE kafka_partition = $1"
-									   " AND (epoch, first_offset) >= ($2, coalesce((SELECT max(first_offset) FROM %1$s"
-									   "  WHERE kafka_partition = $1 AND epoch = $2 AND first_offset <= $3), 0))"
-									   " AND (epoch, first_offset) < ($4, $5)"
-									   " AND (epoch > $2 OR last_offset >= $3)",
-									   cdc_qualified_name(pipeline->landing->chunk)),
-							  5, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "cannot read the landing");
-	left = SPI_processed > 0;
+	left = cdc_spi_look(psprintf("SELECT FROM %1$s WHERE kafka_partition = $1"
+								 " AND (epoch, first_offset) >= ($2, coalesce((SELECT max(first_offset) FROM %1$s"
+								 "  WHERE kafka_partition = $1 AND epoch = $2 AND first_offset <= $3), 0))"
+								 " AND (epoch, first_offset) < ($4, $5)"
+								 " AND (epoch > $2 OR last_offset >= $3)",
+								 cdc_qualified_name(pipeline->landing->chunk)),
+						5, types, values, 1) > 0;
 	cdc_spi_end(&spi);
 	return left;
 }
@@ -254,11 +250,9 @@ look_at_watermarks(Wait *wait, const CdcPipeline *pipeline)
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
-	if (SPI_execute_with_args("SELECT kafka_partition, epoch, next_offset"
-							  " FROM cdcsync.watermark WHERE pipeline = $1",
-							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "cannot read the watermarks");
-	n = SPI_processed;
+	n = cdc_spi_look("SELECT kafka_partition, epoch, next_offset"
+					 " FROM cdcsync.watermark WHERE pipeline = $1",
+					 1, types, values, 0);
 	marks = MemoryContextAllocZero(context, sizeof(*marks) * Max(npositions, 1));
 	for (int i = 0; i < npositions; i++)
 	{
