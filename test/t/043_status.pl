@@ -149,8 +149,10 @@ is(sql(q{SET ROLE bob; SELECT count(*) FROM cdcsync.worker_status WHERE owner = 
 # while it is paused the error can still be seen
 sql(q{SELECT cdc_pause('bad')});
 is(column('bad', 'state, last_error'), 'paused|alice has a secret', 'paused, with the last error');
-sql(q{SELECT cdc_resume('bad')});
-status_becomes('bad', 'backing off|alice has a secret', 'resumed, it fails again');
+my $resumed = sql(q{SELECT clock_timestamp() FROM cdc_resume('bad')});
+ok($node->poll_query_until('postgres',
+		qq{SELECT state = 'backing off' AND since > '$resumed' FROM cdc_status WHERE pipeline = 'bad'}),
+	'resumed, it fails anew');
 
 #
 # No worker
