@@ -112,6 +112,7 @@ pipeline_from_row(int32 *landing_id)
 	pipeline->refresh_paused = DatumGetBool(cdc_spi_value(0, 13, &isnull));
 
 	options = cdc_options_parse(DatumGetJsonbPCopy(cdc_spi_value(0, 9, &isnull)));
+	pipeline->auto_sync = options->auto_sync;
 	pipeline->strict = options->strict;
 	pipeline->max_quarantine_share = options->max_quarantine_share;
 	pipeline->target_schema = options->target_schema;

@@ -60,6 +60,7 @@ typedef struct CdcPipeline
 	bool		refresh_paused; /* paused for cdc_refresh() too */
 
 	/* options */
+	bool		auto_sync;		/* the workers are to sync it */
 	bool		strict;
 	double		max_quarantine_share;
 	char	   *target_schema;	/* of a target that we make */

@@ -381,7 +381,8 @@ sync_window(void *arg)
 	set_local("lock_timeout", psprintf("%dms", turn->impatient ? LOCK_IMPATIENCE :
 									   DeadlockTimeout + LOCK_PATIENCE));
 	pipeline = cdc_pipeline_get(turn->job->key.name);
-	if (pipeline->owner != me->owner || pipeline->state != CDC_PIPELINE_ACTIVE)
+	if (pipeline->owner != me->owner || pipeline->state != CDC_PIPELINE_ACTIVE ||
+		!pipeline->auto_sync)
 	{
 		turn->gone = true;
 		return;
