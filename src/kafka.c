@@ -355,7 +355,8 @@ cdc_kafka_close(CdcKafka *kafka)
 static const char *
 connection_hint(CdcKafka *kafka)
 {
-	if (!kafka->uses_tls &&
+	/* what has answered before expects what we send */
+	if (!kafka->uses_tls && !kafka->answered &&
 		(strstr(kafka->reason, "SSL") || strstr(kafka->reason, "Disconnected") ||
 		 strstr(kafka->reason, "Invalid response size")))
 		return "The port may expect TLS: then set the server's option \"security_protocol\" to ssl or sasl_ssl.";
@@ -628,6 +629,7 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 		open_pipe(kafka);
 		start_consumer(kafka, options->properties);
 		cdc_kafka_connection_check(kafka);
+		kafka->answered = true;
 	}
 	PG_CATCH();
 	{

@@ -61,6 +61,7 @@ struct CdcKafka
 	char	   *bootstrap_servers;
 	bool		uses_tls;
 	bool		lasting;
+	bool		answered;		/* the cluster has, when we connected */
 	int			connect_timeout;	/* ms */
 	int			stall_timeout;	/* ms */
 
