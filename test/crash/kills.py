@@ -209,7 +209,8 @@ ACTIONS = {
     'kill -9 sync': (12, kill9('cdcsync sync'), True),
     'kill -9 manager': (6, kill9('cdcsync manager'), True),
     'kill -9 launcher': (5, kill9('cdcsync launcher'), True),
-    'kill -9 any process': (12, kill9('^postgres: '), False),
+    # without its startup process a server ends, and nothing starts it again
+    'kill -9 any process': (12, kill9('^postgres: (?!startup)'), False),
     'kill -9 any session': (6, kill9(r'^postgres: postgres '), False),
     'kill -9 postmaster': (2, kill_postmaster, False),
     'immediate stop': (8, stop_and_start('immediate'), False),
