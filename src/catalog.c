@@ -178,6 +178,24 @@ cdc_spi_value(uint64 row, int column, bool *isnull)
 }
 
 char *
+cdc_spi_text(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = cdc_spi_value(row, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+Oid
+cdc_spi_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = cdc_spi_value(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+char *
 cdc_qualified_name(Oid relid)
 {
 	char	   *name = get_rel_name(relid);

@@ -82,6 +82,10 @@ extern Datum cdc_spi_value(uint64 row, int column, bool *isnull);
 extern List *cdc_text_list(Datum array);
 extern Datum cdc_text_array(const List *list);
 
+/* The same of a text (in the current memory context) or an OID: NULL, 0. */
+extern char *cdc_spi_text(uint64 row, int column);
+extern Oid	cdc_spi_oid(uint64 row, int column);
+
 /* "schema"."relation" of a relation, quoted; error 42P01 if it is gone. */
 extern char *cdc_qualified_name(Oid relid);
 

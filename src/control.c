@@ -30,9 +30,9 @@ PG_FUNCTION_INFO_V1(cdc_stop);
 static bool
 is_running(void)
 {
-	CdcProcess	like = {.kind = CDC_MANAGER,.database = MyDatabaseId};
+	CdcProcess	manager = {.kind = CDC_MANAGER,.database = MyDatabaseId};
 
-	return cdc_process_find(&like, NULL, NULL, 1) > 0;
+	return cdc_process_is_there(&manager);
 }
 
 /* Change what is wanted; the launcher, if there is one, acts on it. */

@@ -61,9 +61,9 @@ PGDLLEXPORT void cdc_launcher_main(Datum main_arg);
 static bool
 has_manager(Oid database)
 {
-	CdcProcess	like = {.kind = CDC_MANAGER,.database = database};
+	CdcProcess	manager = {.kind = CDC_MANAGER,.database = database};
 
-	return cdc_process_find(&like, NULL, NULL, 1) > 0;
+	return cdc_process_is_there(&manager);
 }
 
 /* Is a manager wanted, as far as is known? */

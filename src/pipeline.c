@@ -65,25 +65,6 @@ parse_state(const char *state)
 	return CDC_PIPELINE_ACTIVE;
 }
 
-/* A text column of the first row, or NULL; in the current memory context. */
-static char *
-text_column(int column)
-{
-	bool		isnull;
-	Datum		value = cdc_spi_value(0, column, &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-static Oid
-oid_column(int column)
-{
-	bool		isnull;
-	Datum		value = cdc_spi_value(0, column, &isnull);
-
-	return isnull ? InvalidOid : DatumGetObjectId(value);
-}
-
 /* Fill in what the current SPI result says; allocates in the current context. */
 static CdcPipeline *
 pipeline_from_row(int32 *landing_id)
@@ -93,11 +74,11 @@ pipeline_from_row(int32 *landing_id)
 	bool		isnull;
 	Datum		value;
 
-	pipeline->name = text_column(1);
-	pipeline->owner = oid_column(2);
+	pipeline->name = cdc_spi_text(0, 1);
+	pipeline->owner = cdc_spi_oid(0, 2);
 	*landing_id = DatumGetInt32(cdc_spi_value(0, 3, &isnull));
-	pipeline->staging = oid_column(4);
-	pipeline->target = oid_column(5);
+	pipeline->staging = cdc_spi_oid(0, 4);
+	pipeline->target = cdc_spi_oid(0, 5);
 	pipeline->target_made = DatumGetBool(cdc_spi_value(0, 6, &isnull));
 	value = cdc_spi_value(0, 7, &isnull);
 	if (!isnull)
@@ -106,9 +87,9 @@ pipeline_from_row(int32 *landing_id)
 	if (!isnull)
 		pipeline->columns = DatumGetJsonbPCopy(value);
 	pipeline->readings = cdc_readings_parse(pipeline->columns);
-	pipeline->state = parse_state(text_column(10));
-	pipeline->reason = text_column(11);
-	pipeline->hint = text_column(12);
+	pipeline->state = parse_state(cdc_spi_text(0, 10));
+	pipeline->reason = cdc_spi_text(0, 11);
+	pipeline->hint = cdc_spi_text(0, 12);
 	pipeline->refresh_paused = DatumGetBool(cdc_spi_value(0, 13, &isnull));
 
 	options = cdc_options_parse(DatumGetJsonbPCopy(cdc_spi_value(0, 9, &isnull)));

@@ -122,24 +122,6 @@ static const char pipeline_query[] =
 	" WHERE pg_has_role($1, s.owner, 'USAGE')"
 	" ORDER BY s.name COLLATE \"C\"";
 
-static char *
-text_column(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = cdc_spi_value(row, column, &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
-
-static Oid
-oid_column(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = cdc_spi_value(row, column, &isnull);
-
-	return isnull ? InvalidOid : DatumGetObjectId(value);
-}
-
 static bool
 bool_column(uint64 row, int column)
 {
@@ -154,25 +136,25 @@ pipeline_from_row(uint64 row)
 	Pipeline   *p = palloc0(sizeof(Pipeline));
 	bool		isnull;
 
-	p->lag.name = text_column(row, 1);
-	p->owner = oid_column(row, 2);
-	p->state.state = text_column(row, 3);
-	p->state.reason = text_column(row, 4);
-	p->state.hint = text_column(row, 5);
-	p->state.last_error = text_column(row, 6);
-	p->state.sqlstate = text_column(row, 7);
+	p->lag.name = cdc_spi_text(row, 1);
+	p->owner = cdc_spi_oid(row, 2);
+	p->state.state = cdc_spi_text(row, 3);
+	p->state.reason = cdc_spi_text(row, 4);
+	p->state.hint = cdc_spi_text(row, 5);
+	p->state.last_error = cdc_spi_text(row, 6);
+	p->state.sqlstate = cdc_spi_text(row, 7);
 	p->state.since = DatumGetTimestampTz(cdc_spi_value(row, 8, &isnull));
 	p->state.next_try = DT_NOBEGIN;
 	p->auto_refresh = bool_column(row, 9);
 	p->auto_sync = bool_column(row, 10);
 	p->has_target = bool_column(row, 11);
 	p->lag.landing = DatumGetInt32(cdc_spi_value(row, 12, &isnull));
-	p->lag.chunk = oid_column(row, 13);
-	p->lag.landing_owner = oid_column(row, 14);
-	p->lag.has_topic = OidIsValid(oid_column(row, 15));
-	p->server = oid_column(row, 16);
+	p->lag.chunk = cdc_spi_oid(row, 13);
+	p->lag.landing_owner = cdc_spi_oid(row, 14);
+	p->lag.has_topic = OidIsValid(cdc_spi_oid(row, 15));
+	p->server = cdc_spi_oid(row, 16);
 	p->auto_landing = bool_column(row, 17);
-	p->gap = text_column(row, 18);
+	p->gap = cdc_spi_text(row, 18);
 	p->exact = bool_column(row, 19);
 	p->quarantined = DatumGetInt64(cdc_spi_value(row, 20, &isnull));
 	return p;

@@ -78,6 +78,21 @@ sub answer
 	return $out;
 }
 
+# Kill a process of the server, and wait until the server has started again without it.
+sub kill_and_wait
+{
+	my ($self, $victim, $name) = @_;
+
+	kill 'KILL', $victim;
+	return ok( defined $self->until(
+			sub {
+				my $there = answer($self->{node}, 'postgres',
+					"SELECT count(*) FROM pg_stat_activity WHERE pid = $victim");
+				return defined $there && $there eq '0';
+			}),
+		$name);
+}
+
 # Process ids of the workers of a kind, of a database (undef: of all).
 sub pids
 {

@@ -143,14 +143,7 @@ sub kill_process
 {
 	my ($kind, $victim) = @_;
 
-	kill 'KILL', $victim;
-	ok( defined $life->until(
-			sub {
-				my $there = CdcLife::answer($node, 'postgres',
-					"SELECT count(*) FROM pg_stat_activity WHERE pid = $victim");
-				return defined $there && $there eq '0';
-			}),
-		"killed: $kind");
+	$life->kill_and_wait($victim, "killed: $kind");
 	$life->wait_for('postgres', 'sync worker', 2);
 	$life->wait_for('copy', 'manager');
 	insert_customer('postgres', $victim);

@@ -27,21 +27,6 @@ sub works
 	return;
 }
 
-sub kill_and_wait
-{
-	my ($victim, $name) = @_;
-
-	kill 'KILL', $victim;
-	ok( defined $life->until(
-			sub {
-				my $there = CdcLife::answer($node, 'postgres',
-					"SELECT count(*) FROM pg_stat_activity WHERE pid = $victim");
-				return defined $there && $there eq '0';
-			}),
-		$name);
-	return;
-}
-
 $life->sql('postgres', 'CREATE DATABASE home');
 $life->sql('home', q{
 	CREATE EXTENSION cdcsync;
@@ -77,11 +62,11 @@ foreach my $kind ('manager', 'sync worker')
 	$life->wait_for_other('home', $kind, $pid);
 }
 works('after termination');
-kill_and_wait($life->pid('home', 'manager'), 'killed');
+$life->kill_and_wait($life->pid('home', 'manager'), 'killed');
 $life->wait_for('home', 'sync worker');
 works('after a crash of the server');
 my $session = $life->session('postgres', 'SELECT pg_sleep(600)');
-kill_and_wait($session->{pid}, 'a session is killed');
+$life->kill_and_wait($session->{pid}, 'a session is killed');
 eval { $session->{run}->finish };
 $life->wait_for('home', 'sync worker');
 works('after that, too');
