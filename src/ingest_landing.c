@@ -602,8 +602,10 @@ cdc_ingest_landing_outcome(CdcIngest *ingest, CdcIngestLanding *landing)
 							 TimestampTzPlusMilliseconds(now, landing->pause));
 			break;
 		case CDC_INGEST_ABSENT:
-			/* it is opened when the topic is seen */
+			/* it is opened when the topic is seen; to have failed while the
+			 * topic went away tells nothing any more */
 			landing->absent = true;
+			cdc_problem_clear(&landing->problem);
 			ingest->next_metadata = Min(ingest->next_metadata,
 										TimestampTzPlusMilliseconds(now, 1000));
 			cdc_ingest_close(ingest, landing, DT_NOEND);

@@ -52,14 +52,14 @@ sub landed_is
 
 sub make_pipeline
 {
-	my ($topic, $on_gap) = @_;
+	my ($topic, $on_gap, $auto_refresh) = (@_, 'true');
 	my $name = $topic;
 
 	sql(qq{
 		IMPORT FOREIGN SCHEMA kafka LIMIT TO ("$topic") FROM SERVER broker INTO topics;
 		CREATE TABLE ${name}_target (id bigint PRIMARY KEY);
 		SELECT cdc_create('$name', 'topics."$topic"', '${name}_target', columns => '{"id": "ID"}',
-			options => '{"auto_sync": false, "on_gap": "$on_gap"}');
+			options => '{"auto_sync": false, "on_gap": "$on_gap", "auto_refresh": $auto_refresh}');
 	});
 	return;
 }
@@ -184,6 +184,21 @@ landed_is('bad', 3, 'one of them goes on');
 neighbour_goes_on('a partition cannot be read');
 $broker->command('fail bad 1 0');
 landed_is('bad', 4, 'the other when it can be read again');
+
+#
+# A topic goes away that could not be read
+#
+$broker->topic('gone', 2);
+make_pipeline('gone', 'stop', 'false');
+$broker->command('fail gone 1 29');
+sql(q{SELECT cdc_alter('gone', options => '{"auto_refresh": true}')});
+wait_for(q{SELECT state = 'backing off' FROM cdc_status WHERE pipeline = 'gone'}, 'a topic cannot be read');
+$broker->command('delete gone');
+wait_for(q{SELECT state = 'waiting' AND reason ~ 'does not exist yet' AND sqlstate IS NULL
+	FROM cdc_status WHERE pipeline = 'gone'}, 'when it has gone, its pipeline waits for it');
+$broker->topic('gone', 1);
+produce('gone', 0, 1);
+landed_is('gone', 1, 'it is read when it is there again');
 
 #
 # The cluster does not answer
