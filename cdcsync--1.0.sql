@@ -90,6 +90,7 @@ CREATE TABLE cdcsync.pipeline (
 	last_error text,
 	last_sqlstate text,
 	hint text,
+	inexact text,					-- why the target may differ from the source, though nothing is in quarantine
 	stamp_system bigint NOT NULL,	-- where it was made: a copy elsewhere is paused
 	stamp_database bigint NOT NULL
 );
@@ -499,7 +500,7 @@ COMMENT ON COLUMN @extschema@.cdc_status.lag_time IS
 COMMENT ON COLUMN @extschema@.cdc_status.landed_rate IS 'records a second over the last minute';
 COMMENT ON COLUMN @extschema@.cdc_status.synced_rate IS 'events a second over the last minute';
 COMMENT ON COLUMN @extschema@.cdc_status.quarantined IS 'records in quarantine';
-COMMENT ON COLUMN @extschema@.cdc_status.exact IS 'false: reading went on behind a gap in the topic';
+COMMENT ON COLUMN @extschema@.cdc_status.exact IS 'false: changes are missing in the target for good (a gap in the topic, a discarded record)';
 GRANT SELECT ON @extschema@.cdc_status TO PUBLIC;
 
 CREATE FUNCTION cdcsync.partitions(OUT pipeline text, OUT landing_id integer, OUT kafka_partition bigint,
