@@ -90,7 +90,6 @@ CREATE TABLE cdcsync.pipeline (
 	last_error text,
 	last_sqlstate text,
 	hint text,
-	inexact text,					-- why the target may differ from the source, though nothing is in quarantine
 	stamp_system bigint NOT NULL,	-- where it was made: a copy elsewhere is paused
 	stamp_database bigint NOT NULL
 );
@@ -140,6 +139,16 @@ CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
 );
 CREATE INDEX ON cdcsync.moved (pipeline, pg_catalog.md5(new_key));
 
+CREATE TABLE cdcsync.inexact (		-- why a target may differ from its source
+	pipeline text NOT NULL,
+	reason text NOT NULL,
+	since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	kafka_partition bigint,			-- where records are missing; NULL: no such place
+	epoch integer,
+	next_offset bigint,				-- they are missing before it; NULL: nobody knows
+	PRIMARY KEY (pipeline, reason)
+);
+
 /*
  * Calls of cdc_create_all() that go on for new topics.  A dump keeps the
  * server's name, by which cdc_resume('*') finds it again.
@@ -164,6 +173,7 @@ COMMENT ON TABLE cdcsync.pipeline IS 'pipelines, their definitions and states';
 COMMENT ON TABLE cdcsync.watermark IS 'how far pipelines have synced the partitions of their landings';
 COMMENT ON TABLE cdcsync.quarantine IS 'records that could not be decoded or applied';
 COMMENT ON TABLE cdcsync.moved IS 'key changes of which one half has come';
+COMMENT ON TABLE cdcsync.inexact IS 'why the targets of pipelines may differ from their sources, until they are loaded anew';
 COMMENT ON TABLE cdcsync.follow IS
 	'patterns for whose new topics pipelines are made; cdc_create_all() with "follow_new_topics" true or false begins and ends it';
 
@@ -178,6 +188,7 @@ BEGIN
 		DELETE FROM cdcsync.watermark WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.quarantine WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.moved WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.inexact WHERE pipeline = OLD.name;
 	END IF;
 	RETURN NULL;
 END
@@ -231,6 +242,7 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.pipeline', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.quarantine', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.moved', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.inexact', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.follow', '');
 
 ALTER TABLE cdcsync.landing ENABLE ROW LEVEL SECURITY;
@@ -240,6 +252,7 @@ ALTER TABLE cdcsync.pipeline ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.quarantine ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.inexact ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.follow ENABLE ROW LEVEL SECURITY;
 -- a landing belongs to the owner of its chunk table
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
@@ -265,6 +278,8 @@ CREATE POLICY owned ON cdcsync.quarantine FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = quarantine.pipeline));
 CREATE POLICY owned ON cdcsync.moved FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = moved.pipeline));
+CREATE POLICY owned ON cdcsync.inexact FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = inexact.pipeline));
 CREATE POLICY owned ON cdcsync.follow FOR SELECT
 	USING (pg_catalog.pg_has_role(owner, 'USAGE'));
 GRANT SELECT ON ALL TABLES IN SCHEMA cdcsync TO PUBLIC;
@@ -500,7 +515,7 @@ COMMENT ON COLUMN @extschema@.cdc_status.lag_time IS
 COMMENT ON COLUMN @extschema@.cdc_status.landed_rate IS 'records a second over the last minute';
 COMMENT ON COLUMN @extschema@.cdc_status.synced_rate IS 'events a second over the last minute';
 COMMENT ON COLUMN @extschema@.cdc_status.quarantined IS 'records in quarantine';
-COMMENT ON COLUMN @extschema@.cdc_status.exact IS 'false: changes are missing in the target for good (a gap in the topic, a discarded record)';
+COMMENT ON COLUMN @extschema@.cdc_status.exact IS 'false: the target may differ from the source; cdcsync.inexact says why';
 GRANT SELECT ON @extschema@.cdc_status TO PUBLIC;
 
 CREATE FUNCTION cdcsync.partitions(OUT pipeline text, OUT landing_id integer, OUT kafka_partition bigint,

@@ -119,6 +119,8 @@ SELECT * FROM lag WHERE pipeline = 'k';
 SELECT exact FROM cdc_status WHERE pipeline = 'k';
 INSERT INTO cdcsync.gap (landing_id, kafka_partition, epoch, first_offset, next_offset, reason, passed)
 	SELECT landing_id, 0, 0, 50, 60, 'records have expired', true FROM cdcsync.pipeline WHERE name = 'k';
+INSERT INTO cdcsync.inexact (pipeline, reason, kafka_partition, epoch, next_offset)
+	VALUES ('k', 'records have expired', 0, 0, 60);
 SELECT pipeline, exact FROM cdc_status ORDER BY pipeline;
 SELECT kafka_partition, last_error FROM cdcsync.partition_status WHERE pipeline = 'k';
 INSERT INTO cdcsync.gap (landing_id, kafka_partition, epoch, first_offset, next_offset, reason, passed)
@@ -131,10 +133,13 @@ SELECT count(*) FROM cdc_status;
 SELECT count(*) FROM cdcsync.pipelines();
 SELECT count(*) FROM cdcsync.partitions();
 SELECT count(*) FROM cdcsync.partition_status;
+SELECT count(*) FROM cdcsync.inexact;
 SET ROLE regress_cdc_watched;
+SELECT pipeline, reason FROM cdcsync.inexact;
 SELECT pipeline FROM cdc_status ORDER BY 1;
 SELECT cdc_drop('*');
 SELECT count(*) FROM cdc_status;
+SELECT count(*) FROM cdcsync.inexact;
 
 RESET ROLE;
 SET client_min_messages = warning;

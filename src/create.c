@@ -39,6 +39,7 @@
 #include "cdcsync.h"
 #include "compat.h"
 #include "create.h"
+#include "exact.h"
 #include "kafka_options.h"
 #include "staging.h"
 #include "target.h"
@@ -722,6 +723,7 @@ insert_pipeline(const NewPipeline *new)
 	/* there, but not in our snapshot */
 	if (inserted == 0)
 		name_in_use(p->name, false);
+	cdc_exact_begin(p->name, p->landing->id);
 }
 
 static void

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "catalog.h"
+#include "exact.h"
 #include "gap.h"
 #include "pipeline.h"
 
@@ -193,6 +194,8 @@ cdc_gap_pass(const CdcLanding *landing, CdcLandingAppend *append,
 	position->last_hash = 0;
 	cdc_landing_jump(append, position->partition, position->epoch,
 					 position->next_offset);
+	cdc_landing_set_inexact(landing->id, text.message, position->partition,
+							position->epoch, position->next_offset);
 	ereport(WARNING,
 			(errmsg_internal("%s", text.message),
 			 errdetail("The option \"on_gap\" lets landing %s go on at offset " INT64_FORMAT ".",

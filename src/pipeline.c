@@ -255,22 +255,6 @@ cdc_pipeline_stop_landing(int32 landing, const char *reason,
 	return all;
 }
 
-void
-cdc_pipeline_set_inexact(const char *pipeline, const char *reason)
-{
-	Oid			types[] = {TEXTOID, TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(pipeline), (Datum) 0};
-	CdcSpi		spi;
-
-	if (reason)
-		values[1] = CStringGetTextDatum(reason);
-	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET inexact = $2"
-					   " WHERE name = $1 AND (inexact IS NULL) <> ($2 IS NULL)",
-					   2, types, values, reason ? NULL : " n", 0);
-	cdc_spi_end(&spi);
-}
-
 Oid
 cdc_pipeline_schema(const CdcPipeline *pipeline)
 {

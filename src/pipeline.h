@@ -97,12 +97,6 @@ extern bool cdc_pipeline_stop_landing(int32 landing, const char *reason,
 									  const char *sqlstate, const char *hint);
 
 /*
- * Changes are missing in the target for good: cdc_status.exact is false from now
- * on.  The first reason is kept; NULL: it is exact again.
- */
-extern void cdc_pipeline_set_inexact(const char *pipeline, const char *reason);
-
-/*
  * Remember the target and its key, when they were made after cdc_create(), and
  * make the staging table, owned by the pipeline's owner.
  */

@@ -112,7 +112,7 @@ static const char pipeline_query[] =
 	" l.landing_id IN (SELECT a.landing_id FROM cdcsync.auto_landing a),"
 	" (SELECT g.reason FROM cdcsync.gap g WHERE g.landing_id = l.landing_id AND NOT g.passed"
 	"  ORDER BY g.detected_at LIMIT 1),"
-	" p.inexact IS NULL AND NOT EXISTS (SELECT FROM cdcsync.gap g WHERE g.landing_id = l.landing_id AND g.passed),"
+	" NOT EXISTS (SELECT FROM cdcsync.inexact i WHERE i.pipeline = s.name),"
 	" (SELECT count(*) FROM cdcsync.quarantine q WHERE q.pipeline = s.name)"
 	" FROM cdcsync.pipeline_state s"
 	" JOIN cdcsync.pipeline p USING (name)"
