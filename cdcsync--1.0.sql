@@ -149,6 +149,16 @@ CREATE TABLE cdcsync.inexact (		-- why a target may differ from its source
 	PRIMARY KEY (pipeline, reason)
 );
 
+CREATE TABLE cdcsync.evidence (		-- how the strings of a column are encoded, where that is not said
+	pipeline text NOT NULL,
+	column_name text NOT NULL,
+	encoding text NOT NULL CHECK (encoding IN ('base64', 'string', 'hex')),	-- by the first value that proves it
+	mixed_partition bigint,			-- where a value has proved another one;
+	mixed_epoch integer,			-- strings that can be either are in doubt from there on
+	mixed_offset bigint,
+	PRIMARY KEY (pipeline, column_name)
+);
+
 /*
  * Calls of cdc_create_all() that go on for new topics.  A dump keeps the
  * server's name, by which cdc_resume('*') finds it again.
@@ -174,6 +184,7 @@ COMMENT ON TABLE cdcsync.watermark IS 'how far pipelines have synced the partiti
 COMMENT ON TABLE cdcsync.quarantine IS 'records that could not be decoded or applied';
 COMMENT ON TABLE cdcsync.moved IS 'key changes of which one half has come';
 COMMENT ON TABLE cdcsync.inexact IS 'why the targets of pipelines may differ from their sources, until they are loaded anew';
+COMMENT ON TABLE cdcsync.evidence IS 'how the strings of columns are encoded, as their values have shown';
 COMMENT ON TABLE cdcsync.follow IS
 	'patterns for whose new topics pipelines are made; cdc_create_all() with "follow_new_topics" true or false begins and ends it';
 
@@ -189,6 +200,7 @@ BEGIN
 		DELETE FROM cdcsync.quarantine WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.moved WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.inexact WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.evidence WHERE pipeline = OLD.name;
 	END IF;
 	RETURN NULL;
 END
@@ -243,6 +255,7 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.quarantine', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.moved', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.inexact', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.evidence', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.follow', '');
 
 ALTER TABLE cdcsync.landing ENABLE ROW LEVEL SECURITY;
@@ -253,6 +266,7 @@ ALTER TABLE cdcsync.watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.quarantine ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.inexact ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.evidence ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.follow ENABLE ROW LEVEL SECURITY;
 -- a landing belongs to the owner of its chunk table
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
@@ -272,6 +286,8 @@ CREATE POLICY owned ON cdcsync.position FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.landing l WHERE l.landing_id = position.landing_id));
 CREATE POLICY owned ON cdcsync.gap FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.landing l WHERE l.landing_id = gap.landing_id));
+CREATE POLICY owned ON cdcsync.evidence FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = evidence.pipeline));
 CREATE POLICY owned ON cdcsync.watermark FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = watermark.pipeline));
 CREATE POLICY owned ON cdcsync.quarantine FOR SELECT

@@ -18,10 +18,26 @@ typedef enum CdcConnector
 	CDC_CONNECTOR_MYSQL,		/* mysql, mariadb */
 	CDC_CONNECTOR_POSTGRESQL,
 	CDC_CONNECTOR_SQLSERVER,
-	CDC_CONNECTOR_ORACLE
+	CDC_CONNECTOR_ORACLE,
+	CDC_CONNECTOR_DB2			/* db2, informix */
 } CdcConnector;
 
 extern CdcConnector cdc_connector_of(const CdcToken *name);
+
+/*
+ * How a string stands for a number (base64 or decimal text) or for bytes
+ * (base64 or hex).  "1234" can be either.
+ */
+typedef enum CdcEncoding
+{
+	CDC_ENCODING_UNKNOWN = 0,
+	CDC_ENCODING_BASE64,
+	CDC_ENCODING_STRING,
+	CDC_ENCODING_HEX
+} CdcEncoding;
+
+/* sqlerrcode of a string that can be either, while nothing tells which. */
+#define CDC_ERRCODE_AMBIGUOUS	ERRCODE_INVALID_CHARACTER_VALUE_FOR_CAST
 
 typedef struct CdcConvertError
 {
@@ -57,6 +73,25 @@ extern bool cdc_convert(CdcConverter *converter, const CdcToken *value,
 						Datum *result, bool *isnull, CdcConvertError *error);
 
 extern bool cdc_converter_may_raise(const CdcConverter *converter);
+
+/*
+ * Strings that can be read in two ways are read in the one that the other
+ * values of the column have shown: evidence.c keeps account of that.
+ *
+ * takes_encoding: can the converter meet such strings, and read this encoding?
+ * (UNKNOWN: any.)  proof: the encoding that a value proves by itself.  presumed:
+ * the one to begin with.  learn: what it is from now on.
+ */
+extern bool cdc_converter_takes_encoding(const CdcConverter *converter,
+										 CdcEncoding encoding);
+extern CdcEncoding cdc_converter_proof(const CdcConverter *converter,
+									   const CdcToken *value,
+									   const CdcSchemaField *field);
+extern CdcEncoding cdc_converter_presumed(const CdcConverter *converter);
+/* .. of a string for a number: base64, text, or nothing; for bytes: base64, hex */
+extern CdcEncoding cdc_decimal_proof(const char *text, int len);
+extern CdcEncoding cdc_bytes_proof(const char *text, int len);
+extern void cdc_converter_learn(CdcConverter *converter, CdcEncoding encoding);
 
 /*
  * Do equal values of this column always have equal token bytes, once the

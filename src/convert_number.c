@@ -301,37 +301,82 @@ decimal_from_bare_base64(const CdcConverter *converter, const CdcValue *value,
 }
 
 /*
- * A string without a schema: base64 or digits?  What has a '.', a leading sign
+ * A decimal as Java's BigDecimal prints it: -?digits[.digits][E(+|-)digits].
+ */
+static bool
+is_decimal_text(const char *p, int len)
+{
+	const char *end = p + len;
+	const char *start;
+
+	if (p < end && *p == '-')
+		p++;
+	for (start = p; p < end && *p >= '0' && *p <= '9';)
+		p++;
+	if (p == start)
+		return false;
+	if (p < end && *p == '.')
+	{
+		for (start = ++p; p < end && *p >= '0' && *p <= '9';)
+			p++;
+		if (p == start)
+			return false;
+	}
+	if (p + 2 < end && *p == 'E' && (p[1] == '+' || p[1] == '-'))
+	{
+		p += 2;
+		while (p < end && *p >= '0' && *p <= '9')
+			p++;
+	}
+	return p == end;
+}
+
+CdcEncoding
+cdc_decimal_proof(const char *text, int len)
+{
+	CdcDecimal	special;
+	bool		can_be_base64 = len % 4 == 0 && cdc_is_base64(text, len, false);
+
+	if (is_decimal_text(text, len))
+		return can_be_base64 ? CDC_ENCODING_UNKNOWN : CDC_ENCODING_STRING;
+	return can_be_base64 && !decimal_special(text, len, &special) ?
+		CDC_ENCODING_BASE64 : CDC_ENCODING_UNKNOWN;
+}
+
+/*
+ * A string without a schema: base64 or digits?  What has a '.', a sign in front
  * or a length that is no multiple of four is no base64; what has a letter, '/',
- * '+' or '=' inside is no plain decimal.  Digits alone, 4k of them, can be
- * either, and nothing in the record tells: an error, never a guess.
+ * or '=' is no plain decimal.  Digits alone, 4k of them (and 1E+3, as
+ * BigDecimal prints a negative scale), can be either, and nothing in the record
+ * tells: the other values of the column do, or the reading.
  */
 static bool
 decimal_from_bare_string(CdcConverter *converter, const CdcValue *value,
 						 CdcDecimal *d)
 {
-	const char *encoding = converter->reading.encoding;
-	bool		only_digits = true;
+	const char *reading = converter->reading.encoding;
+	CdcEncoding encoding;
 	int			len;
 	char	   *text = cdc_value_text(value, &len);
 
 	if (text == NULL)
 		return false;
-	if (encoding && strcmp(encoding, "base64") == 0)
-		return decimal_from_bare_base64(converter, value, d);
-	if (decimal_special(text, len, d))
+	if (reading)
+		encoding = strcmp(reading, "base64") == 0 ? CDC_ENCODING_BASE64 :
+			CDC_ENCODING_STRING;
+	else
+		encoding = cdc_decimal_proof(text, len);
+	if (encoding != CDC_ENCODING_BASE64 && decimal_special(text, len, d))
 		return true;
-	for (int i = 0; i < len; i++)
-		only_digits = only_digits && text[i] >= '0' && text[i] <= '9';
-	if (encoding == NULL && len > 0 && len % 4 == 0 &&
-		strchr(text, '.') == NULL && text[0] != '-')
+	if (encoding == CDC_ENCODING_UNKNOWN && is_decimal_text(text, len))
 	{
-		if (!only_digits)
-			return decimal_from_bare_base64(converter, value, d);
-		return cdc_convert_fail(value, ERRCODE_INVALID_TEXT_REPRESENTATION,
-								"\"%s\" can be digits or base64; give \"encoding\" \"string\" or \"base64\" in the column mapping",
-								cdc_token_head(value->token));
+		encoding = converter->learned;
+		if (converter->strict || encoding == CDC_ENCODING_UNKNOWN ||
+			(value->token->flags & CDC_JSON_MIXED))
+			return cdc_convert_ambiguous(converter, value, "string");
 	}
+	if (encoding == CDC_ENCODING_BASE64)
+		return decimal_from_bare_base64(converter, value, d);
 	return decimal_from_text(text, len, d) ? true :
 		cdc_convert_unreadable(converter, value);
 }
@@ -576,13 +621,40 @@ cdc_convert_money(CdcConverter *converter, const CdcValue *value,
 	return true;
 }
 
+static bool
+decimal_to_int64(CdcDecimal *d, int64 *result)
+{
+	char	   *text;
+
+	if (d->kind != DECIMAL_FINITE || d->ndigits - d->scale > 19 ||
+		decimal_needed_scale(d) > 0)
+		return false;
+	if (d->scale > 0)
+	{
+		d->ndigits = Max(d->ndigits - d->scale, 0);
+		d->scale = 0;
+	}
+	text = decimal_print(d);
+	return cdc_parse_int64(text, strlen(text), result);
+}
+
+bool
+cdc_parse_integral(const CdcToken *token, int64 *result)
+{
+	CdcDecimal	d;
+
+	if (token->flags & CDC_JSON_INTEGER)
+		return cdc_parse_int64(token->text, token->len, result);
+	return decimal_from_text(token->text, token->len, &d) &&
+		decimal_to_int64(&d, result);
+}
+
 /* An integer in whatever form; only integral values. */
 static bool
 integer_of(CdcConverter *converter, const CdcValue *value, int64 *result)
 {
 	const CdcToken *token = value->token;
 	CdcDecimal	d;
-	char	   *text;
 
 	if (token->kind == CDC_JSON_NUMBER && (token->flags & CDC_JSON_INTEGER))
 	{
@@ -597,15 +669,8 @@ integer_of(CdcConverter *converter, const CdcValue *value, int64 *result)
 	if (decimal_needed_scale(&d) > 0)
 		return cdc_convert_fail(value, ERRCODE_INVALID_TEXT_REPRESENTATION,
 								"value \"%s\" is no integer", cdc_token_head(token));
-	if (d.scale > 0)
-	{
-		d.ndigits = Max(d.ndigits - d.scale, 0);
-		d.scale = 0;
-	}
-	text = decimal_print(&d);
-	if (!cdc_parse_int64(text, strlen(text), result))
-		return decimal_out_of_range(converter, value);
-	return true;
+	return decimal_to_int64(&d, result) ? true :
+		decimal_out_of_range(converter, value);
 }
 
 bool

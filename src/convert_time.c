@@ -3,12 +3,10 @@
  * convert_time.c
  *	  Converters of date, time, timetz, timestamp, timestamptz and interval.
  *
- * With a schema, the logical type tells the unit of an integer.  Without one
- * the same integer can be days, milliseconds, microseconds or nanoseconds; what
- * is assumed then, and where we refuse to, is said at guess_timestamp_unit()
- * and guess_time_unit().  Strings are ISO 8601 as Java prints it (years with
- * sign, year 0000 for 1 BC), which the server's input functions do not take,
- * and which mean the same whatever TimeZone and DateStyle are.
+ * The unit of an integer is found in convert_unit.c.  Strings are ISO 8601 as
+ * Java prints it (years with sign, year 0000 for 1 BC), which the server's input
+ * functions do not take, and which mean the same whatever TimeZone and DateStyle
+ * are.
  *
  * Values with more fractional digits than the target keeps are errors.
  *
@@ -30,36 +28,27 @@
 
 #define EPOCH_DAYS	(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)
 #define EPOCH_USECS (EPOCH_DAYS * USECS_PER_DAY)
-#define MSECS_PER_DAY	INT64CONST(86400000)
-#define NSECS_PER_DAY	INT64CONST(86400000000000)
 
-/*
- * What Debezium's PostgreSQL connector sends for infinite timestamps, in us,
- * and for the date 'infinity' in days: the constants of its JDBC driver, and
- * an overflow that no real date can reach.  '-infinity' of a date has not been
- * seen, so that it stays an error.
- */
-#define WIRE_INFINITY		INT64CONST(9223372036825200000)
-#define WIRE_MINUS_INFINITY INT64CONST(-9223372036832400000)
-#define WIRE_DATE_INFINITY	INT64CONST(-2147472692)
-#define WIRE_ISO_DATE_INFINITY	"-5877611-06-21Z"
-#define WIRE_ISO_MINUS_INFINITY "-290308-12-21T19:59:27.6Z"
-
-/* Unit of an integer, by its ns. */
-typedef int64 Unit;
-
-#define UNIT_NONE	INT64CONST(0)
-#define UNIT_NS		INT64CONST(1)
-#define UNIT_US		INT64CONST(1000)
-#define UNIT_MS		INT64CONST(1000000)
-#define UNIT_S		INT64CONST(1000000000)
-#define UNIT_DAY	NSECS_PER_DAY
+/* The same infinities with time.precision.mode=isostring. */
+static const char *const iso_infinity[] = {
+	"infinity", "+294247-01-10T04:00:25.2Z", "+292278994-08-16T23:00:00Z"
+};
+static const char *const iso_minus_infinity[] = {
+	"-infinity", "-290308-12-21T19:59:27.6Z", "-292275055-05-16T23:00:00Z"
+};
+static const char *const iso_date_infinity[] = {
+	"infinity", "-5877611-06-21Z", "+5877611-06-21Z"
+};
+static const char *const iso_date_minus_infinity[] = {
+	"-infinity", "-5877611-06-22Z"
+};
 
 /* A parsed ISO string. */
 typedef struct IsoTime
 {
 	int64		days;			/* since 1970-01-01 */
 	int64		usecs;			/* of the day, 0 .. 86400000000 */
+	bool		too_fine;		/* it had digits beyond us, left out here */
 	bool		has_zone;
 	int			offset;			/* seconds east of UTC */
 } IsoTime;
@@ -88,34 +77,6 @@ unit_unknown(const CdcConverter *converter, const CdcValue *value)
 							cdc_token_head(value->token));
 }
 
-static Unit
-reading_unit(const CdcConverter *converter)
-{
-	const char *unit = converter->reading.unit;
-
-	if (unit == NULL)
-		return UNIT_NONE;
-	return strcmp(unit, "d") == 0 ? UNIT_DAY :
-		strcmp(unit, "s") == 0 ? UNIT_S :
-		strcmp(unit, "ms") == 0 ? UNIT_MS :
-		strcmp(unit, "us") == 0 ? UNIT_US : UNIT_NS;
-}
-
-/* Does the schema leave it to us to know the unit? */
-static bool
-semantic_is_silent(CdcSemantic semantic)
-{
-	return semantic == CDC_SEM_UNKNOWN || semantic == CDC_SEM_PLAIN ||
-		semantic == CDC_SEM_OTHER;
-}
-
-/* Precision (fractional digits) of the target; -1: not declared. */
-static int
-declared_precision(const CdcConverter *converter)
-{
-	return converter->typmod;
-}
-
 /* Are the usecs exact in the target's declared precision? */
 static bool
 fits_precision(const CdcConverter *converter, int64 usecs)
@@ -135,27 +96,28 @@ integer_token(const CdcConverter *converter, const CdcValue *value, int64 *n)
 {
 	const CdcToken *token = value->token;
 
-	if (token->kind != CDC_JSON_NUMBER || !(token->flags & CDC_JSON_INTEGER))
+	if (token->kind != CDC_JSON_NUMBER)
 		return cdc_convert_unreadable(converter, value);
-	if (!cdc_parse_int64(token->text, token->len, n))
-		return out_of_range(converter, value);
-	return true;
+	if (cdc_parse_integral(token, n))
+		return true;
+	return token->flags & CDC_JSON_INTEGER ? out_of_range(converter, value) :
+		cdc_convert_unreadable(converter, value);
 }
 
 /* n in unit -> us; false with an error if that is not exact or overflows. */
 static bool
 to_usecs(const CdcConverter *converter, const CdcValue *value, int64 n,
-		 Unit unit, int64 *usecs)
+		 CdcUnit unit, int64 *usecs)
 {
 	*usecs = 0;
-	if (unit < UNIT_US)
+	if (unit < CDC_UNIT_US)
 	{
-		if (n % UNIT_US != 0)
+		if (n % CDC_UNIT_US != 0)
 			return inexact(converter, value);
-		*usecs = n / UNIT_US;
+		*usecs = n / CDC_UNIT_US;
 		return true;
 	}
-	if (pg_mul_s64_overflow(n, unit / UNIT_US, usecs))
+	if (pg_mul_s64_overflow(n, unit / CDC_UNIT_US, usecs))
 		return out_of_range(converter, value);
 	return true;
 }
@@ -197,9 +159,9 @@ parse_date(const char *p, int64 *days)
 	return p;
 }
 
-/* .fffffffff; nothing beyond us may be set. */
+/* .fffffffff; *too_fine: something beyond us is set. */
 static const char *
-parse_fraction(const char *p, int64 *usecs)
+parse_fraction(const char *p, int64 *usecs, bool *too_fine)
 {
 	int			ndigits = 0;
 	int64		n = 0;
@@ -209,7 +171,7 @@ parse_fraction(const char *p, int64 *usecs)
 		if (ndigits < 6)
 			n = n * 10 + (*p - '0');
 		else if (*p != '0')
-			return NULL;
+			*too_fine = true;
 	}
 	if (ndigits == 0)
 		return NULL;
@@ -221,7 +183,7 @@ parse_fraction(const char *p, int64 *usecs)
 
 /* HH:MM[:SS[.f]] */
 static const char *
-parse_time(const char *p, int64 *usecs)
+parse_time(const char *p, IsoTime *iso)
 {
 	int			hour;
 	int			minute;
@@ -235,14 +197,15 @@ parse_time(const char *p, int64 *usecs)
 	{
 		if ((p = parse_digits(p + 1, 2, 2, &second)) == NULL)
 			return NULL;
-		if (*p == '.' && (p = parse_fraction(p + 1, &fraction)) == NULL)
+		if (*p == '.' &&
+			(p = parse_fraction(p + 1, &fraction, &iso->too_fine)) == NULL)
 			return NULL;
 	}
 	if (minute > 59 || second > 59)
 		return NULL;
-	*usecs = (hour * INT64CONST(3600) + minute * 60 + second) * USECS_PER_SEC +
+	iso->usecs = (hour * INT64CONST(3600) + minute * 60 + second) * USECS_PER_SEC +
 		fraction;
-	return *usecs > USECS_PER_DAY ? NULL : p;
+	return iso->usecs > USECS_PER_DAY ? NULL : p;
 }
 
 /* [Z|+HH[:MM[:SS]]] and the end of the string */
@@ -278,10 +241,11 @@ static bool
 parse_iso(const char *p, IsoTime *iso)
 {
 	iso->usecs = 0;
+	iso->too_fine = false;
 	if ((p = parse_date(p, &iso->days)) == NULL)
 		return false;
 	if (*p == 'T' || *p == ' ')
-		if ((p = parse_time(p + 1, &iso->usecs)) == NULL)
+		if ((p = parse_time(p + 1, iso)) == NULL)
 			return false;
 	return parse_zone(p, iso);
 }
@@ -291,9 +255,9 @@ static bool
 timestamp_from_usecs(CdcConverter *converter, const CdcValue *value,
 					 int64 usecs, Timestamp *result)
 {
-	if (usecs == WIRE_INFINITY)
+	if (usecs == CDC_WIRE_INFINITY)
 		*result = DT_NOEND;
-	else if (usecs == WIRE_MINUS_INFINITY)
+	else if (usecs == CDC_WIRE_MINUS_INFINITY)
 		*result = DT_NOBEGIN;
 	else if (pg_sub_s64_overflow(usecs, EPOCH_USECS, result) ||
 			 !IS_VALID_TIMESTAMP(*result))
@@ -301,81 +265,6 @@ timestamp_from_usecs(CdcConverter *converter, const CdcValue *value,
 	else if (!fits_precision(converter, *result))
 		return inexact(converter, value);
 	return true;
-}
-
-/*
- * The unit of an integer that goes into a timestamp and has no schema.
- *
- * MySQL and MariaDB send DATETIME(0..3) in ms and DATETIME(4..6) in us,
- * PostgreSQL timestamp(0..3) in ms and timestamp(4..6), timestamp in us.  The
- * target's declared precision is taken for the source's, but only as long as
- * the date is not suspicious: a ms value read as us falls into 1970 (or, from
- * year 5138 on, into 1973 to 1978), a us value read as ms lies after the year
- * 9999.  MySQL's own range proves us for everything outside of it.  All else,
- * every other connector, and everything in strict mode, is an error.
- */
-#define MS_YEAR_9999	INT64CONST(253370764800000)
-#define MS_MAX			INT64CONST(253402300799999) /* 9999-12-31 23:59:59.999 */
-#define MS_MIN			INT64CONST(-62167219200000) /* 0000-01-01 */
-#define US_MAX			(MS_MAX * 1000 + 999)
-#define MS_1973			INT64CONST(100000000000)
-#define MS_2400			INT64CONST(13569465600000)
-#define MS_5138			INT64CONST(100000000000000)
-
-static Unit
-guess_timestamp_unit(const CdcConverter *converter, CdcConnector connector,
-					 int64 n)
-{
-	int			precision = declared_precision(converter);
-	int64		size = n < 0 ? -n : n;
-
-	if (n == 0)
-		return UNIT_US;
-	if (n == WIRE_INFINITY || n == WIRE_MINUS_INFINITY)
-		return UNIT_US;
-	if (n == WIRE_INFINITY / 1000 || n == WIRE_MINUS_INFINITY / 1000)
-		return UNIT_MS;
-	if (converter->strict ||
-		(connector != CDC_CONNECTOR_MYSQL && connector != CDC_CONNECTOR_POSTGRESQL))
-		return UNIT_NONE;
-	if (n > MS_MAX || n < MS_MIN)
-		return connector == CDC_CONNECTOR_MYSQL ||
-			precision < 0 || precision > 3 ? (n > US_MAX ? UNIT_NONE : UNIT_US) :
-			UNIT_NONE;
-	if (precision >= 0 && precision <= 3)
-		return UNIT_MS;
-	if (connector == CDC_CONNECTOR_MYSQL && precision < 0)
-		return size >= MS_1973 && size < MS_2400 ? UNIT_MS : UNIT_NONE;
-	if (connector == CDC_CONNECTOR_POSTGRESQL)
-		return size >= MS_5138 && n < MS_YEAR_9999 ? UNIT_US : UNIT_NONE;
-	return UNIT_NONE;
-}
-
-static Unit
-timestamp_unit(const CdcConverter *converter, const CdcValue *value, int64 n)
-{
-	CdcSemantic semantic = cdc_semantic_of(value->field);
-
-	switch (semantic)
-	{
-		case CDC_SEM_TIMESTAMP_MS:
-			return UNIT_MS;
-		case CDC_SEM_TIMESTAMP_US:
-			return UNIT_US;
-		case CDC_SEM_TIMESTAMP_NS:
-			return UNIT_NS;
-		case CDC_SEM_DATE:
-			return UNIT_DAY;
-		default:
-			break;
-	}
-	if (!semantic_is_silent(semantic))
-		return UNIT_NONE;
-	if (converter->reading.unit)
-		return reading_unit(converter);
-	if (semantic != CDC_SEM_UNKNOWN)
-		return UNIT_NONE;
-	return guess_timestamp_unit(converter, value->connector, n);
 }
 
 /* Wall clock (us since 1970) in the reading's zone -> UTC. */
@@ -391,6 +280,14 @@ zone_to_utc(const CdcConverter *converter, int64 usecs)
 	return usecs + DetermineTimeZoneOffset(&tm, converter->zone) * USECS_PER_SEC;
 }
 
+/* The extreme integers stand for infinity; so do the driver's constants in ms. */
+static bool
+is_infinite_timestamp(int64 n, CdcUnit unit)
+{
+	return n == PG_INT64_MAX || n == PG_INT64_MIN ||
+		(unit == CDC_UNIT_MS && (n == CDC_WIRE_INFINITY || n == CDC_WIRE_MINUS_INFINITY));
+}
+
 /* An integer, for timestamp and timestamptz alike. */
 static bool
 timestamp_from_integer(CdcConverter *converter, const CdcValue *value,
@@ -398,18 +295,18 @@ timestamp_from_integer(CdcConverter *converter, const CdcValue *value,
 {
 	int64		n;
 	int64		usecs;
-	Unit		unit;
+	CdcUnit		unit;
 
 	if (!integer_token(converter, value, &n))
 		return false;
-	if ((unit = timestamp_unit(converter, value, n)) == UNIT_NONE)
+	if ((unit = cdc_timestamp_unit(converter, value, n)) == CDC_UNIT_NONE)
 		return unit_unknown(converter, value);
-	if (unit == UNIT_NS && (n == PG_INT64_MAX || n == PG_INT64_MIN))
-		usecs = n < 0 ? WIRE_MINUS_INFINITY : WIRE_INFINITY;
+	if (is_infinite_timestamp(n, unit))
+		usecs = n < 0 ? CDC_WIRE_MINUS_INFINITY : CDC_WIRE_INFINITY;
 	else if (!to_usecs(converter, value, n, unit, &usecs))
 		return false;
-	if (to_utc && converter->zone && usecs != WIRE_INFINITY &&
-		usecs != WIRE_MINUS_INFINITY)
+	if (to_utc && converter->zone && usecs != CDC_WIRE_INFINITY &&
+		usecs != CDC_WIRE_MINUS_INFINITY)
 	{
 		Timestamp	check;
 
@@ -418,6 +315,15 @@ timestamp_from_integer(CdcConverter *converter, const CdcValue *value,
 		usecs = zone_to_utc(converter, usecs);
 	}
 	return timestamp_from_usecs(converter, value, usecs, result);
+}
+
+static bool
+is_one_of(const char *text, const char *const *list, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(text, list[i]) == 0)
+			return true;
+	return false;
 }
 
 /*
@@ -435,11 +341,10 @@ usecs_from_string(CdcConverter *converter, const CdcValue *value,
 	if ((text = cdc_value_text(value, &len)) == NULL)
 		return false;
 	*has_zone = true;
-	if (strcmp(text, "infinity") == 0)
-		*usecs = WIRE_INFINITY;
-	else if (strcmp(text, "-infinity") == 0 ||
-			 strcmp(text, WIRE_ISO_MINUS_INFINITY) == 0)
-		*usecs = WIRE_MINUS_INFINITY;
+	if (is_one_of(text, iso_infinity, lengthof(iso_infinity)))
+		*usecs = CDC_WIRE_INFINITY;
+	else if (is_one_of(text, iso_minus_infinity, lengthof(iso_minus_infinity)))
+		*usecs = CDC_WIRE_MINUS_INFINITY;
 	else if (!parse_iso(text, &iso))
 		return cdc_convert_fail(value, ERRCODE_INVALID_DATETIME_FORMAT,
 								"invalid input for type %s: \"%s\"",
@@ -448,6 +353,8 @@ usecs_from_string(CdcConverter *converter, const CdcValue *value,
 	else if (pg_mul_s64_overflow(iso.days, USECS_PER_DAY, usecs) ||
 			 pg_add_s64_overflow(*usecs, iso.usecs, usecs))
 		return out_of_range(converter, value);
+	else if (iso.too_fine)
+		return inexact(converter, value);
 	else
 	{
 		*has_zone = iso.has_zone;
@@ -562,120 +469,57 @@ date_from_string(CdcConverter *converter, const CdcValue *value, Datum *result)
 	if (!string_is_temporal(converter, value) ||
 		(text = cdc_value_text(value, &len)) == NULL)
 		return false;
-	if (strcmp(text, "infinity") == 0 ||
-		strcmp(text, WIRE_ISO_DATE_INFINITY) == 0)
+	if (is_one_of(text, iso_date_infinity, lengthof(iso_date_infinity)))
 		*result = DateADTGetDatum(DATEVAL_NOEND);
-	else if (strcmp(text, "-infinity") == 0)
+	else if (is_one_of(text, iso_date_minus_infinity, lengthof(iso_date_minus_infinity)))
 		*result = DateADTGetDatum(DATEVAL_NOBEGIN);
 	else if (!parse_iso(text, &iso))
 		return cdc_convert_fail(value, ERRCODE_INVALID_DATETIME_FORMAT,
 								"invalid input for type %s: \"%s\"",
 								converter->type_name,
 								cdc_token_head(value->token));
-	else if (iso.usecs != 0 || iso.offset != 0)
+	else if (iso.usecs != 0 || iso.too_fine || iso.offset != 0)
 		return inexact(converter, value);
 	else
 		return date_from_days(converter, value, iso.days, result);
 	return true;
 }
 
-/*
- * An integer without a schema is days with MySQL, MariaDB and PostgreSQL,
- * whatever their options are; with others only up to the year 10183 (beyond it
- * may be ms), and with Oracle, whose DATE is in ms, it needs a reading.
- */
-static Unit
-date_unit(const CdcConverter *converter, const CdcValue *value, int64 n)
+static bool
+infinite_date(int64 n, Datum *result)
 {
-	CdcSemantic semantic = cdc_semantic_of(value->field);
-
-	if (!semantic_is_silent(semantic))
-		return timestamp_unit(converter, value, n);
-	if (converter->reading.unit)
-		return reading_unit(converter);
-	if (semantic != CDC_SEM_UNKNOWN)
-		return UNIT_NONE;
-	if (value->connector == CDC_CONNECTOR_MYSQL ||
-		value->connector == CDC_CONNECTOR_POSTGRESQL)
-		return UNIT_DAY;
-	if (converter->strict || value->connector == CDC_CONNECTOR_ORACLE)
-		return UNIT_NONE;
-	return n >= -3000000 && n <= 3000000 ? UNIT_DAY : UNIT_NONE;
+	if (n != CDC_WIRE_DATE_INFINITY && n != CDC_WIRE_DATE_LATER_INFINITY &&
+		n != CDC_WIRE_DATE_MINUS_INFINITY)
+		return false;
+	*result = DateADTGetDatum(n == CDC_WIRE_DATE_MINUS_INFINITY ?
+							  DATEVAL_NOBEGIN : DATEVAL_NOEND);
+	return true;
 }
 
 bool
 cdc_convert_date(CdcConverter *converter, const CdcValue *value, Datum *result)
 {
 	int64		n;
-	Unit		unit;
+	CdcUnit		unit;
 
 	if (value->token->kind == CDC_JSON_STRING)
 		return date_from_string(converter, value, result);
 	if (!integer_token(converter, value, &n))
 		return false;
-	unit = n == WIRE_DATE_INFINITY && !converter->reading.unit ? UNIT_DAY :
-		date_unit(converter, value, n);
-	if (unit == UNIT_NONE)
+	if (converter->reading.unit == NULL && infinite_date(n, result))
+		return true;
+	if ((unit = cdc_date_unit(converter, value, n)) == CDC_UNIT_NONE)
 		return unit_unknown(converter, value);
-	if (n == WIRE_DATE_INFINITY && unit == UNIT_DAY)
+	if (unit == CDC_UNIT_DAY && infinite_date(n, result))
+		return true;
+	if (is_infinite_timestamp(n, unit))
 	{
-		*result = DateADTGetDatum(DATEVAL_NOEND);
+		*result = DateADTGetDatum(n < 0 ? DATEVAL_NOBEGIN : DATEVAL_NOEND);
 		return true;
 	}
-	if (n % (UNIT_DAY / unit) != 0)
+	if (n % (CDC_UNIT_DAY / unit) != 0)
 		return inexact(converter, value);
-	return date_from_days(converter, value, n / (UNIT_DAY / unit), result);
-}
-
-/*
- * The unit of an integer that goes into a time (or, from MySQL, an interval)
- * and has no schema.  MySQL and MariaDB send us by default, PostgreSQL ms for
- * time(0..3) and us else, where again the target's declared precision is taken
- * for the source's.  More than a day of ms proves us.  All other connectors,
- * and strict mode where nothing is proved: an error.
- */
-static Unit
-guess_time_unit(const CdcConverter *converter, CdcConnector connector, int64 n)
-{
-	int			precision = declared_precision(converter);
-	bool		day_of_ms = n > 0 && n <= MSECS_PER_DAY;
-
-	if (n == 0)
-		return UNIT_US;
-	if (connector == CDC_CONNECTOR_MYSQL)
-		return converter->strict && day_of_ms ? UNIT_NONE : UNIT_US;
-	if (connector != CDC_CONNECTOR_POSTGRESQL)
-		return UNIT_NONE;
-	if (!day_of_ms)
-		return n <= USECS_PER_DAY ? UNIT_US : UNIT_NONE;
-	if (converter->strict)
-		return UNIT_NONE;
-	return precision >= 0 && precision <= 3 ? UNIT_MS : UNIT_US;
-}
-
-static Unit
-time_unit(const CdcConverter *converter, const CdcValue *value, int64 n)
-{
-	CdcSemantic semantic = cdc_semantic_of(value->field);
-
-	switch (semantic)
-	{
-		case CDC_SEM_TIME_MS:
-			return UNIT_MS;
-		case CDC_SEM_TIME_US:
-			return UNIT_US;
-		case CDC_SEM_TIME_NS:
-			return UNIT_NS;
-		default:
-			break;
-	}
-	if (!semantic_is_silent(semantic))
-		return UNIT_NONE;
-	if (converter->reading.unit)
-		return reading_unit(converter);
-	if (semantic != CDC_SEM_UNKNOWN)
-		return UNIT_NONE;
-	return guess_time_unit(converter, value->connector, n);
+	return date_from_days(converter, value, n / (CDC_UNIT_DAY / unit), result);
 }
 
 static bool
@@ -688,12 +532,13 @@ time_from_string(CdcConverter *converter, const CdcValue *value, IsoTime *iso)
 	if (!string_is_temporal(converter, value) ||
 		(text = cdc_value_text(value, &len)) == NULL)
 		return false;
-	if ((p = parse_time(text, &iso->usecs)) == NULL || !parse_zone(p, iso))
+	iso->too_fine = false;
+	if ((p = parse_time(text, iso)) == NULL || !parse_zone(p, iso))
 		return cdc_convert_fail(value, ERRCODE_INVALID_DATETIME_FORMAT,
 								"invalid input for type %s: \"%s\"",
 								converter->type_name,
 								cdc_token_head(value->token));
-	if (!fits_precision(converter, iso->usecs))
+	if (iso->too_fine || !fits_precision(converter, iso->usecs))
 		return inexact(converter, value);
 	return true;
 }
@@ -707,7 +552,7 @@ cdc_convert_time(CdcConverter *converter, const CdcValue *value, Datum *result)
 {
 	int64		n;
 	int64		usecs;
-	Unit		unit;
+	CdcUnit		unit;
 	IsoTime		iso;
 
 	if (value->token->kind == CDC_JSON_STRING)
@@ -721,7 +566,7 @@ cdc_convert_time(CdcConverter *converter, const CdcValue *value, Datum *result)
 	}
 	if (!integer_token(converter, value, &n))
 		return false;
-	if ((unit = time_unit(converter, value, n)) == UNIT_NONE)
+	if ((unit = cdc_time_unit(converter, value, n)) == CDC_UNIT_NONE)
 		return unit_unknown(converter, value);
 	if (!to_usecs(converter, value, n, unit, &usecs))
 		return false;
@@ -760,6 +605,7 @@ static const char *
 parse_duration_part(const char *p, int64 *n, int64 *usecs, char *unit)
 {
 	bool		negative = *p == '-';
+	bool		too_fine = false;
 	const char *start;
 
 	if (*p == '-' || *p == '+')
@@ -775,7 +621,8 @@ parse_duration_part(const char *p, int64 *n, int64 *usecs, char *unit)
 	}
 	if (p == start)
 		return NULL;
-	if (*p == '.' && (p = parse_fraction(p + 1, usecs)) == NULL)
+	if (*p == '.' &&
+		((p = parse_fraction(p + 1, usecs, &too_fine)) == NULL || too_fine))
 		return NULL;
 	if (negative)
 	{
@@ -859,29 +706,13 @@ interval_from_string(CdcConverter *converter, const CdcValue *value,
 	return true;
 }
 
-static Unit
-interval_unit(const CdcConverter *converter, const CdcValue *value, int64 n)
-{
-	CdcSemantic semantic = cdc_semantic_of(value->field);
-
-	if (semantic == CDC_SEM_DURATION_US)
-		return UNIT_US;
-	if (semantic == CDC_SEM_DURATION_NS)
-		return UNIT_NS;
-	/* an interval of PostgreSQL is never sent in another unit */
-	if (semantic == CDC_SEM_UNKNOWN && converter->reading.unit == NULL &&
-		value->connector == CDC_CONNECTOR_POSTGRESQL)
-		return UNIT_US;
-	return time_unit(converter, value, n);
-}
-
 bool
 cdc_convert_interval(CdcConverter *converter, const CdcValue *value,
 					 Datum *result)
 {
 	Interval   *interval = palloc0(sizeof(*interval));
 	int64		n;
-	Unit		unit;
+	CdcUnit		unit;
 
 	*result = IntervalPGetDatum(interval);
 	if (value->token->kind == CDC_JSON_STRING)
@@ -893,7 +724,7 @@ cdc_convert_interval(CdcConverter *converter, const CdcValue *value,
 	{
 		if (!integer_token(converter, value, &n))
 			return false;
-		if ((unit = interval_unit(converter, value, n)) == UNIT_NONE)
+		if ((unit = cdc_interval_unit(converter, value, n)) == CDC_UNIT_NONE)
 			return unit_unknown(converter, value);
 		if (!to_usecs(converter, value, n, unit, &interval->time))
 			return false;
@@ -907,4 +738,138 @@ cdc_convert_interval(CdcConverter *converter, const CdcValue *value,
 			return inexact(converter, value);
 	}
 	return true;
+}
+
+/*
+ * As text
+ */
+
+/* What is below the second, with as many digits as it needs. */
+static char *
+with_nanos(const char *text, int nanos)
+{
+	char	   *result = psprintf("%s.%09d", text, nanos);
+	int			len = strlen(result);
+
+	while (result[len - 1] == '0')
+		result[--len] = '\0';
+	return result;
+}
+
+static char *
+timestamp_text(CdcConverter *plain, const CdcValue *value, int64 n, CdcUnit unit)
+{
+	int64		usecs;
+	int			nanos = 0;
+	Timestamp	ts;
+	char	   *text;
+
+	if (is_infinite_timestamp(n, unit))
+		usecs = n < 0 ? CDC_WIRE_MINUS_INFINITY : CDC_WIRE_INFINITY;
+	else
+	{
+		/* text keeps the digits that a timestamp does not */
+		if (unit == CDC_UNIT_NS)
+		{
+			nanos = n % CDC_UNIT_S;
+			if (nanos < 0)
+				nanos += CDC_UNIT_S;
+			n = (n - nanos) / CDC_UNIT_S;
+			unit = CDC_UNIT_S;
+		}
+		if (!to_usecs(plain, value, n, unit, &usecs))
+			return NULL;
+	}
+	if (!timestamp_from_usecs(plain, value, usecs, &ts))
+		return NULL;
+	text = DatumGetCString(DirectFunctionCall1(timestamp_out, TimestampGetDatum(ts)));
+	return nanos ? with_nanos(text, nanos) : text;
+}
+
+/* A time of day, or MySQL's TIME, which goes beyond it. */
+static char *
+time_text(CdcConverter *plain, const CdcValue *value, int64 n, CdcUnit unit)
+{
+	Interval	interval = {0};
+	int			nanos = 0;
+	char	   *text;
+
+	if (unit == CDC_UNIT_NS && n > 0)
+	{
+		nanos = n % CDC_UNIT_S;
+		n -= nanos;
+	}
+	if (!to_usecs(plain, value, n, unit, &interval.time))
+		return NULL;
+	text = DatumGetCString(interval.time < 0 || interval.time > USECS_PER_DAY ?
+						   DirectFunctionCall1(interval_out, IntervalPGetDatum(&interval)) :
+						   DirectFunctionCall1(time_out, TimeADTGetDatum(interval.time)));
+	return nanos ? with_nanos(text, nanos) : text;
+}
+
+static char *
+duration_text(CdcConverter *plain, const CdcValue *value, int64 n, CdcUnit unit)
+{
+	Interval	interval = {0};
+
+	if (!to_usecs(plain, value, n, unit, &interval.time))
+		return NULL;
+	return DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(&interval)));
+}
+
+static char *
+date_text(CdcConverter *plain, const CdcValue *value, int64 days)
+{
+	Datum		date = (Datum) 0;
+
+	if (!infinite_date(days, &date) && !date_from_days(plain, value, days, &date))
+		return NULL;
+	return DatumGetCString(DirectFunctionCall1(date_out, date));
+}
+
+/* "2024-02-29 12:34:56" -> "2024-02-29T12:34:56" */
+static char *
+with_t(char *text)
+{
+	char	   *blank = text ? strchr(text, ' ') : NULL;
+
+	if (blank && blank[1] >= '0' && blank[1] <= '9')
+		*blank = 'T';
+	return text;
+}
+
+char *
+cdc_temporal_text(CdcConverter *converter, const CdcValue *value, bool iso)
+{
+	CdcConverter plain = {.typmod = -1,.type_name = converter->type_name};
+	char	   *text;
+	int64		n;
+
+	if (!integer_token(converter, value, &n))
+		return NULL;
+	switch (cdc_semantic_of(value->field))
+	{
+		case CDC_SEM_DATE:
+			return date_text(&plain, value, n);
+		case CDC_SEM_TIME_MS:
+			return time_text(&plain, value, n, CDC_UNIT_MS);
+		case CDC_SEM_TIME_US:
+			return time_text(&plain, value, n, CDC_UNIT_US);
+		case CDC_SEM_TIME_NS:
+			return time_text(&plain, value, n, CDC_UNIT_NS);
+		case CDC_SEM_TIMESTAMP_MS:
+			text = timestamp_text(&plain, value, n, CDC_UNIT_MS);
+			break;
+		case CDC_SEM_TIMESTAMP_US:
+			text = timestamp_text(&plain, value, n, CDC_UNIT_US);
+			break;
+		case CDC_SEM_TIMESTAMP_NS:
+			text = timestamp_text(&plain, value, n, CDC_UNIT_NS);
+			break;
+		case CDC_SEM_DURATION_NS:
+			return duration_text(&plain, value, n, CDC_UNIT_NS);
+		default:
+			return duration_text(&plain, value, n, CDC_UNIT_US);
+	}
+	return iso ? with_t(text) : text;
 }

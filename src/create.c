@@ -39,6 +39,7 @@
 #include "cdcsync.h"
 #include "compat.h"
 #include "create.h"
+#include "evidence.h"
 #include "exact.h"
 #include "kafka_options.h"
 #include "staging.h"
@@ -744,6 +745,8 @@ make_pipeline(NewPipeline *new)
 	if (new->target)
 		p->staging = cdc_staging_create(p->name, new->helper_nsp, new->target);
 	insert_pipeline(new);
+	if (new->target && new->inferred)
+		cdc_evidence_begin(p->name, new->target, new->inferred);
 	if (new->target)
 		cdc_staging_depend(p);
 }
@@ -984,5 +987,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 	if (OidIsValid(pipeline->target))
 		alter_target(pipeline, inferred);
 	update_pipeline(pipeline, options->stored);
+	if (!PG_ARGISNULL(1))
+		cdc_evidence_reset(pipeline->name, pipeline->readings);
 	PG_RETURN_VOID();
 }

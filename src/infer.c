@@ -42,6 +42,7 @@ typedef struct SampleField
 	char	   *name;
 	int			len;
 	int			seen;
+	int			proofs;			/* as in CdcInferredField */
 } SampleField;
 
 struct CdcSample
@@ -246,6 +247,7 @@ fields_from_values(CdcSample *sample)
 		field->name = from->name;
 		field->type = pstrdup(guess_type(from->seen));
 		field->guessed = true;
+		field->proofs = from->proofs;
 		sample->result->fields = lappend(sample->result->fields, field);
 	}
 	MemoryContextSwitchTo(old);
@@ -273,6 +275,16 @@ kind_seen(const CdcToken *value)
 		default:
 			return 0;
 	}
+}
+
+/* What a string proves of its encoding, as a number and as bytes. */
+static int
+proofs(const CdcToken *value)
+{
+	if (value->kind != CDC_JSON_STRING || (value->flags & CDC_JSON_ESCAPED))
+		return 0;
+	return (1 << cdc_decimal_proof(value->text, value->len)) |
+		(1 << cdc_bytes_proof(value->text, value->len));
 }
 
 /* A member's name, or NULL if no PostgreSQL text can hold it. */
@@ -335,7 +347,12 @@ look_at_row(CdcSample *sample, const CdcToken *row)
 		if (!cdc_scan_value(&scanner, &value))
 			return;
 		if (name)
-			sample_field(sample, i, name, len)->seen |= kind_seen(&value);
+		{
+			SampleField *field = sample_field(sample, i, name, len);
+
+			field->seen |= kind_seen(&value);
+			field->proofs |= proofs(&value);
+		}
 	}
 }
 

@@ -17,6 +17,8 @@ typedef struct CdcInferredField
 	char	   *type;			/* SQL text of the type that it would get */
 	bool		notnull;
 	bool		guessed;		/* from JSON values, not from a schema */
+	int			proofs;			/* encodings that its strings prove: 1 <<
+								 * CdcEncoding */
 } CdcInferredField;
 
 typedef struct CdcInferred

@@ -37,6 +37,8 @@ typedef enum CdcJsonKind
 #define CDC_JSON_UNAVAILABLE 0x04	/* value is Debezium's placeholder for
 									 * "unchanged, not in the log"; set by
 									 * envelope.c */
+#define CDC_JSON_MIXED	0x08	/* its column has shown two encodings before it;
+								 * set by evidence.c */
 
 /*
  * One value.  text points into the input.  STRING: the bytes between the

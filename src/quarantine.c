@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "evidence.h"
 #include "quarantine.h"
 
 /* So many of the first records, all bad for one reason, stop a pipeline. */
@@ -185,15 +186,17 @@ cdc_quarantine_supersede(const char *pipeline, const CdcWinner *winner)
 }
 
 /*
- * Records that another pipeline or partition may yet let pass: a value that is
- * taken still, a row that is referenced and has not come.  For so long, and so
- * many at a time.
+ * Records that may pass now: those that waited for evidence of their encoding,
+ * which has come, and those that another pipeline or partition may yet let pass:
+ * a value that is taken still, a row that is referenced and has not come.  These
+ * for so long, and so many at a time.
  */
 #define WAITING(q) \
+	"(" CDC_EVIDENCE_CAME(q) " OR " \
 	q ".pipeline = $1 AND " q ".sqlstate IN ('23505', '23503', '23P01') " \
 	"AND " q ".blocked_by IS NULL AND " q ".quarantined_at > now() - interval '10 minutes' " \
 	/* else its bytes are lost, and it would vanish */ \
-	"AND (" q ".kafka_key IS NOT NULL OR " q ".kafka_value IS NOT NULL)"
+	"AND (" q ".kafka_key IS NOT NULL OR " q ".kafka_value IS NOT NULL))"
 
 bool
 cdc_quarantine_waiting(const char *pipeline)

@@ -17,6 +17,7 @@
 
 #include "utils/memutils.h"
 
+#include "evidence.h"
 #include "value.h"
 #include "window.h"
 
@@ -141,6 +142,12 @@ record_key(CdcRank *rank, const CdcEvent *rec, const CdcToken *source,
 		!cdc_decode_key(st->decoder, bytes->data, bytes->len, st->scalar_field,
 						st->key_fields, &error))
 		return "";
+	if (rank->evidence)
+	{
+		CdcOrigin	at = cdc_event_origin(rank, rec);
+
+		cdc_evidence_mark(rank->evidence, st->key_fields, &at);
+	}
 	cdc_event_spread(rank, st->key_fields, source, tokens);
 	return cdc_winner_key(rank, tokens, key);
 }
@@ -517,6 +524,12 @@ add_change(CdcRank *rank, CdcEvent *rec)
 		cdc_event_bad(rank, rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
 				   "the event's embedded schema cannot be read");
 		return;
+	}
+	if (rank->evidence)
+	{
+		CdcOrigin	at = cdc_event_origin(rank, rec);
+
+		cdc_evidence_look(rank->evidence, &rec->change, rank->state->schema, &at);
 	}
 	rec->rename = cdc_rename_of(rank, rec->chunk, rec->i);
 	switch (rec->change.op)

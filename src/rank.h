@@ -113,6 +113,7 @@ typedef struct CdcProgress
 typedef struct CdcRank
 {
 	const CdcTarget *target;
+	struct CdcEvidence *evidence;	/* set by the caller; NULL: none is needed */
 	bool		multi_partition;
 	MemoryContext context;		/* all of the window */
 	CdcWinner **winners;

@@ -29,6 +29,7 @@
 
 #include "attempt.h"
 #include "catalog.h"
+#include "evidence.h"
 #include "fault.h"
 #include "infer.h"
 #include "merge.h"
@@ -58,6 +59,7 @@ typedef struct Sync
 	CdcTarget  *target;
 	CdcDecoder *decoder;
 	CdcMoves   *moves;
+	CdcEvidence *evidence;		/* NULL: none is needed */
 	CdcLandingPosition *positions;
 	CdcProgress *progress;		/* one for each position */
 	int			npartitions;
@@ -218,6 +220,7 @@ typedef struct Window
 	CdcRank    *rank;
 	bool		retry;			/* with the records that wait in quarantine */
 	bool		done;			/* nothing is left to rank after it */
+	bool		learned;		/* what records in quarantine may wait for */
 	char	   *trip;			/* why the breaker refuses it */
 } Window;
 
@@ -241,6 +244,7 @@ try_window(void *arg)
 	/* first those that are known: later changes of their keys heed them */
 	cdc_quarantine_write(sync->pipeline, rank, 0, written);
 	sync->quarantine |= written > 0;
+	window->learned = sync->evidence && cdc_evidence_store(sync->evidence);
 	apply_window(sync, rank);
 	window->trip = cdc_quarantine_breaker(sync->pipeline, rank, sync->first);
 	if (window->trip)
@@ -289,6 +293,7 @@ run_window(Sync *sync)
 	memcpy(before, sync->progress, sizeof(CdcProgress) * sync->npartitions);
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
+	window.rank->evidence = sync->evidence;
 	sync->retry = false;
 	if (cdc_attempt(try_window, &window, NULL, NULL))
 	{
@@ -309,6 +314,13 @@ run_window(Sync *sync)
 	sync->result->quarantined += window.rank->nbad - again;
 	sync->quarantine |= window.rank->nbad > 0;
 	sync->first = false;
+	if (window.trip == NULL && sync->quarantine && sync->evidence &&
+		(window.learned || window.retry) &&
+		cdc_evidence_waiting(sync->pipeline->name))
+	{
+		sync->retry = true;
+		window.done = false;
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sync->window);
 	return !window.done;
@@ -378,6 +390,7 @@ open_sync(Sync *sync, bool nowait)
 		cdc_quarantine_reread(pipeline->name, sync->progress[i].partition,
 							  sync->progress[i].epoch, sync->progress[i].next_offset);
 	sync->moves = cdc_moves_load(pipeline->name, sync->target);
+	sync->evidence = cdc_evidence_load(pipeline->name, sync->target);
 	return true;
 }
 

@@ -42,6 +42,7 @@ $node->safe_psql('source', q{
 	VALUES ('customer', 0, 0, 1, '2025-01-31');
 	INSERT INTO cdcsync.quarantine (pipeline, kafka_partition, kafka_offset, sqlstate, message)
 	VALUES ('customer', 0, 0, '22P02', 'bad');
+	INSERT INTO cdcsync.evidence (pipeline, column_name, encoding) VALUES ('customer', 'v', 'hex');
 	SELECT cdc_pause('later', 'for a reason', 'all');
 });
 
@@ -58,6 +59,7 @@ my $contents = q{
 		paused_what, reason, since FROM cdcsync.pipeline ORDER BY 1;
 	SELECT * FROM cdcsync.watermark ORDER BY 1, 2;
 	SELECT * FROM cdcsync.quarantine;
+	SELECT * FROM cdcsync.evidence;
 	SELECT * FROM "My schema".customer_target;
 	SELECT kafka_partition, kafka_offset, kafka_timestamp, kafka_key, kafka_value, refresh_time
 	FROM "My schema".customer_debezium ORDER BY 1, 2;
