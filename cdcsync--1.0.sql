@@ -121,10 +121,29 @@ CREATE TABLE cdcsync.quarantine (
 	sqlstate text NOT NULL,
 	message text NOT NULL,
 	quarantined_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	blocked_by bigint				-- offset of the earlier record of the key that it waits for
-);
+	blocked_by bigint,				-- offset of the earlier record of the key that it waits for
+	state text NOT NULL DEFAULT 'bad' CHECK (state IN ('bad', 'waiting', 'blocked', 'retried')),
+	tried_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	kafka_headers jsonb,
+	kafka_timestamp timestamp,
+	refresh_time timestamp,			-- as in the landing
+	source_position text,			-- of the change; orders it between partitions
+	source_ts_ms bigint,
+	old_key boolean NOT NULL DEFAULT false,	-- of a key change in one event: the delete of the old key
+	key_type integer,				-- what the hash is of: the key's types, and how its fields are read
+	key_hash bigint					-- of the row's key; NULL: it cannot be told
+) WITH (fillfactor = 80);
 CREATE INDEX ON cdcsync.quarantine (pipeline, kafka_partition, epoch, kafka_offset);
-CREATE INDEX ON cdcsync.quarantine (pipeline, pg_catalog.md5(kafka_key)) WHERE kafka_key IS NOT NULL;
+CREATE INDEX ON cdcsync.quarantine (pipeline, key_type, key_hash);
+CREATE INDEX ON cdcsync.quarantine (pipeline, pg_catalog.md5(kafka_key)) WHERE key_hash IS NULL AND kafka_key IS NOT NULL;
+CREATE INDEX ON cdcsync.quarantine (pipeline, tried_at) WHERE state IN ('waiting', 'retried');
+
+CREATE TABLE cdcsync.breaker (		-- of pipelines that have had bad records, or were resumed
+	pipeline text PRIMARY KEY,
+	begun bigint NOT NULL,			-- number of records of the pipeline before the first one that counts
+	bad bigint[] NOT NULL,			-- numbers of the bad ones among the last 1,000
+	reasons text[] NOT NULL			-- and what was wrong with each: SQLSTATE, column and message
+) WITH (fillfactor = 50);
 
 CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
 	pipeline text NOT NULL,
@@ -182,6 +201,9 @@ COMMENT ON TABLE cdcsync.gap IS 'records that a topic did not have any more when
 COMMENT ON TABLE cdcsync.pipeline IS 'pipelines, their definitions and states';
 COMMENT ON TABLE cdcsync.watermark IS 'how far pipelines have synced the partitions of their landings';
 COMMENT ON TABLE cdcsync.quarantine IS 'records that could not be decoded or applied';
+COMMENT ON COLUMN cdcsync.quarantine.state IS
+	'bad; waiting: for rows of other tables, tried again by each sync; blocked: behind another record of its key; retried: by the sync that runs';
+COMMENT ON TABLE cdcsync.breaker IS 'what the breakers of pipelines have seen of bad records';
 COMMENT ON TABLE cdcsync.moved IS 'key changes of which one half has come';
 COMMENT ON TABLE cdcsync.inexact IS 'why the targets of pipelines may differ from their sources, until they are loaded anew';
 COMMENT ON TABLE cdcsync.evidence IS 'how the strings of columns are encoded, as their values have shown';
@@ -198,6 +220,7 @@ BEGIN
 	ELSE
 		DELETE FROM cdcsync.watermark WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.quarantine WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.breaker WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.moved WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.inexact WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.evidence WHERE pipeline = OLD.name;
@@ -253,6 +276,7 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.gap', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.pipeline', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.quarantine', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.breaker', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.moved', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.inexact', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.evidence', '');
@@ -264,6 +288,7 @@ ALTER TABLE cdcsync.gap ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.pipeline ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.quarantine ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.breaker ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.inexact ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.evidence ENABLE ROW LEVEL SECURITY;
@@ -292,6 +317,8 @@ CREATE POLICY owned ON cdcsync.watermark FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = watermark.pipeline));
 CREATE POLICY owned ON cdcsync.quarantine FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = quarantine.pipeline));
+CREATE POLICY owned ON cdcsync.breaker FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = breaker.pipeline));
 CREATE POLICY owned ON cdcsync.moved FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = moved.pipeline));
 CREATE POLICY owned ON cdcsync.inexact FOR SELECT
@@ -320,6 +347,7 @@ SELECT p.name,
 			ELSE p.reason END AS reason,
 	   CASE WHEN here AND NOT target_gone THEN p.hint END AS hint,
 	   NOT here OR coalesce(p.paused_what = 'all', false) AS refresh_paused,
+	   here,
 	   -- are the workers to do it?
 	   coalesce((p.options ->> 'auto_refresh')::boolean, true) AS auto_refresh,
 	   coalesce((p.options ->> 'auto_sync')::boolean, true) AS auto_sync
@@ -484,6 +512,18 @@ CREATE FUNCTION @extschema@.cdc_sync(name text, max_windows integer DEFAULT NULL
 AS 'MODULE_PATHNAME', 'cdc_sync' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_sync(text, integer) IS
 	'apply what has landed after the watermark to the target, in at most max_windows windows';
+
+CREATE FUNCTION @extschema@.cdc_retry(name text, partition bigint DEFAULT NULL, "offset" bigint DEFAULT NULL,
+						 OUT retried bigint, OUT applied bigint, OUT quarantined bigint)
+AS 'MODULE_PATHNAME', 'cdc_retry' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_retry(text, bigint, bigint) IS
+	'apply the records of a pipeline that are in quarantine, or that record with the others of its key; how many were tried, have left quarantine, and stay in it';
+
+CREATE FUNCTION @extschema@.cdc_discard(name text, partition bigint DEFAULT NULL, "offset" bigint DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'cdc_discard' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_discard(text, bigint, bigint) IS
+	'remove the records of a pipeline, or that record, from quarantine without applying them; what waits behind it is applied to what there is; how many were removed';
 
 CREATE FUNCTION @extschema@.cdc_wait(name text, timeout interval DEFAULT '1 min')
 RETURNS boolean

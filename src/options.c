@@ -57,7 +57,7 @@ typedef struct OptionDef
 static const OptionDef option_defs[] = {
 	{.name = "auto_refresh",.type = OPTION_BOOLEAN},
 	{.name = "auto_sync",.type = OPTION_BOOLEAN},
-	{.name = "constraint_wait",.type = OPTION_INTERVAL,.only = "10 min"},
+	{.name = "constraint_wait",.type = OPTION_INTERVAL},
 	{.name = "filter",.type = OPTION_ABSENT},
 	{.name = "follow_new_topics",.type = OPTION_FOLLOW},
 	{.name = "helper_schema",.type = OPTION_TEXT,.fixed = true},
@@ -298,21 +298,7 @@ check_enum(const OptionDef *def, const JsonbValue *value)
 static void
 check_only(const OptionDef *def, const JsonbValue *value)
 {
-	bool		same;
-
-	if (def->type == OPTION_INTERVAL)
-	{
-		JsonbValue	only;
-
-		only.type = jbvString;
-		only.val.string.val = (char *) def->only;
-		only.val.string.len = strlen(def->only);
-		same = parse_interval(def->name, value) == parse_interval(def->name, &only);
-	}
-	else
-		same = strcmp(jsonb_cstring(value), def->only) == 0;
-
-	if (!same)
+	if (strcmp(jsonb_cstring(value), def->only) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("this value of option \"%s\" is not supported", def->name),
@@ -388,6 +374,8 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->strict = value->val.boolean;
 	else if (strcmp(def->name, "auto_sync") == 0)
 		options->auto_sync = value->val.boolean;
+	else if (strcmp(def->name, "constraint_wait") == 0)
+		options->constraint_wait = usecs;
 	else if (strcmp(def->name, "sync_interval") == 0)
 		options->sync_interval = usecs;
 	else if (strcmp(def->name, "retention") == 0)
@@ -447,6 +435,7 @@ cdc_options_parse(Jsonb *options)
 
 	result->start = "earliest";
 	result->max_quarantine_share = 0.1;
+	result->constraint_wait = 10 * USECS_PER_MINUTE;
 	result->auto_sync = true;
 	result->retention = USECS_PER_DAY;
 

@@ -22,6 +22,7 @@ typedef struct CdcOptions
 	char	   *start;			/* "earliest", "latest" or a time in UTC */
 	char	   *placeholder;	/* unavailable value's placeholder, or NULL */
 	double		max_quarantine_share;
+	int64		constraint_wait;	/* us */
 	bool		strict;
 	bool		auto_sync;
 	int64		sync_interval;	/* us */

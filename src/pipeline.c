@@ -36,6 +36,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "breaker.h"
 #include "catalog.h"
 #include "compat.h"
 #include "options.h"
@@ -91,11 +92,13 @@ pipeline_from_row(int32 *landing_id)
 	pipeline->reason = cdc_spi_text(0, 11);
 	pipeline->hint = cdc_spi_text(0, 12);
 	pipeline->refresh_paused = DatumGetBool(cdc_spi_value(0, 13, &isnull));
+	pipeline->here = DatumGetBool(cdc_spi_value(0, 14, &isnull));
 
 	options = cdc_options_parse(DatumGetJsonbPCopy(cdc_spi_value(0, 9, &isnull)));
 	pipeline->auto_sync = options->auto_sync;
 	pipeline->strict = options->strict;
 	pipeline->max_quarantine_share = options->max_quarantine_share;
+	pipeline->constraint_wait = options->constraint_wait;
 	pipeline->target_schema = options->target_schema;
 	pipeline->target_name = options->target_name ? options->target_name :
 		psprintf("%s_target", pipeline->name);
@@ -111,7 +114,7 @@ cdc_pipeline_get(const char *name)
 	static CdcPlan plan = {
 		.sql = "SELECT s.name, s.owner::oid, p.landing_id, p.staging::oid,"
 		" p.target::oid, p.target_made, p.key, p.columns, p.options,"
-		" s.state, s.reason, s.hint, s.refresh_paused"
+		" s.state, s.reason, s.hint, s.refresh_paused, s.here"
 		" FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)"
 		" WHERE p.name = $1",
 		.nargs = 1,
@@ -193,6 +196,13 @@ void
 cdc_pipeline_check_active(const CdcPipeline *pipeline)
 {
 	if (pipeline->state != CDC_PIPELINE_ACTIVE)
+		not_active(pipeline);
+}
+
+void
+cdc_pipeline_check_here(const CdcPipeline *pipeline)
+{
+	if (!pipeline->here)
 		not_active(pipeline);
 }
 
@@ -550,6 +560,7 @@ resume(CdcPipeline *pipeline)
 					   " WHERE p.name = $1 AND g.landing_id = p.landing_id AND NOT g.passed",
 					   1, types, values, NULL, 0);
 	cdc_spi_end(&spi);
+	cdc_breaker_reset(pipeline->name);
 }
 
 /* Let what the caller follows servers for go on, too, after a restore. */

@@ -58,11 +58,13 @@ typedef struct CdcPipeline
 	char	   *reason;			/* why paused or stopped; may be NULL */
 	char	   *hint;			/* what to do about it; may be NULL */
 	bool		refresh_paused; /* paused for cdc_refresh() too */
+	bool		here;			/* made here, not restored or copied */
 
 	/* options */
 	bool		auto_sync;		/* the workers are to sync it */
 	bool		strict;
 	double		max_quarantine_share;
+	int64		constraint_wait;	/* us that a record waits for a constraint */
 	char	   *target_schema;	/* of a target that we make */
 	char	   *target_name;	/* its name */
 	char	   *helper_schema;	/* of landing and staging, when they are made */
@@ -78,6 +80,9 @@ extern CdcPipeline *cdc_pipeline_get(const char *name);
 
 /* 55000 with reason and hint unless the pipeline may sync. */
 extern void cdc_pipeline_check_active(const CdcPipeline *pipeline);
+
+/* The same unless records may be applied by hand: not in a copy elsewhere. */
+extern void cdc_pipeline_check_here(const CdcPipeline *pipeline);
 
 /* 55000 with reason and hint unless its landing may be refreshed. */
 extern void cdc_pipeline_check_refresh(const CdcPipeline *pipeline);

@@ -4,16 +4,22 @@
  *	  Records that could not be decoded or applied.
  *
  * Rows of cdcsync.quarantine are written as the catalog's owner, in the
- * transaction of the sync.  The bytes of a record come from the window or, for
- * records that failed after ranking, once more from landing, which is read as
- * the landing's owner.  Of a record that was in quarantine before, the landing
- * may know nothing any more: it keeps its bytes.
+ * transaction of the sync, under its lock on the staging table.  The bytes of a
+ * record come from the window or, for records that failed after ranking, once
+ * more from landing, which is read as the current user.  A record that is tried
+ * again keeps its row, and so its bytes and the time: the landing may know
+ * nothing of it any more.
+ *
+ * The row of the target that a record is about is known by a hash of its key, as
+ * the key's types tell equality; where that cannot be told, by the bytes of the
+ * record's own key.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -24,11 +30,24 @@
 #include "evidence.h"
 #include "quarantine.h"
 
-/* So many of the first records, all bad for one reason, stop a pipeline. */
-#define FIRST_RECORDS	20
+/* Winners that are asked for, and records that are read, at a time. */
+#define FIND_BATCH		10000
+#define READ_BATCH		1000
 
-/* Below this many records a share says nothing. */
-#define SHARE_RECORDS	100
+static int64
+run_for(const char *pipeline, const char *sql, int64 a, int64 b, int64 c)
+{
+	Oid			types[] = {TEXTOID, INT8OID, INT8OID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(a),
+	Int64GetDatum(b), Int64GetDatum(c)};
+	int64		n;
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run(sql, 4, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+	return n;
+}
 
 bool
 cdc_quarantine_any(const char *pipeline)
@@ -49,35 +68,46 @@ cdc_quarantine_any(const char *pipeline)
 	return any;
 }
 
+bool
+cdc_quarantine_may_wait(const CdcBadRecord *bad)
+{
+	return bad->refused &&
+		(bad->sqlerrcode == ERRCODE_FOREIGN_KEY_VIOLATION ||
+		 bad->sqlerrcode == ERRCODE_UNIQUE_VIOLATION ||
+		 bad->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION);
+}
+
+bool
+cdc_quarantine_waiting(const char *pipeline, TimestampTz since)
+{
+	Oid			types[] = {TEXTOID, TIMESTAMPTZOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), TimestampTzGetDatum(since)};
+	CdcSpi		spi;
+	bool		any;
+
+	cdc_spi_begin_catalog(&spi);
+	any = cdc_spi_run("SELECT FROM cdcsync.quarantine q WHERE pipeline = $1 "
+					  "AND (state = 'waiting' AND tried_at < $2 OR " CDC_EVIDENCE_CAME("q") ") LIMIT 1",
+					  2, types, values, NULL, 1) > 0;
+	cdc_spi_end(&spi);
+	return any;
+}
+
 void
 cdc_quarantine_reread(const char *pipeline, int64 partition, int32 epoch,
 					  int64 offset)
 {
-	Oid			types[] = {TEXTOID, INT8OID, INT4OID, INT8OID};
-	Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(partition),
-	Int32GetDatum(epoch), Int64GetDatum(offset)};
-	CdcSpi		spi;
-
-	cdc_spi_begin_catalog(&spi);
-	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
-				"AND kafka_partition = $2 AND (epoch, kafka_offset) >= ($3, $4)",
-				4, types, values, NULL, 0);
-	cdc_spi_end(&spi);
+	(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+				   "AND kafka_partition = $2 AND (epoch, kafka_offset) >= ($3, $4)",
+				   partition, epoch, offset);
 }
 
 void
 cdc_quarantine_truncate(const char *pipeline, int32 epoch, int64 offset)
 {
-	Oid			types[] = {TEXTOID, INT4OID, INT8OID};
-	Datum		values[] = {CStringGetTextDatum(pipeline), Int32GetDatum(epoch),
-	Int64GetDatum(offset)};
-	CdcSpi		spi;
-
-	cdc_spi_begin_catalog(&spi);
-	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
-				"AND (epoch, kafka_offset) < ($2, $3)",
-				3, types, values, NULL, 0);
-	cdc_spi_end(&spi);
+	(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+				   "AND $2 = 0 AND (epoch, kafka_offset) < ($3, $4)",
+				   0, epoch, offset);
 }
 
 static Datum
@@ -88,129 +118,6 @@ bytes_datum(const CdcBytes *b)
 	SET_VARSIZE(d, VARHDRSZ + b->len);
 	memcpy(VARDATA(d), b->data, b->len);
 	return PointerGetDatum(d);
-}
-
-static ArrayType *
-int8_array(int64 n, const int64 *values)
-{
-	Datum	   *elems = palloc(sizeof(Datum) * Max(n, 1));
-
-	for (int64 i = 0; i < n; i++)
-		elems[i] = Int64GetDatum(values[i]);
-	return construct_array(elems, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-}
-
-/* Winners that are asked for at a time. */
-#define FIND_BATCH	10000
-
-static void
-find_batch(const char *pipeline, int n, CdcWinner *const *winners, int64 *blocked)
-{
-	Datum	   *keys = palloc(sizeof(Datum) * n);
-	bool	   *nulls = palloc0(sizeof(bool) * n);
-	int64	   *partitions = palloc(sizeof(int64) * n);
-	int64	   *epochs = palloc(sizeof(int64) * n);
-	int64	   *offsets = palloc(sizeof(int64) * n);
-	int			lbound = 1;
-	Oid			types[] = {TEXTOID, BYTEAARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
-	Datum		values[5];
-	CdcSpi		spi;
-	uint64		found;
-
-	for (int i = 0; i < n; i++)
-	{
-		blocked[i] = -1;
-		nulls[i] = winners[i]->kafka_key.data == NULL;
-		keys[i] = nulls[i] ? (Datum) 0 : bytes_datum(&winners[i]->kafka_key);
-		partitions[i] = winners[i]->last.partition;
-		epochs[i] = winners[i]->last.epoch;
-		offsets[i] = winners[i]->last.offset;
-	}
-	values[0] = CStringGetTextDatum(pipeline);
-	values[1] = PointerGetDatum(construct_md_array(keys, nulls, 1, &n, &lbound,
-												   BYTEAOID, -1, false, TYPALIGN_INT));
-	values[2] = PointerGetDatum(int8_array(n, partitions));
-	values[3] = PointerGetDatum(int8_array(n, epochs));
-	values[4] = PointerGetDatum(int8_array(n, offsets));
-	cdc_spi_begin_catalog(&spi);
-	found = cdc_spi_run("SELECT DISTINCT ON (w.no) w.no, q.kafka_offset "
-						"FROM unnest($2, $3, $4, $5) WITH ORDINALITY w(key, partition, epoch, \"offset\", no) "
-						"JOIN cdcsync.quarantine q ON q.pipeline = $1 "
-						"AND md5(q.kafka_key) = md5(w.key) AND q.kafka_key = w.key "
-						"AND q.kafka_partition = w.partition AND (q.epoch, q.kafka_offset) < (w.epoch, w.\"offset\") "
-						"ORDER BY w.no, q.epoch DESC, q.kafka_offset DESC", 5, types, values, NULL, 0);
-	for (uint64 i = 0; i < found; i++)
-	{
-		bool		isnull;
-		int64		no = DatumGetInt64(cdc_spi_value(i, 1, &isnull));
-
-		blocked[no - 1] = DatumGetInt64(cdc_spi_value(i, 2, &isnull));
-	}
-	cdc_spi_end(&spi);
-}
-
-void
-cdc_quarantine_find(const char *pipeline, int64 nwinners,
-					CdcWinner *const *winners, int64 *blocked)
-{
-	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext,
-												"cdcsync quarantine",
-												ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(batch);
-
-	for (int64 i = 0; i < nwinners; i += FIND_BATCH)
-	{
-		CHECK_FOR_INTERRUPTS();
-		find_batch(pipeline, Min(FIND_BATCH, nwinners - i), winners + i, blocked + i);
-		MemoryContextReset(batch);
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(batch);
-}
-
-void
-cdc_quarantine_supersede(const char *pipeline, const CdcWinner *winner)
-{
-	Oid			types[] = {TEXTOID, BYTEAOID, INT8OID, INT4OID, INT8OID};
-	Datum		values[] = {CStringGetTextDatum(pipeline), bytes_datum(&winner->kafka_key),
-	Int64GetDatum(winner->last.partition), Int32GetDatum(winner->last.epoch),
-	Int64GetDatum(winner->last.offset)};
-	CdcSpi		spi;
-
-	cdc_spi_begin_catalog(&spi);
-	cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
-				"AND md5(kafka_key) = md5($2) AND kafka_key = $2 "
-				"AND kafka_partition = $3 AND (epoch, kafka_offset) < ($4, $5)",
-				5, types, values, NULL, 0);
-	cdc_spi_end(&spi);
-}
-
-/*
- * Records that may pass now: those that waited for evidence of their encoding,
- * which has come, and those that another pipeline or partition may yet let pass:
- * a value that is taken still, a row that is referenced and has not come.  These
- * for so long, and so many at a time.
- */
-#define WAITING(q) \
-	"(" CDC_EVIDENCE_CAME(q) " OR " \
-	q ".pipeline = $1 AND " q ".sqlstate IN ('23505', '23503', '23P01') " \
-	"AND " q ".blocked_by IS NULL AND " q ".quarantined_at > now() - interval '10 minutes' " \
-	/* else its bytes are lost, and it would vanish */ \
-	"AND (" q ".kafka_key IS NOT NULL OR " q ".kafka_value IS NOT NULL))"
-
-bool
-cdc_quarantine_waiting(const char *pipeline)
-{
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(pipeline)};
-	CdcSpi		spi;
-	bool		any;
-
-	cdc_spi_begin_catalog(&spi);
-	any = cdc_spi_run("SELECT FROM cdcsync.quarantine q WHERE " WAITING("q") " LIMIT 1",
-					  1, types, values, NULL, 1) > 0;
-	cdc_spi_end(&spi);
-	return any;
 }
 
 /* A bytea column of the result as bytes, copied into the current context. */
@@ -231,156 +138,628 @@ result_bytes(uint64 row, int column)
 	return bytes;
 }
 
-void
-cdc_quarantine_retry(const char *pipeline, CdcRank *rank)
+/* ----------
+ * Keys
+ * ----------
+ */
+
+/* What the hash of a key is of. */
+static int32
+key_type(const CdcPipeline *pipeline, const CdcTarget *target)
 {
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(pipeline)};
+	StringInfoData buf;
+	int32		hash;
+
+	initStringInfo(&buf);
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		const CdcColumn *c = &target->columns[target->keys[k]];
+
+		appendStringInfo(&buf, "%s %s %u,", c->name,
+						 format_type_extended(c->typid, c->typmod, FORMAT_TYPE_FORCE_QUALIFY),
+						 c->collation);
+	}
+	if (pipeline->columns)
+		appendStringInfoString(&buf, JsonbToCString(NULL, &pipeline->columns->root,
+													VARSIZE(pipeline->columns)));
+	hash = (int32) hash_bytes((unsigned char *) buf.data, buf.len);
+	pfree(buf.data);
+	return hash;
+}
+
+/* A record of the result, whose columns from first on are those of RECORD. */
+#define RECORD \
+	"kafka_partition, epoch, kafka_offset, old_key, quarantined_at, kafka_key, kafka_value, " \
+	"kafka_headers, kafka_timestamp, refresh_time"
+
+typedef struct Stored
+{
+	CdcOrigin	at;
+	CdcRecordBytes bytes;
+} Stored;
+
+static void
+read_stored(uint64 row, Stored *stored)
+{
+	bool		isnull;
+	Datum		d;
+
+	stored->at.partition = DatumGetInt64(cdc_spi_value(row, 1, &isnull));
+	stored->at.epoch = DatumGetInt32(cdc_spi_value(row, 2, &isnull));
+	stored->at.offset = DatumGetInt64(cdc_spi_value(row, 3, &isnull));
+	stored->at.old_key = DatumGetBool(cdc_spi_value(row, 4, &isnull));
+	stored->at.since = DatumGetTimestampTz(cdc_spi_value(row, 5, &isnull));
+	stored->bytes.key = result_bytes(row, 6);
+	stored->bytes.value = result_bytes(row, 7);
+	d = cdc_spi_value(row, 8, &isnull);
+	stored->bytes.headers = isnull ? NULL : DatumGetJsonbPCopy(d);
+	d = cdc_spi_value(row, 9, &isnull);
+	stored->bytes.timestamp = isnull ? DT_NOBEGIN : DatumGetTimestamp(d);
+	d = cdc_spi_value(row, 10, &isnull);
+	stored->bytes.refresh_time = isnull ? DT_NOBEGIN : DatumGetTimestamp(d);
+}
+
+/*
+ * The next records behind *after that meet the condition, which knows $2, in
+ * their order; of a key change in one event the old key's half comes first.  In
+ * the current context.
+ */
+static Stored *
+read_batch(const char *pipeline, const char *condition, int32 arg,
+		   const CdcOrigin *after, int max, int *n)
+{
+	Oid			types[] = {TEXTOID, INT4OID, INT8OID, INT4OID, INT8OID, BOOLOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), Int32GetDatum(arg),
+		Int64GetDatum(after->partition), Int32GetDatum(after->epoch),
+	Int64GetDatum(after->offset), BoolGetDatum(!after->old_key)};
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext old;
+	Stored	   *batch;
 	CdcSpi		spi;
-	uint64		n;
 
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("WITH waiting AS (SELECT q.kafka_partition, q.epoch, q.kafka_offset, q.kafka_key FROM cdcsync.quarantine q "
-					"WHERE " WAITING("q") " ORDER BY q.quarantined_at LIMIT 1000), "
-					"taken AS (DELETE FROM cdcsync.quarantine q USING waiting w "
-					"WHERE q.pipeline = $1 AND q.kafka_partition = w.kafka_partition "
-					"AND (w.epoch = q.epoch AND w.kafka_offset = q.kafka_offset "
-					/* it may wait for a record of an earlier epoch */
-					"OR w.epoch <= q.epoch AND w.kafka_offset = q.blocked_by AND w.kafka_key IS NOT DISTINCT FROM q.kafka_key) "
-					"RETURNING q.*) "
-					"SELECT kafka_partition, epoch, kafka_offset, kafka_key, kafka_value, quarantined_at "
-					"FROM taken ORDER BY kafka_partition, epoch, kafka_offset",
-					1, types, values, NULL, 0);
-	for (uint64 row = 0; row < n; row++)
-	{
-		bool		isnull;
-		CdcBytes	key = result_bytes(row, 4);
-		CdcBytes	value = result_bytes(row, 5);
-		CdcChunk	chunk = {
-			.partition = DatumGetInt64(cdc_spi_value(row, 1, &isnull)),
-			.epoch = DatumGetInt32(cdc_spi_value(row, 2, &isnull)),
-			.first_offset = DatumGetInt64(cdc_spi_value(row, 3, &isnull)),
-			.nrecords = 1,
-			.keys = &key,
-			.values = &value,
-			.refresh_time = GetCurrentTimestamp(),
-		};
-		TimestampTz since = DatumGetTimestampTz(cdc_spi_value(row, 6, &isnull));
+	*n = (int) cdc_spi_run(psprintf("SELECT " RECORD " FROM cdcsync.quarantine WHERE pipeline = $1 AND %s "
+									"AND (kafka_partition, epoch, kafka_offset, NOT old_key) > ($3, $4, $5, $6) "
+									"ORDER BY kafka_partition, epoch, kafka_offset, NOT old_key LIMIT %d",
+									condition, max),
+						   6, types, values, NULL, 0);
+	old = MemoryContextSwitchTo(context);
+	batch = palloc(sizeof(Stored) * Max(*n, 1));
+	for (int i = 0; i < *n; i++)
+		read_stored(i, &batch[i]);
+	MemoryContextSwitchTo(old);
+	cdc_spi_end(&spi);
+	return batch;
+}
 
-		chunk.last_offset = chunk.first_offset;
-		CHECK_FOR_INTERRUPTS();
-		cdc_rank_again(rank, &chunk, since);
-	}
+static const CdcOrigin before_all = {.partition = PG_INT64_MIN,.old_key = true};
+
+/* Store the hash of a record's key. */
+static void
+store_hash(const char *pipeline, const CdcOrigin *at, int32 type, bool known, uint64 hash)
+{
+	static const Oid types[] = {TEXTOID, INT8OID, INT4OID, INT8OID, BOOLOID, INT4OID, INT8OID};
+	static CdcPlan plan = {
+		.sql = "UPDATE cdcsync.quarantine SET key_type = $6, key_hash = $7 WHERE pipeline = $1 "
+		"AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4 AND old_key = $5",
+		.nargs = 7,
+		.types = types
+	};
+	Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(at->partition),
+		Int32GetDatum(at->epoch), Int64GetDatum(at->offset), BoolGetDatum(at->old_key),
+	Int32GetDatum(type), Int64GetDatum((int64) hash)};
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run_plan(&plan, values, known ? "       " : "      n");
 	cdc_spi_end(&spi);
 }
 
+void
+cdc_quarantine_rehash(const CdcPipeline *pipeline, CdcRank *rank, bool unknown)
+{
+	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext,
+														"cdcsync quarantine",
+														ALLOCSET_DEFAULT_SIZES);
+	int32		type = key_type(pipeline, rank->target);
+	CdcOrigin	after = before_all;
+	int			n;
+
+	do
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch_context);
+		Stored	   *batch = read_batch(pipeline->name, unknown ?
+									   "(key_type <> $2 OR key_hash IS NULL)" :
+									   "(key_type < $2 OR key_type > $2)", type, &after, READ_BATCH, &n);
+
+		for (int i = 0; i < n; i++)
+		{
+			uint64		hash = 0;
+			bool		known = cdc_rank_record_hash(rank, &batch[i].bytes,
+													 batch[i].at.old_key, &hash);
+
+			CHECK_FOR_INTERRUPTS();
+			store_hash(pipeline->name, &batch[i].at, type, known, hash);
+		}
+		if (n > 0)
+			after = batch[n - 1].at;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch_context);
+	} while (n == READ_BATCH);
+	MemoryContextDelete(batch_context);
+}
+
+/* ----------
+ * Winners and the records before them
+ * ----------
+ */
+
+/* Does the record that is row of the result come before the winner? */
+static bool
+is_before(uint64 row, const CdcWinner *w, CdcQuarantined *record)
+{
+	CdcPosition position = {0};
+	bool		isnull;
+	Datum		d;
+	int			cmp;
+
+	record->partition = DatumGetInt64(cdc_spi_value(row, 2, &isnull));
+	record->epoch = DatumGetInt32(cdc_spi_value(row, 3, &isnull));
+	record->offset = DatumGetInt64(cdc_spi_value(row, 4, &isnull));
+	record->old_key = DatumGetBool(cdc_spi_value(row, 5, &isnull));
+	record->head = DatumGetInt64(cdc_spi_value(row, 9, &isnull));
+	if (record->partition == w->last.partition)
+		return record->epoch < w->last.epoch ||
+			(record->epoch == w->last.epoch && record->offset < w->last.offset);
+	d = cdc_spi_value(row, 6, &isnull);
+	if (!isnull && cdc_position_parse(TextDatumGetCString(d), &position) &&
+		cdc_position_compare(&position, &w->position, &cmp) && cmp != 0)
+		return cmp < 0;
+	d = cdc_spi_value(row, 7, &isnull);
+	if (!isnull && w->source_ts_ms != 0 && DatumGetInt64(d) != w->source_ts_ms)
+		return DatumGetInt64(d) < w->source_ts_ms;
+	d = cdc_spi_value(row, 8, &isnull);
+	if (!isnull && DatumGetTimestamp(d) != w->kafka_timestamp)
+		return DatumGetTimestamp(d) < w->kafka_timestamp;
+	return record->partition < w->last.partition;
+}
+
+/* Arguments of the query for n winners, in the current context. */
+static void
+find_args(const CdcPipeline *pipeline, CdcRank *rank, CdcWinner *const *winners,
+		  int n, Datum *args)
+{
+	Datum	   *keys = palloc(sizeof(Datum) * n);
+	Datum	   *hashes = palloc(sizeof(Datum) * n);
+	bool	   *key_nulls = palloc(sizeof(bool) * n);
+	bool	   *hash_nulls = palloc(sizeof(bool) * n);
+	int			lbound = 1;
+
+	for (int i = 0; i < n; i++)
+	{
+		const CdcWinner *w = winners[i];
+		uint64		hash;
+
+		key_nulls[i] = w->kafka_key.data == NULL;
+		keys[i] = key_nulls[i] ? (Datum) 0 : bytes_datum(&w->kafka_key);
+		hash_nulls[i] = !w->tokens ||
+			!cdc_rank_key_hash(rank, w->tokens, w->schema, w->connector, &hash);
+		hashes[i] = hash_nulls[i] ? (Datum) 0 : Int64GetDatum((int64) hash);
+	}
+	args[0] = CStringGetTextDatum(pipeline->name);
+	args[1] = Int32GetDatum(key_type(pipeline, rank->target));
+	args[2] = PointerGetDatum(construct_md_array(hashes, hash_nulls, 1, &n, &lbound, INT8OID,
+												 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	args[3] = PointerGetDatum(construct_md_array(keys, key_nulls, 1, &n, &lbound, BYTEAOID,
+												 -1, false, TYPALIGN_INT));
+}
+
+#define FOUND \
+	"SELECT w.no, q.kafka_partition, q.epoch, q.kafka_offset, q.old_key, q.source_position, q.source_ts_ms, q.kafka_timestamp, " \
+	"coalesce(q.blocked_by, q.kafka_offset) " \
+	"FROM unnest($3, $4) WITH ORDINALITY w(hash, key, no) JOIN cdcsync.quarantine q " \
+	"ON q.pipeline = $1 AND q.state <> 'retried' AND "
+
+CdcQuarantined *
+cdc_quarantine_find(const CdcPipeline *pipeline, CdcRank *rank, int64 *n)
+{
+	static const Oid types[] = {TEXTOID, INT4OID, INT8ARRAYOID, BYTEAARRAYOID};
+	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext,
+												"cdcsync quarantine",
+												ALLOCSET_DEFAULT_SIZES);
+	int64		max = 64;
+	CdcQuarantined *found = palloc(sizeof(CdcQuarantined) * max);
+
+	*n = 0;
+	for (int64 first = 0; first < rank->nwinners; first += FIND_BATCH)
+	{
+		CdcWinner  *const *winners = rank->winners + first;
+		MemoryContext old = MemoryContextSwitchTo(batch);
+		Datum		args[4];
+		uint64		nrows;
+		CdcSpi		spi;
+
+		CHECK_FOR_INTERRUPTS();
+		find_args(pipeline, rank, winners, Min(FIND_BATCH, rank->nwinners - first), args);
+		cdc_spi_begin_catalog(&spi);
+		nrows = cdc_spi_run(FOUND "q.key_type = $2 AND q.key_hash = w.hash "
+							"UNION ALL "
+							FOUND "q.key_hash IS NULL AND md5(q.kafka_key) = md5(w.key) AND q.kafka_key = w.key "
+							"ORDER BY 1, 3, 4", 4, types, args, NULL, 0);
+		for (uint64 row = 0; row < nrows; row++)
+		{
+			bool		isnull;
+			int64		no = DatumGetInt64(cdc_spi_value(row, 1, &isnull)) - 1;
+
+			if (*n == max)
+			{
+				max *= 2;
+				found = repalloc_huge(found, sizeof(CdcQuarantined) * max);
+			}
+			found[*n].winner = first + no;
+			if (is_before(row, winners[no], &found[*n]))
+				(*n)++;
+		}
+		cdc_spi_end(&spi);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch);
+	}
+	MemoryContextDelete(batch);
+	return found;
+}
+
+bool
+cdc_quarantine_sets_more(const char *pipeline, CdcRank *rank,
+						 const CdcQuarantined *records, int64 n, const CdcWinner *winner)
+{
+	MemoryContext record = AllocSetContextCreate(CurrentMemoryContext,
+												 "cdcsync quarantine",
+												 ALLOCSET_DEFAULT_SIZES);
+	bool		more = false;
+
+	for (int64 i = 0; !more && i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(record);
+		CdcOrigin	before = {.partition = records[i].partition,.epoch = records[i].epoch,
+		.offset = records[i].offset - 1};
+		int			found;
+		Stored	   *stored;
+
+		CHECK_FOR_INTERRUPTS();
+		stored = read_batch(pipeline, "state <> 'retried' AND $2 = 0", 0, &before, 1, &found);
+		more = found == 1 && cdc_rank_record_sets_more(rank, &stored->bytes, winner->tokens);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(record);
+	}
+	MemoryContextDelete(record);
+	return more;
+}
+
+void
+cdc_quarantine_supersede(const char *pipeline, int64 n, const CdcQuarantined *records)
+{
+	Oid			types[] = {TEXTOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
+	Datum		values[5] = {CStringGetTextDatum(pipeline)};
+	Datum	   *at[4];
+	CdcSpi		spi;
+
+	if (n == 0)
+		return;
+	for (int i = 0; i < 4; i++)
+		at[i] = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * n);
+	for (int64 i = 0; i < n; i++)
+	{
+		at[0][i] = Int64GetDatum(records[i].partition);
+		at[1][i] = Int64GetDatum(records[i].epoch);
+		at[2][i] = Int64GetDatum(records[i].offset);
+		at[3][i] = Int64GetDatum(records[i].old_key);
+	}
+	for (int i = 0; i < 4; i++)
+		values[i + 1] = PointerGetDatum(construct_array(at[i], n, INT8OID, 8,
+														FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("DELETE FROM cdcsync.quarantine q USING unnest($2, $3, $4, $5) r(partition, epoch, \"offset\", old_key) "
+					   "WHERE q.pipeline = $1 AND q.kafka_partition = r.partition "
+					   "AND q.epoch = r.epoch AND q.kafka_offset = r.\"offset\" AND q.old_key = (r.old_key = 1)",
+					   5, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+}
+
+/* ----------
+ * Trying again
+ * ----------
+ */
+
+/* What the watermark has passed; the rest is read again. */
+#define BELOW_WATERMARK \
+	"EXISTS (SELECT FROM cdcsync.watermark w WHERE w.pipeline = q.pipeline " \
+	"AND w.kafka_partition = q.kafka_partition AND (q.epoch, q.kafka_offset) < (w.epoch, w.next_offset))"
+
+int64
+cdc_quarantine_take(const char *pipeline, const CdcRetry *retry)
+{
+	Oid			types[] = {TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), TimestampTzGetDatum(retry->since),
+	Int64GetDatum(retry->partition), Int64GetDatum(retry->offset)};
+	const char *which = "$2 IS NOT NULL AND q.kafka_partition = $3 AND q.kafka_offset = $4";
+	const char *order = "q.kafka_partition, q.epoch, q.kafka_offset";
+	int64		n;
+	CdcSpi		spi;
+
+	if (retry->waiting)
+	{
+		which = "(q.state = 'waiting' AND q.tried_at < $2 OR " CDC_EVIDENCE_CAME("q") ") AND $3 + $4 IS NOT NULL";
+		order = "q.tried_at";
+	}
+	else if (retry->all)
+		which = "q.tried_at < $2 AND $3 + $4 IS NOT NULL";
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run(psprintf("WITH chosen AS MATERIALIZED (SELECT q.ctid AS tid, q.key_type, q.key_hash, q.kafka_key "
+							 "FROM cdcsync.quarantine q WHERE q.pipeline = $1 AND %s AND " BELOW_WATERMARK
+							 " ORDER BY %s LIMIT %d) "
+							 "UPDATE cdcsync.quarantine u SET state = 'retried', tried_at = clock_timestamp() "
+							 "WHERE u.ctid = ANY (ARRAY(SELECT tid FROM chosen "
+							 "UNION SELECT q.ctid FROM chosen c JOIN cdcsync.quarantine q ON q.pipeline = $1 "
+							 "AND q.key_type = c.key_type AND q.key_hash = c.key_hash WHERE " BELOW_WATERMARK
+							 " UNION SELECT q.ctid FROM chosen c JOIN cdcsync.quarantine q ON q.pipeline = $1 "
+							 "AND c.key_hash IS NULL AND q.key_hash IS NULL "
+							 "AND md5(q.kafka_key) = md5(c.kafka_key) AND q.kafka_key = c.kafka_key WHERE " BELOW_WATERMARK
+							 "))", which, order, CDC_RETRY_RECORDS),
+					4, types, values, NULL, 0);
+	cdc_spi_end(&spi);
+	return n;
+}
+
+void
+cdc_quarantine_retry(const char *pipeline, CdcRank *rank)
+{
+	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext,
+														"cdcsync quarantine",
+														ALLOCSET_DEFAULT_SIZES);
+	CdcOrigin	after = before_all;
+	int			n;
+
+	do
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch_context);
+		Stored	   *batch = read_batch(pipeline, "state = 'retried' AND $2 = 0", 0, &after,
+											READ_BATCH, &n);
+
+		for (int i = 0; i < n; i++)
+		{
+			const CdcOrigin *at = &batch[i].at;
+			CdcRecordBytes *bytes = &batch[i].bytes;
+			CdcChunk	chunk = {
+				.partition = at->partition,
+				.epoch = at->epoch,
+				.first_offset = at->offset,
+				.last_offset = at->offset,
+				.nrecords = 1,
+				.keys = &bytes->key,
+				.values = &bytes->value,
+				.timestamps = &bytes->timestamp,
+				.headers = &bytes->headers,
+				.nheaders = bytes->headers != NULL,
+				.refresh_time = bytes->refresh_time,
+			};
+
+			CHECK_FOR_INTERRUPTS();
+			cdc_rank_again(rank, &chunk, at->since, at->old_key);
+		}
+		if (n > 0)
+			after = batch[n - 1].at;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch_context);
+	} while (n == READ_BATCH);
+	MemoryContextDelete(batch_context);
+}
+
+int64
+cdc_quarantine_release(const char *pipeline)
+{
+	return run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+				   "AND state = 'retried' AND $2 + $3 + $4 = 0", 0, 0, 0);
+}
+
+int64
+cdc_quarantine_discard(const char *pipeline, bool all, int64 partition, int64 offset)
+{
+	return run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+				   "AND ($2 = 1 OR kafka_partition = $3 AND kafka_offset = $4)",
+				   all, partition, offset);
+}
+
+/* ----------
+ * Writing
+ * ----------
+ */
 static int
 compare_bad(const void *a, const void *b)
 {
-	const CdcBadRecord *x = a;
-	const CdcBadRecord *y = b;
+	const CdcOrigin *x = &((const CdcBadRecord *) a)->at;
+	const CdcOrigin *y = &((const CdcBadRecord *) b)->at;
 
-	if (x->at.partition != y->at.partition)
-		return x->at.partition < y->at.partition ? -1 : 1;
-	if (x->at.epoch != y->at.epoch)
-		return x->at.epoch < y->at.epoch ? -1 : 1;
-	if (x->at.offset != y->at.offset)
-		return x->at.offset < y->at.offset ? -1 : 1;
-	return 0;
+	if (x->partition != y->partition)
+		return x->partition < y->partition ? -1 : 1;
+	if (x->epoch != y->epoch)
+		return x->epoch < y->epoch ? -1 : 1;
+	if (x->offset != y->offset)
+		return x->offset < y->offset ? -1 : 1;
+	return (int) y->old_key - (int) x->old_key;
 }
 
+/* The same, and of one record that was noted twice the reason before the rest. */
 static int
-find_offset(const CdcChunk *chunk, int64 offset)
+compare_written(const void *a, const void *b)
 {
+	int			cmp = compare_bad(a, b);
+	bool		x = ((const CdcBadRecord *) a)->blocked_by >= 0;
+	bool		y = ((const CdcBadRecord *) b)->blocked_by >= 0;
+
+	return cmp != 0 ? cmp : (int) x - (int) y;
+}
+
+/* Reads records of the landing, one after the other in their order. */
+typedef struct Reader
+{
+	const CdcLanding *landing;
+	CdcLandingScan *scan;		/* NULL: none yet */
+	const CdcChunk *chunk;		/* the last one, or NULL */
+} Reader;
+
+static int
+find_offset(const CdcChunk *chunk, const CdcOrigin *at)
+{
+	if (chunk == NULL || chunk->partition != at->partition || chunk->epoch != at->epoch)
+		return -1;
 	for (int i = chunk->first; i < chunk->nrecords; i++)
-		if (cdc_chunk_offset(chunk, i) == offset)
+		if (cdc_chunk_offset(chunk, i) == at->offset)
 			return i;
 	return -1;
 }
 
-static int
-compare_cells(const void *a, const void *b)
-{
-	return compare_bad(lfirst((const ListCell *) a), lfirst((const ListCell *) b));
-}
-
-/* The bytes of a record that was in quarantine before. */
-static bool
-retried_bytes(const CdcRank *rank, CdcBadRecord *bad)
-{
-	ListCell	key = {.ptr_value = bad};
-	ListCell   *found = NULL;
-
-	if (rank->retried != NIL)
-		found = bsearch(&key, rank->retried->elements, list_length(rank->retried),
-						sizeof(ListCell), compare_cells);
-	if (found == NULL)
-		return false;
-	bad->key = ((CdcBadRecord *) lfirst(found))->key;
-	bad->value = ((CdcBadRecord *) lfirst(found))->value;
-	return bad->has_bytes = true;
-}
-
-/* Read the bytes of a bad record from landing, into the current context. */
+/* The bytes of a bad record; they are valid until the next one is read. */
 static void
-read_bytes(const CdcPipeline *pipeline, CdcBadRecord *bad)
+read_bytes(Reader *reader, const CdcOrigin *at, CdcRecordBytes *bytes)
 {
-	CdcLandingScan *scan = cdc_landing_scan_begin(pipeline->landing, bad->at.partition,
-												  bad->at.epoch, bad->at.offset);
-	const CdcChunk *chunk = cdc_landing_scan_next(scan);
-	int			i = chunk ? find_offset(chunk, bad->at.offset) : -1;
+	int			i = find_offset(reader->chunk, at);
+	const CdcChunk *chunk;
 
-	if (i >= 0)
+	memset(bytes, 0, sizeof(*bytes));
+	bytes->timestamp = bytes->refresh_time = DT_NOBEGIN;
+	if (i < 0)
 	{
-		bad->key = chunk->keys[i];
-		bad->value = chunk->values[i];
-		if (bad->key.data)
-			bad->key.data = memcpy(palloc(bad->key.len + 1), bad->key.data, bad->key.len);
-		if (bad->value.data)
-			bad->value.data = memcpy(palloc(bad->value.len + 1), bad->value.data, bad->value.len);
-		bad->has_bytes = true;
+		if (reader->scan == NULL)
+			reader->scan = cdc_landing_scan_begin(reader->landing, at->partition,
+												  at->epoch, at->offset);
+		else
+			cdc_landing_scan_move(reader->scan, at->partition, at->epoch, at->offset);
+		reader->chunk = cdc_landing_scan_next(reader->scan);
+		i = find_offset(reader->chunk, at);
 	}
-	cdc_landing_scan_end(scan);
+	if (i < 0)
+		return;
+	chunk = reader->chunk;
+	bytes->key = chunk->keys[i];
+	bytes->value = chunk->values[i];
+	bytes->headers = cdc_chunk_headers(chunk, i);
+	if (chunk->timestamps)
+		bytes->timestamp = chunk->timestamps[i];
+	bytes->refresh_time = chunk->refresh_time;
 }
 
-static void
-insert_bad(const CdcPipeline *pipeline, const CdcBadRecord *bad)
+static Datum
+text_or_null(const char *text, char *null)
 {
-	Oid			types[] = {TEXTOID, INT8OID, INT4OID, INT8OID, BYTEAOID, BYTEAOID, TEXTOID,
-	TEXTOID, TEXTOID, INT8OID, TIMESTAMPTZOID};
-	Datum		values[11];
-	char		nulls[] = "           ";
-	CdcSpi		spi;
+	*null = text ? ' ' : 'n';
+	return text ? CStringGetTextDatum(text) : (Datum) 0;
+}
+
+static Datum
+bytes_or_null(const CdcBytes *bytes, char *null)
+{
+	*null = bytes->data ? ' ' : 'n';
+	return bytes->data ? bytes_datum(bytes) : (Datum) 0;
+}
+
+/* Is there time left for others to let the record pass? */
+static bool
+still_waits(const CdcPipeline *pipeline, const CdcBadRecord *bad)
+{
+	return cdc_quarantine_may_wait(bad) &&
+		(bad->at.since == 0 ? pipeline->constraint_wait > 0 :
+		 GetCurrentTimestamp() - bad->at.since < pipeline->constraint_wait);
+}
+
+#define NREASONS	10
+
+/* Where a record stands, and what is wrong with it. */
+static void
+fill_reason(const CdcPipeline *pipeline, const CdcBadRecord *bad, Datum *values, char *nulls)
+{
+	const char *state = bad->blocked_by >= 0 ? "blocked" :
+	still_waits(pipeline, bad) ? "waiting" : "bad";
 
 	values[0] = CStringGetTextDatum(pipeline->name);
 	values[1] = Int64GetDatum(bad->at.partition);
 	values[2] = Int32GetDatum(bad->at.epoch);
 	values[3] = Int64GetDatum(bad->at.offset);
-	if (bad->key.data)
-		values[4] = bytes_datum(&bad->key);
-	else
-		nulls[4] = 'n';
-	if (bad->value.data)
-		values[5] = bytes_datum(&bad->value);
-	else
-		nulls[5] = 'n';
-	if (bad->column)
-		values[6] = CStringGetTextDatum(bad->column);
-	else
-		nulls[6] = 'n';
-	values[7] = CStringGetTextDatum(unpack_sql_state(bad->sqlerrcode));
-	values[8] = CStringGetTextDatum(bad->message);
-	values[9] = Int64GetDatum(bad->blocked_by);
-	if (bad->blocked_by < 0)
-		nulls[9] = 'n';
-	values[10] = TimestampTzGetDatum(bad->at.since);
-	if (bad->at.since == 0)
-		nulls[10] = 'n';
+	values[4] = BoolGetDatum(bad->at.old_key);
+	values[5] = text_or_null(bad->column, &nulls[5]);
+	values[6] = CStringGetTextDatum(unpack_sql_state(bad->sqlerrcode));
+	values[7] = CStringGetTextDatum(bad->message);
+	values[8] = Int64GetDatum(bad->blocked_by);
+	nulls[8] = bad->blocked_by < 0 ? 'n' : ' ';
+	values[9] = CStringGetTextDatum(state);
+}
+
+/* It was tried again, and is bad again. */
+static void
+update_bad(const CdcPipeline *pipeline, const CdcBadRecord *bad)
+{
+	static const Oid types[NREASONS] = {TEXTOID, INT8OID, INT4OID, INT8OID, BOOLOID, TEXTOID,
+	TEXTOID, TEXTOID, INT8OID, TEXTOID};
+	static CdcPlan plan = {
+		.sql = "UPDATE cdcsync.quarantine SET column_name = $6, sqlstate = $7, message = $8, "
+		"blocked_by = $9, state = $10 WHERE pipeline = $1 AND kafka_partition = $2 "
+		"AND epoch = $3 AND kafka_offset = $4 AND old_key = $5",
+		.nargs = NREASONS,
+		.types = types
+	};
+	Datum		values[NREASONS];
+	char		nulls[] = "          ";
+	CdcSpi		spi;
+
+	fill_reason(pipeline, bad, values, nulls);
 	cdc_spi_begin_catalog(&spi);
-	cdc_spi_run("INSERT INTO cdcsync.quarantine (pipeline, kafka_partition, epoch, kafka_offset, "
-				"kafka_key, kafka_value, column_name, sqlstate, message, blocked_by, quarantined_at) "
-				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, coalesce($11, now()))",
-				11, types, values, nulls, 0);
+	(void) cdc_spi_run_plan(&plan, values, nulls);
+	cdc_spi_end(&spi);
+}
+
+#define NVALUES		19
+
+static void
+insert_bad(const CdcPipeline *pipeline, CdcRank *rank, int32 type, const CdcBadRecord *bad,
+		   const CdcRecordBytes *bytes)
+{
+	static const Oid types[NVALUES] = {TEXTOID, INT8OID, INT4OID, INT8OID, BOOLOID, TEXTOID,
+		TEXTOID, TEXTOID, INT8OID, TEXTOID, BYTEAOID, BYTEAOID, JSONBOID, TIMESTAMPOID,
+	TIMESTAMPOID, TEXTOID, INT8OID, INT4OID, INT8OID};
+	static CdcPlan plan = {
+		.sql = "INSERT INTO cdcsync.quarantine (pipeline, kafka_partition, epoch, kafka_offset, "
+		"old_key, column_name, sqlstate, message, blocked_by, state, kafka_key, kafka_value, "
+		"kafka_headers, kafka_timestamp, refresh_time, source_position, source_ts_ms, key_type, "
+		"key_hash, tried_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+		"$14, $15, $16, $17, $18, $19, clock_timestamp())",
+		.nargs = NVALUES,
+		.types = types
+	};
+	Datum		values[NVALUES];
+	char		nulls[] = "                   ";
+	char		text[CDC_POSITION_TEXT];
+	CdcPosition position;
+	int64		source_ts_ms;
+	CdcSpi		spi;
+
+	cdc_rank_record_position(rank, bytes, &position, &source_ts_ms);
+	cdc_position_print(&position, text);
+	fill_reason(pipeline, bad, values, nulls);
+	values[10] = bytes_or_null(&bytes->key, &nulls[10]);
+	values[11] = bytes_or_null(&bytes->value, &nulls[11]);
+	values[12] = JsonbPGetDatum(bytes->headers);
+	nulls[12] = bytes->headers ? ' ' : 'n';
+	values[13] = TimestampGetDatum(bytes->timestamp);
+	nulls[13] = bytes->timestamp == DT_NOBEGIN ? 'n' : ' ';
+	values[14] = TimestampGetDatum(bytes->refresh_time);
+	nulls[14] = bytes->refresh_time == DT_NOBEGIN ? 'n' : ' ';
+	values[15] = text_or_null(position.kind == CDC_POSITION_NONE ? NULL : text, &nulls[15]);
+	values[16] = Int64GetDatum(source_ts_ms);
+	nulls[16] = source_ts_ms == 0 ? 'n' : ' ';
+	values[17] = Int32GetDatum(type);
+	values[18] = Int64GetDatum((int64) bad->key_hash);
+	nulls[18] = bad->has_key ? ' ' : 'n';
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run_plan(&plan, values, nulls);
 	cdc_spi_end(&spi);
 }
 
@@ -391,104 +770,32 @@ cdc_quarantine_write(const CdcPipeline *pipeline, CdcRank *rank,
 	MemoryContext record = AllocSetContextCreate(CurrentMemoryContext,
 												 "cdcsync quarantine",
 												 ALLOCSET_DEFAULT_SIZES);
+	Reader		reader = {.landing = pipeline->landing};
+	int32		type = first < last ? key_type(pipeline, rank->target) : 0;
 
-	qsort(rank->bad + first, last - first, sizeof(CdcBadRecord), compare_bad);
+	qsort(rank->bad + first, last - first, sizeof(CdcBadRecord), compare_written);
 	for (int64 i = first; i < last; i++)
 	{
 		CdcBadRecord *bad = &rank->bad[i];
+		CdcRecordBytes bytes;
 		MemoryContext old;
 
 		CHECK_FOR_INTERRUPTS();
-		/* both halves of a key change can fail: one row tells it */
 		if (i > first && compare_bad(bad, bad - 1) == 0)
 			continue;
+		if (bad->at.since == 0 && bad->bytes == NULL)
+			read_bytes(&reader, &bad->at, &bytes);
+		else if (bad->at.since == 0)
+			bytes = *bad->bytes;
 		old = MemoryContextSwitchTo(record);
-		if (!bad->has_bytes && !retried_bytes(rank, bad))
-			read_bytes(pipeline, bad);
-		insert_bad(pipeline, bad);
+		if (bad->at.since != 0)
+			update_bad(pipeline, bad);
+		else
+			insert_bad(pipeline, rank, type, bad, &bytes);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(record);
 	}
+	if (reader.scan)
+		cdc_landing_scan_end(reader.scan);
 	MemoryContextDelete(record);
-}
-
-static bool
-same_reason(const CdcBadRecord *a, const CdcBadRecord *b)
-{
-	if (a->sqlerrcode != b->sqlerrcode)
-		return false;
-	if (a->column == NULL || b->column == NULL)
-		return a->column == b->column;
-	return strcmp(a->column, b->column) == 0;
-}
-
-/* Are the first records of the window all bad, and for one reason? */
-static bool
-first_all_bad(const CdcRank *rank)
-{
-	int64		first = Min(FIRST_RECORDS, rank->ordinal);
-	bool		seen[FIRST_RECORDS] = {false};
-	const CdcBadRecord *reason = NULL;
-	int64		n = 0;
-
-	for (int64 i = 0; i < rank->nbad; i++)
-	{
-		const CdcBadRecord *bad = &rank->bad[i];
-
-		if (bad->at.ordinal > first || bad->at.ordinal < 1 || seen[bad->at.ordinal - 1])
-			continue;
-		if (bad->sqlerrcode == ERRCODE_FOREIGN_KEY_VIOLATION)
-			return false;		/* it waits for another pipeline */
-		if (reason && !same_reason(reason, bad))
-			return false;
-		reason = bad;
-		seen[bad->at.ordinal - 1] = true;
-		n++;
-	}
-	return n > 0 && n == first;
-}
-
-int64
-cdc_quarantine_limit(const CdcPipeline *pipeline, const CdcRank *rank)
-{
-	if (pipeline->max_quarantine_share >= 1)
-		return PG_INT64_MAX;
-	return (int64) (pipeline->max_quarantine_share * Max(rank->ordinal - rank->again, SHARE_RECORDS));
-}
-
-const CdcBadRecord *
-cdc_quarantine_new(const CdcRank *rank, int64 *n)
-{
-	const CdcBadRecord *first = NULL;
-
-	*n = 0;
-	for (int64 i = 0; i < rank->nbad; i++)
-	{
-		if (rank->bad[i].at.since != 0)
-			continue;
-		if (first == NULL)
-			first = &rank->bad[i];
-		(*n)++;
-	}
-	return first;
-}
-
-char *
-cdc_quarantine_breaker(const CdcPipeline *pipeline, const CdcRank *rank,
-					   bool first)
-{
-	int64		nbad;
-	const CdcBadRecord *bad = cdc_quarantine_new(rank, &nbad);
-
-	if (bad == NULL || pipeline->max_quarantine_share >= 1)
-		return NULL;
-	if (first && first_all_bad(rank))
-		return psprintf("the first records are all bad: %s%s%s%s", bad->message,
-						bad->column ? " (column \"" : "",
-						bad->column ? bad->column : "", bad->column ? "\")" : "");
-	if (nbad > cdc_quarantine_limit(pipeline, rank))
-		return psprintf(INT64_FORMAT " of " INT64_FORMAT " records are bad, more than the share of %g that \"max_quarantine_share\" allows; the first: %s",
-						nbad, rank->ordinal - rank->again, pipeline->max_quarantine_share,
-						bad->message);
-	return NULL;
 }

@@ -103,6 +103,7 @@ cdc_event_origin(const CdcRank *rank, const CdcEvent *rec)
 		.offset = rec->offset,
 		.ordinal = rank->ordinal,
 		.since = rec->since,
+		.old_key = rec->old_key,
 	};
 
 	return at;
@@ -157,16 +158,19 @@ record_key(CdcRank *rank, const CdcEvent *rec, const CdcToken *source,
  * later changes that leave values out must not take them from before it.
  */
 static void
-break_key(CdcRank *rank, const CdcEvent *rec)
+break_key(CdcRank *rank, const CdcEvent *rec, CdcBadRecord *bad)
 {
+	CdcRankState *st = rank->state;
 	CdcBytes	key;
 	CdcWinner  *w;
 
-	if (record_key(rank, rec, NULL, rank->state->bad_tokens, &key) != NULL)
+	if (record_key(rank, rec, NULL, st->bad_tokens, &key) != NULL)
 		return;
 	w = cdc_winner_find(rank, &key);
 	if (w)
 		w->broken_by = rec->offset;
+	bad->has_key = cdc_rank_key_hash(rank, st->bad_tokens, st->schema, st->connector,
+									 &bad->key_hash);
 }
 
 /* The record at hand is bad: keep its bytes, they are here. */
@@ -174,15 +178,25 @@ CdcBadRecord *
 cdc_event_bad(CdcRank *rank, CdcEvent *rec, const char *column, int sqlerrcode,
 			  const char *message)
 {
+	const CdcChunk *chunk = rec->chunk;
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
 	CdcOrigin	at = cdc_event_origin(rank, rec);
 	CdcBadRecord *bad = cdc_rank_bad(rank, &at, column, sqlerrcode, message);
 
-	bad->has_bytes = true;
-	bad->key = cdc_copy_bytes(&rec->chunk->keys[rec->i]);
-	bad->value = cdc_copy_bytes(&rec->chunk->values[rec->i]);
+	if (rec->since == 0)
+	{
+		Jsonb	   *headers = cdc_chunk_headers(chunk, rec->i);
+
+		bad->bytes = palloc(sizeof(CdcRecordBytes));
+		bad->bytes->key = cdc_copy_bytes(&chunk->keys[rec->i]);
+		bad->bytes->value = cdc_copy_bytes(&chunk->values[rec->i]);
+		bad->bytes->headers = headers ?
+			memcpy(palloc(VARSIZE(headers)), headers, VARSIZE(headers)) : NULL;
+		bad->bytes->timestamp = chunk->timestamps ? chunk->timestamps[rec->i] : DT_NOBEGIN;
+		bad->bytes->refresh_time = chunk->refresh_time;
+	}
 	MemoryContextSwitchTo(old);
-	break_key(rank, rec);
+	break_key(rank, rec, bad);
 	return bad;
 }
 
@@ -211,9 +225,13 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		if (leaves_out(rank, tokens, w))
 		{
 			int64		broken_by = w->broken_by;
+			CdcBadRecord *bad = cdc_event_bad(rank, rec, NULL,
+											  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+											  CDC_BLOCKED_MESSAGE);
 
-			cdc_event_bad(rank, rec, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-					   CDC_BLOCKED_MESSAGE)->blocked_by = broken_by;
+			bad->blocked_by = broken_by;
+			bad->has_key = cdc_rank_key_hash(rank, tokens, rank->state->schema,
+											 rank->state->connector, &bad->key_hash);
 			return;
 		}
 		w->broken_by = -1;
@@ -243,7 +261,8 @@ static void
 delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *tokens,
 		   char op)
 {
-	bool		leaves = rec->rename && rec->rename->has_new &&
+	/* what is tried again has told of the new key the first time */
+	bool		leaves = rec->since == 0 && rec->rename && rec->rename->has_new &&
 	!cdc_bytes_equal(rec->rename->key, *key);
 	bool		isnew;
 	CdcWinner  *w = cdc_winner_get(rank, rec, key, tokens, &isnew);
@@ -316,10 +335,16 @@ change_key(CdcRank *rank, CdcEvent *rec, const CdcBytes *old_key,
 		if (st->tokens[i].kind == CDC_JSON_MISSING &&
 			rank->target->columns[i].source == CDC_COLUMN_FIELD)
 			st->tokens[i].flags |= CDC_JSON_UNAVAILABLE;
-	rec->rename = &leave;
-	delete_row(rank, rec, &come.key, st->old_tokens, 'u');
-	rec->rename = &come;
-	upsert(rank, rec, new_key, st->tokens, 'u');
+	if (rec->since == 0 || rec->old_key)
+	{
+		rec->rename = &leave;
+		delete_row(rank, rec, &come.key, st->old_tokens, 'u');
+	}
+	if (rec->since == 0 || !rec->old_key)
+	{
+		rec->rename = &come;
+		upsert(rank, rec, new_key, st->tokens, 'u');
+	}
 }
 
 /* c, r, u */
@@ -413,6 +438,12 @@ add_truncate(CdcRank *rank, CdcEvent *rec)
 {
 	CdcRankState *st = rank->state;
 
+	if (rec->since != 0)
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
+					  "a truncate cannot be applied after the changes that have followed it");
+		return;
+	}
 	if (rank->multi_partition)
 	{
 		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -554,7 +585,7 @@ add_change(CdcRank *rank, CdcEvent *rec)
 /* Add record i of a chunk to the window. */
 static void
 add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
-		   TimestampTz since)
+		   TimestampTz since, bool old_key)
 {
 	const CdcBytes *value = &chunk->values[i];
 	CdcDecodeError error;
@@ -564,6 +595,7 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 		.offset = cdc_chunk_offset(chunk, i),
 		.progress = progress,
 		.since = since,
+		.old_key = old_key,
 	};
 	bool		after_skipped_delete = progress->skipped_delete;
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
@@ -607,37 +639,85 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 	MemoryContextSwitchTo(old);
 }
 
-/*
- * Keep the bytes of a record that is tried again, for the case that it is bad
- * again: the landing may not have it any more.
- */
-static void
-keep_retried(CdcRank *rank, const CdcChunk *chunk)
-{
-	MemoryContext old = MemoryContextSwitchTo(rank->context);
-	CdcBadRecord *record = palloc0(sizeof(CdcBadRecord));
-
-	record->at.partition = chunk->partition;
-	record->at.epoch = chunk->epoch;
-	record->at.offset = chunk->first_offset;
-	record->key = cdc_copy_bytes(&chunk->keys[0]);
-	record->value = cdc_copy_bytes(&chunk->values[0]);
-	rank->retried = lappend(rank->retried, record);
-	MemoryContextSwitchTo(old);
-}
-
 void
-cdc_rank_again(CdcRank *rank, const CdcChunk *chunk, TimestampTz since)
+cdc_rank_again(CdcRank *rank, const CdcChunk *chunk, TimestampTz since, bool old_key)
 {
 	CdcProgress nowhere = {.refresh_time = DT_NOBEGIN};
 
-	keep_retried(rank, chunk);
-	add_record(rank, chunk, 0, &nowhere, since);
+	add_record(rank, chunk, 0, &nowhere, since, old_key);
 	rank->again = rank->ordinal;
 }
 
 void
 cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
 {
-	add_record(rank, chunk, i, progress, 0);
+	add_record(rank, chunk, i, progress, 0, false);
+}
+
+/* Decode a record by itself; false if it is no change of a row, or cannot be read. */
+static bool
+decode_record(CdcRank *rank, const CdcRecordBytes *record, CdcChange *change)
+{
+	CdcDecodeError error;
+
+	return cdc_decode_value(rank->state->decoder, record->value.data,
+							record->value.len, change, &error) &&
+		change->shape == CDC_SHAPE_CHANGE && note_context(rank, change);
+}
+
+bool
+cdc_rank_record_hash(CdcRank *rank, const CdcRecordBytes *record, bool old_key,
+					 uint64 *hash)
+{
+	CdcRankState *st = rank->state;
+	CdcChunk	chunk = {.nrecords = 1,.keys = &record->key,.values = &record->value};
+	CdcEvent	rec = {.chunk = &chunk};
+	CdcBytes	key;
+	bool		is_change = decode_record(rank, record, &rec.change);
+
+	if (is_change && rec.change.has_after && !old_key)
+	{
+		cdc_event_spread(rank, rec.change.after, rec.change.source, st->bad_tokens);
+		if (cdc_winner_key(rank, st->bad_tokens, &key) == NULL)
+			return cdc_rank_key_hash(rank, st->bad_tokens, st->schema, st->connector, hash);
+	}
+	if (is_change && rec.change.has_before && old_key)
+	{
+		cdc_event_spread(rank, rec.change.before, rec.change.source, st->bad_tokens);
+		if (cdc_winner_key(rank, st->bad_tokens, &key) == NULL)
+			return cdc_rank_key_hash(rank, st->bad_tokens, st->schema, st->connector, hash);
+	}
+	return record_key(rank, &rec, NULL, st->bad_tokens, &key) == NULL &&
+		cdc_rank_key_hash(rank, st->bad_tokens, st->schema, st->connector, hash);
+}
+
+bool
+cdc_rank_record_sets_more(CdcRank *rank, const CdcRecordBytes *record,
+						  const CdcToken *tokens)
+{
+	CdcToken   *its = rank->state->bad_tokens;
+	CdcChange	change;
+
+	if (!decode_record(rank, record, &change) || !change.has_after)
+		return false;
+	cdc_event_spread(rank, change.after, change.source, its);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (cdc_token_is_set(&its[i]) && !cdc_token_is_set(&tokens[i]))
+			return true;
+	return false;
+}
+
+void
+cdc_rank_record_position(CdcRank *rank, const CdcRecordBytes *record,
+						 CdcPosition *position, int64 *source_ts_ms)
+{
+	CdcChange	change;
+
+	memset(position, 0, sizeof(*position));
+	*source_ts_ms = 0;
+	if (!decode_record(rank, record, &change))
+		return;
+	*position = change.position;
+	if (change.has_source_ts_ms)
+		*source_ts_ms = change.source_ts_ms;
 }

@@ -36,6 +36,7 @@ typedef struct CdcOrigin
 	int64		ordinal;		/* number of the record among those decoded */
 	TimestampTz since;			/* it was in quarantine since then, and is tried
 								 * again; 0: it was not */
+	bool		old_key;		/* only the delete of a key change's old key */
 } CdcOrigin;
 
 static inline bool
@@ -80,17 +81,28 @@ typedef struct CdcWinner
 #define CDC_BLOCKED_MESSAGE \
 	"the change belongs together with a quarantined change of its key"
 
+/* A record, with all that the landing has of it. */
+typedef struct CdcRecordBytes
+{
+	CdcBytes	key;
+	CdcBytes	value;
+	Jsonb	   *headers;		/* or NULL */
+	Timestamp	timestamp;		/* DT_NOBEGIN: none */
+	Timestamp	refresh_time;
+} CdcRecordBytes;
+
 /* A record that goes to quarantine. */
 typedef struct CdcBadRecord
 {
 	CdcOrigin	at;
-	bool		has_bytes;		/* key and value are set */
-	CdcBytes	key;
-	CdcBytes	value;
+	CdcRecordBytes *bytes;		/* NULL: to be read from the landing */
 	const char *column;			/* or NULL */
 	int			sqlerrcode;
 	char	   *message;
 	int64		blocked_by;		/* offset, or -1 */
+	bool		refused;		/* by the target, not by us */
+	bool		has_key;		/* the row's key is known: */
+	uint64		key_hash;
 } CdcBadRecord;
 
 /* What a pipeline has seen of one partition. */
@@ -125,8 +137,6 @@ typedef struct CdcRank
 	int64		ordinal;		/* records decoded, those left out by rule not
 								 * counted */
 	int64		again;			/* of those, the ones from quarantine */
-	List	   *retried;		/* their bytes: CdcBadRecord *, in the order of
-								 * partition, epoch and offset */
 	bool		truncated;		/* the target is to be emptied first */
 	int32		truncate_epoch; /* of the truncate */
 	int64		truncate_offset;
@@ -149,10 +159,31 @@ extern void cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i,
 /*
  * Add the only record of a chunk, which has been in quarantine since then: it
  * comes before all that the window holds.  In the order of partition, epoch and
- * offset.
+ * offset.  Only the row that it is in quarantine for is touched: of a key change
+ * in one event that is the old key's (old_key), or the new one's.
  */
 extern void cdc_rank_again(CdcRank *rank, const CdcChunk *chunk,
-						   TimestampTz since);
+						   TimestampTz since, bool old_key);
+
+/*
+ * A hash of a row's key as its types tell equality.  False if the key cannot be
+ * converted.  schema and connector: of the event that the tokens are of.
+ */
+extern bool cdc_rank_key_hash(CdcRank *rank, const CdcToken *tokens,
+							  const CdcRowSchema *schema, CdcConnector connector,
+							  uint64 *hash);
+
+/* The same of the row that a record, or the old half of its key change, is about. */
+extern bool cdc_rank_record_hash(CdcRank *rank, const CdcRecordBytes *record,
+								 bool old_key, uint64 *hash);
+
+/* Does a record set a column of its row that these tokens leave out? */
+extern bool cdc_rank_record_sets_more(CdcRank *rank, const CdcRecordBytes *record,
+									  const CdcToken *tokens);
+
+/* The source's position and clock (0: none) of a record. */
+extern void cdc_rank_record_position(CdcRank *rank, const CdcRecordBytes *record,
+									 CdcPosition *position, int64 *source_ts_ms);
 
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);

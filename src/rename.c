@@ -102,6 +102,9 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 	}
 	if (!wants_values(rank, tokens))
 		return;
+	/* tried again: the old key's row may be another one by now */
+	if (rec->since != 0)
+		return;
 	old_winner = cdc_winner_find(rank, old_key);
 	if (rank->multi_partition)
 	{

@@ -166,6 +166,7 @@ typedef struct CdcSharedPipeline
 								 * that left nothing to do began; -1: unknown */
 	TimestampTz synced_at;		/* end of the last sync that had events */
 	int64		syncs;			/* how many there were, with events or not */
+	int64		poked;			/* how often others may have let pass what waits */
 	TransactionId version;		/* of the definition that was synced last */
 	CdcRate		rate;			/* events */
 	CdcProblem	problem;		/* why it is not synced */

@@ -24,7 +24,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "quarantine.h"
 #include "stage.h"
 #include "value.h"
 
@@ -170,36 +169,53 @@ convert_winner(CdcStage *stage, const CdcWinner *w, Datum *values, bool *nulls,
 	return true;
 }
 
-/* Note one of the records that a winner is made of, which waits for another. */
-static void
-blocked_record(CdcRank *rank, const CdcOrigin *at, int64 blocked_by)
+/*
+ * Note one of the records that a winner is made of as bad, with the key of its
+ * row.
+ */
+static CdcBadRecord *
+bad_record(CdcRank *rank, const CdcWinner *w, const CdcOrigin *at, const char *column,
+		   int sqlerrcode, const char *message)
 {
-	cdc_rank_bad(rank, at, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-				 CDC_BLOCKED_MESSAGE)->blocked_by = blocked_by;
+	CdcBadRecord *bad = cdc_rank_bad(rank, at, column, sqlerrcode, message);
+
+	/* a delete that an update tells of is half of a key change */
+	bad->at.old_key = at->old_key || (w->deleted && w->op == 'u');
+	bad->has_key = cdc_rank_key_hash(rank, w->tokens, w->schema, w->connector,
+									 &bad->key_hash);
+	return bad;
+}
+
+/* .. which waits for another. */
+static void
+blocked_record(CdcRank *rank, const CdcWinner *w, const CdcOrigin *at, int64 blocked_by)
+{
+	bad_record(rank, w, at, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			   CDC_BLOCKED_MESSAGE)->blocked_by = blocked_by;
 }
 
 /*
  * A winner goes to quarantine, with all the records that it is made of: one is
  * blamed, and the others belong to it.
  */
-static void
+static CdcBadRecord *
 refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
 	   const CdcConvertError *error)
 {
 	bool		last_is_listed = false;
 
 	w->refused = true;
-	cdc_rank_bad(rank, blamed, column, error->sqlerrcode, error->message);
 	for (int i = 0; i < w->norigins; i++)
 	{
 		const CdcOrigin *at = &w->origins[i];
 
 		last_is_listed |= cdc_origin_equal(at, &w->last);
 		if (!cdc_origin_equal(at, blamed))
-			blocked_record(rank, at, blamed->offset);
+			blocked_record(rank, w, at, blamed->offset);
 	}
 	if (!last_is_listed && !cdc_origin_equal(&w->last, blamed))
-		blocked_record(rank, &w->last, blamed->offset);
+		blocked_record(rank, w, &w->last, blamed->offset);
+	return bad_record(rank, w, blamed, column, error->sqlerrcode, error->message);
 }
 
 /* Of a refused winner at stage->at, apply the delete that preceded it, if any. */
@@ -387,20 +403,38 @@ cdc_stage_refused(void *arg, int64 row, const CdcConvertError *error)
 
 	refuse(stage->rank, w, &w->last,
 		   error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,
-		   error);
+		   error)->refused = true;
 }
 
 /* Does the change leave out values that others of the window do not? */
 static bool
 is_partial(const CdcStage *stage, const CdcWinner *w)
 {
-	if (w->deleted || w->fresh)
-		return false;
 	for (int c = 0; c < stage->rank->target->ncolumns; c++)
 		if ((w->tokens[c].flags & CDC_JSON_UNAVAILABLE) != 0 ||
 			(stage->partly_set[c] && w->tokens[c].kind == CDC_JSON_MISSING))
 			return true;
 	return false;
+}
+
+/*
+ * Must the winner wait behind these records of its key?  A column that nothing
+ * in the window sets may be one that the source does not have: then the records
+ * themselves tell whether it does.
+ */
+static bool
+must_wait(const CdcStage *stage, const CdcWinner *w, const CdcQuarantined *records, int64 n)
+{
+	bool		missing = false;
+
+	if (w->deleted || w->fresh)
+		return false;
+	if (is_partial(stage, w))
+		return true;
+	for (int c = 0; c < stage->rank->target->ncolumns; c++)
+		missing |= stage->never_set[c] && w->tokens[c].kind == CDC_JSON_MISSING;
+	return missing && cdc_quarantine_sets_more(stage->pipeline->name, stage->rank,
+											   records, n, w);
 }
 
 /*
@@ -412,32 +446,38 @@ void
 cdc_stage_heed_quarantine(CdcStage *stage)
 {
 	CdcRank    *rank = stage->rank;
-	int64	   *blocked = MemoryContextAllocHuge(CurrentMemoryContext,
-												 sizeof(int64) * (rank->nwinners + 1));
+	int64		nfound;
+	CdcQuarantined *found = cdc_quarantine_find(stage->pipeline, rank, &nfound);
+	int64		at = 0;
 	int64		left = 0;
 
+	stage->superseded = found;
 	stage->superseding = MemoryContextAllocHuge(CurrentMemoryContext,
-												sizeof(CdcWinner *) * (rank->nwinners + 1));
-	cdc_quarantine_find(stage->pipeline->name, rank->nwinners, rank->winners,
-						blocked);
+												sizeof(CdcWinner *) * (nfound + 1));
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
 		CdcWinner  *w = rank->winners[i];
+		int64		first = at;
 
-		if (w->tokens && blocked[i] >= 0 && is_partial(stage, w))
+		while (at < nfound && found[at].winner == i)
+			at++;
+		if (w->tokens && at > first && must_wait(stage, w, found + first, at - first))
 		{
+			int64		blocked_by = found[at - 1].head;
+
 			w->refused = true;
 			for (int j = 0; j < w->norigins; j++)
 				if (!cdc_origin_equal(&w->origins[j], &w->last))
-					blocked_record(rank, &w->origins[j], blocked[i]);
-			blocked_record(rank, &w->last, blocked[i]);
+					blocked_record(rank, w, &w->origins[j], blocked_by);
+			blocked_record(rank, w, &w->last, blocked_by);
+			continue;
 		}
-		else
+		for (int64 j = first; j < at; j++)
 		{
-			if (blocked[i] >= 0)
-				stage->superseding[stage->nsuperseding++] = w;
-			rank->winners[left++] = w;
+			found[stage->nsuperseded] = found[j];
+			stage->superseding[stage->nsuperseded++] = w;
 		}
+		rank->winners[left++] = w;
 	}
 	rank->nwinners = left;
 }
@@ -445,10 +485,10 @@ cdc_stage_heed_quarantine(CdcStage *stage)
 void
 cdc_stage_supersede(CdcStage *stage)
 {
-	for (int64 i = 0; i < stage->nsuperseding; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
+	int64		n = 0;
+
+	for (int64 i = 0; i < stage->nsuperseded; i++)
 		if (!stage->superseding[i]->refused)
-			cdc_quarantine_supersede(stage->pipeline->name, stage->superseding[i]);
-	}
+			stage->superseded[n++] = stage->superseded[i];
+	cdc_quarantine_supersede(stage->pipeline->name, n, stage->superseded);
 }

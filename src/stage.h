@@ -9,6 +9,7 @@
 #define CDC_STAGE_H
 
 #include "pipeline.h"
+#include "quarantine.h"
 #include "rank.h"
 #include "staging.h"
 
@@ -23,8 +24,9 @@ typedef struct CdcStage
 	CdcWinner **rows;			/* winners by staged row */
 	char	   *actions;
 	int64		nrows;
-	CdcWinner **superseding;	/* quarantined records, once they are applied */
-	int64		nsuperseding;
+	CdcQuarantined *superseded; /* once their winners are applied */
+	CdcWinner **superseding;	/* [nsuperseded] those */
+	int64		nsuperseded;
 
 	/* the batch that is being converted */
 	CdcWinner **batch;

@@ -84,6 +84,8 @@ typedef struct Pipeline
 	const char *gap;			/* at which reading has stopped, or NULL */
 	bool		exact;
 	int64		quarantined;
+	int64		waiting;		/* of those: for a constraint */
+	TimestampTz waiting_since;	/* the oldest */
 	CdcSharedPipeline shared;	/* all zeros: nothing is known */
 	CdcSharedLanding landing;
 } Pipeline;
@@ -113,12 +115,15 @@ static const char pipeline_query[] =
 	" (SELECT g.reason FROM cdcsync.gap g WHERE g.landing_id = l.landing_id AND NOT g.passed"
 	"  ORDER BY g.detected_at LIMIT 1),"
 	" NOT EXISTS (SELECT FROM cdcsync.inexact i WHERE i.pipeline = s.name),"
-	" (SELECT count(*) FROM cdcsync.quarantine q WHERE q.pipeline = s.name)"
+	" q.n, q.waiting, q.since"
 	" FROM cdcsync.pipeline_state s"
 	" JOIN cdcsync.pipeline p USING (name)"
 	" JOIN cdcsync.landing l USING (landing_id)"
 	" JOIN pg_class c ON c.oid = l.chunk"
-	" LEFT JOIN pg_foreign_table f ON f.ftrelid = l.topic"
+	" LEFT JOIN pg_foreign_table f ON f.ftrelid = l.topic,"
+	" LATERAL (SELECT count(*) AS n, count(*) FILTER (WHERE q.state = 'waiting') AS waiting,"
+	"  min(q.quarantined_at) FILTER (WHERE q.state = 'waiting') AS since"
+	"  FROM cdcsync.quarantine q WHERE q.pipeline = s.name) q"
 	" WHERE pg_has_role($1, s.owner, 'USAGE')"
 	" ORDER BY s.name COLLATE \"C\"";
 
@@ -157,6 +162,8 @@ pipeline_from_row(uint64 row)
 	p->gap = cdc_spi_text(row, 18);
 	p->exact = bool_column(row, 19);
 	p->quarantined = DatumGetInt64(cdc_spi_value(row, 20, &isnull));
+	p->waiting = DatumGetInt64(cdc_spi_value(row, 21, &isnull));
+	p->waiting_since = DatumGetTimestampTz(cdc_spi_value(row, 22, &isnull));
 	return p;
 }
 
@@ -507,6 +514,12 @@ decide(const Pipeline *p, const Workers *workers, State *state)
 	{
 		state->state = "running";
 		state->reason = describe_progress(p);
+		if (state->reason == NULL && p->waiting > 0)
+			state->reason = psprintf("%s %s for other rows that a constraint asks for, %s",
+									 print_count(p->waiting),
+									 p->waiting == 1 ? "record waits" : "records wait",
+									 psprintf("the oldest for %s",
+											  print_duration((GetCurrentTimestamp() - p->waiting_since) / 1e6)));
 	}
 }
 

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "attempt.h"
+#include "breaker.h"
 #include "catalog.h"
 #include "evidence.h"
 #include "fault.h"
@@ -36,6 +37,7 @@
 #include "move.h"
 #include "quarantine.h"
 #include "rank.h"
+#include "retry.h"
 #include "stage.h"
 #include "sync.h"
 #include "wake.h"
@@ -63,9 +65,11 @@ typedef struct Sync
 	CdcLandingPosition *positions;
 	CdcProgress *progress;		/* one for each position */
 	int			npartitions;
-	bool		first;			/* nothing was ever synced */
+	CdcBreaker *breaker;
 	bool		quarantine;		/* the pipeline has quarantined records */
-	bool		retry;			/* some of them are to be tried again */
+	CdcRetry	retry;			/* which of them are to be tried again */
+	bool		retries;		/* some are */
+	bool		only_retry;		/* nothing that has landed is read */
 	bool		alone;			/* nothing follows in the transaction */
 	MemoryContext window;		/* reset per window */
 	Size		unchecked;		/* bytes read since the window's size was looked at */
@@ -106,6 +110,7 @@ rank_epoch(Sync *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p,
 {
 	const CdcChunk *chunk;
 	bool		room = true;
+	int			sqlerrcode;
 
 	while (room && (chunk = cdc_landing_scan_next(scan)) != NULL &&
 		   cdc_chunk_offset(chunk, chunk->first) < end)
@@ -128,7 +133,8 @@ rank_epoch(Sync *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p,
 			}
 		}
 		/* a wrong set-up shows soon: do not read all of it */
-		if (sync->first && cdc_quarantine_breaker(sync->pipeline, rank, true))
+		if (rank->nbad > 0 && cdc_breaker_is_new(sync->breaker) &&
+			cdc_breaker_check(sync->breaker, rank, &sqlerrcode))
 			room = false;
 	}
 	return room;
@@ -202,7 +208,7 @@ apply_window(Sync *sync, CdcRank *rank)
 	merge.partly_set = stage.partly_set;
 	merge.needs_rows = stage.needs_rows;
 	merge.check_foreign_keys = sync->alone;
-	merge.max_refused = cdc_quarantine_limit(sync->pipeline, rank);
+	merge.max_refused = cdc_breaker_limit(sync->breaker, rank);
 	if (merge.max_refused < PG_INT64_MAX)
 		merge.max_refused += rank->again;
 	cdc_merge(&merge);
@@ -218,11 +224,32 @@ typedef struct Window
 {
 	Sync	   *sync;
 	CdcRank    *rank;
-	bool		retry;			/* with the records that wait in quarantine */
+	int64		taken;			/* out of quarantine */
+	int64		applied;		/* of those */
 	bool		done;			/* nothing is left to rank after it */
 	bool		learned;		/* what records in quarantine may wait for */
 	char	   *trip;			/* why the breaker refuses it */
+	int			sqlerrcode;		/* of that */
 } Window;
+
+/*
+ * The keys of quarantined records, as the target and the mapping are now; unknown:
+ * those too that could not be told.
+ */
+static void
+rehash_quarantine(Sync *sync, bool unknown)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync rehash",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	CdcRank    *rank;
+
+	rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves, false);
+	rank->evidence = sync->evidence;
+	cdc_quarantine_rehash(sync->pipeline, rank, unknown);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
 
 /* Rank and apply a window, quarantine included; false if the breaker trips. */
 static bool
@@ -233,11 +260,13 @@ try_window(void *arg)
 	CdcRank    *rank = window->rank;
 	int64		written;
 
-	if (window->retry)
+	if (sync->retries)
+		window->taken = cdc_quarantine_take(sync->pipeline->name, &sync->retry);
+	if (window->taken > 0)
 		cdc_quarantine_retry(sync->pipeline->name, rank);
-	window->done = rank_window(sync, rank);
+	window->done = sync->only_retry || rank_window(sync, rank);
 	CDC_FAULT("sync_ranked");
-	window->trip = cdc_quarantine_breaker(sync->pipeline, rank, sync->first);
+	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
 	if (window->trip)
 		return false;
 	written = rank->nbad;
@@ -245,11 +274,15 @@ try_window(void *arg)
 	cdc_quarantine_write(sync->pipeline, rank, 0, written);
 	sync->quarantine |= written > 0;
 	window->learned = sync->evidence && cdc_evidence_store(sync->evidence);
+	if (window->learned && sync->quarantine)
+		rehash_quarantine(sync, true);
 	apply_window(sync, rank);
-	window->trip = cdc_quarantine_breaker(sync->pipeline, rank, sync->first);
+	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
 	if (window->trip)
 		return false;
 	cdc_quarantine_write(sync->pipeline, rank, written, rank->nbad);
+	if (window->taken > 0)
+		window->applied = cdc_quarantine_release(sync->pipeline->name);
 	return true;
 }
 
@@ -258,12 +291,10 @@ try_window(void *arg)
  * were tried again are in quarantine already, as nothing was changed.
  */
 static void
-stop_pipeline(Sync *sync, CdcRank *rank, const char *why)
+stop_pipeline(Sync *sync, CdcRank *rank, const char *why, int sqlerrcode)
 {
-	int64		left;
-	int			sqlerrcode = cdc_quarantine_new(rank, &left)->sqlerrcode;
+	int64		left = 0;
 
-	left = 0;
 	for (int64 i = 0; i < rank->nbad && left < BREAKER_RECORDS; i++)
 		if (rank->bad[i].at.since == 0)
 			rank->bad[left++] = rank->bad[i];
@@ -287,18 +318,22 @@ run_window(Sync *sync)
 	MemoryContext old = MemoryContextSwitchTo(sync->window);
 	CdcProgress *before = palloc(sizeof(CdcProgress) * Max(sync->npartitions, 1));
 	CdcSyncResult result_before = *sync->result;
-	Window		window = {.sync = sync,.retry = sync->retry};
+	Window		window = {.sync = sync};
+	int64		records = 0;
 	int64		again = 0;
 
 	memcpy(before, sync->progress, sizeof(CdcProgress) * sync->npartitions);
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
 	window.rank->evidence = sync->evidence;
-	sync->retry = false;
 	if (cdc_attempt(try_window, &window, NULL, NULL))
 	{
 		for (int i = 0; i < sync->npartitions; i++)
-			sync->result->events += sync->progress[i].events;
+			records += sync->progress[i].events;
+		sync->result->events += records;
+		sync->result->retried += window.taken;
+		sync->result->applied += window.applied;
+		cdc_breaker_save(sync->breaker, window.rank, records);
 		cdc_watermark_save(sync->pipeline, sync->npartitions, sync->progress);
 		CDC_FAULT("sync_saved");
 	}
@@ -306,24 +341,21 @@ run_window(Sync *sync)
 	{
 		memcpy(sync->progress, before, sizeof(CdcProgress) * sync->npartitions);
 		*sync->result = result_before;
-		stop_pipeline(sync, window.rank, window.trip);
+		stop_pipeline(sync, window.rank, window.trip, window.sqlerrcode);
 		window.done = true;
+		window.taken = 0;
 	}
+	/* each is tried once a sync, or when its encoding has become known */
+	sync->retries = window.taken >= CDC_RETRY_RECORDS ||
+		(window.trip == NULL && sync->quarantine && sync->evidence && sync->retry.waiting &&
+		 (window.learned || window.taken > 0) && cdc_evidence_waiting(sync->pipeline->name));
 	for (int64 i = 0; i < window.rank->nbad; i++)
 		again += window.rank->bad[i].at.since != 0;
 	sync->result->quarantined += window.rank->nbad - again;
 	sync->quarantine |= window.rank->nbad > 0;
-	sync->first = false;
-	if (window.trip == NULL && sync->quarantine && sync->evidence &&
-		(window.learned || window.retry) &&
-		cdc_evidence_waiting(sync->pipeline->name))
-	{
-		sync->retry = true;
-		window.done = false;
-	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sync->window);
-	return !window.done;
+	return !window.done || sync->retries;
 }
 
 /* The target of a pipeline that was made before its first event. */
@@ -353,6 +385,7 @@ open_sync(Sync *sync, bool nowait)
 {
 	CdcPipeline *pipeline = sync->pipeline;
 	Oid			staging;
+	int64		records;
 
 	if (!OidIsValid(pipeline->target) && !make_target(pipeline))
 		return false;
@@ -365,7 +398,10 @@ open_sync(Sync *sync, bool nowait)
 	/* it may have been stopped or altered while we waited */
 	staging = pipeline->staging;
 	*pipeline = *cdc_pipeline_get(pipeline->name);
-	cdc_pipeline_check_active(pipeline);
+	if (sync->only_retry)
+		cdc_pipeline_check_here(pipeline);
+	else
+		cdc_pipeline_check_active(pipeline);
 	if (pipeline->staging != staging)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -382,15 +418,20 @@ open_sync(Sync *sync, bool nowait)
 	cdc_staging_adapt(pipeline->staging, sync->target);
 	sync->decoder = make_decoder(sync->target, pipeline->placeholder);
 	sync->quarantine = cdc_quarantine_any(pipeline->name);
-	sync->retry = sync->quarantine && cdc_quarantine_waiting(pipeline->name);
+	if (!sync->only_retry)
+		sync->retries = sync->quarantine &&
+			cdc_quarantine_waiting(pipeline->name, sync->retry.since);
 	sync->npartitions = cdc_landing_positions(pipeline->landing, &sync->positions);
 	sync->progress = cdc_watermark_load(pipeline, sync->npartitions, sync->positions,
-										&sync->first);
-	for (int i = 0; sync->quarantine && i < sync->npartitions; i++)
+										&records);
+	sync->breaker = cdc_breaker_begin(pipeline, records);
+	for (int i = 0; sync->quarantine && !sync->only_retry && i < sync->npartitions; i++)
 		cdc_quarantine_reread(pipeline->name, sync->progress[i].partition,
 							  sync->progress[i].epoch, sync->progress[i].next_offset);
 	sync->moves = cdc_moves_load(pipeline->name, sync->target);
 	sync->evidence = cdc_evidence_load(pipeline->name, sync->target);
+	if (sync->quarantine)
+		rehash_quarantine(sync, false);
 	return true;
 }
 
@@ -408,7 +449,7 @@ cdc_sync_search_path(const CdcPipeline *pipeline)
 static bool
 has_work(const Sync *sync)
 {
-	if (sync->retry)
+	if (sync->retries)
 		return true;
 	for (int i = 0; i < sync->npartitions; i++)
 		if (sync->progress[i].epoch < sync->positions[i].epoch ||
@@ -437,20 +478,22 @@ run_windows(Sync *sync, int max_windows)
 	sync->result->more = true;
 	for (int n = 0; sync->result->more && (max_windows <= 0 || n < max_windows); n++)
 		sync->result->more = has_work(sync) && run_window(sync);
-	sync->result->waiting = sync->quarantine && cdc_quarantine_waiting(sync->pipeline->name);
+	sync->result->waiting = sync->quarantine &&
+		cdc_quarantine_waiting(sync->pipeline->name, DT_NOEND);
 	for (int i = 0; i < sync->npartitions; i++)
 		sync->result->latest_refresh_time = Max(sync->result->latest_refresh_time,
 												sync->progress[i].refresh_time);
 }
 
-void
-cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
-				  CdcSyncResult *result)
+/* A sync, or the part of one that tries quarantined records again. */
+static void
+run_sync(Sync *sync, int max_windows, bool nowait)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync sync",
 												  ALLOCSET_DEFAULT_SIZES);
+	CdcPipeline *pipeline = sync->pipeline;
+	CdcSyncResult *result = sync->result;
 	MemoryContext old;
-	Sync		sync = {.pipeline = pipeline,.result = result,.alone = !IsTransactionBlock()};
 	CdcSpi		spi;
 
 	memset(result, 0, sizeof(CdcSyncResult));
@@ -458,17 +501,49 @@ cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
 	cdc_spi_begin_as(&spi, pipeline->owner, cdc_sync_search_path(pipeline));
 	raise_work_mem();
 	old = MemoryContextSwitchTo(context);
-	if (open_sync(&sync, nowait))
+	if (open_sync(sync, nowait))
 	{
-		sync.window = AllocSetContextCreate(context, "cdcsync window",
-											ALLOCSET_DEFAULT_SIZES);
-		run_windows(&sync, max_windows);
+		sync->window = AllocSetContextCreate(context, "cdcsync window",
+											 ALLOCSET_DEFAULT_SIZES);
+		run_windows(sync, max_windows);
 		cdc_wake_synced_at_commit(pipeline->name, result->events,
-								  result->more || result->waiting);
+								  sync->only_retry || result->more || result->waiting);
+		if (result->inserted + result->updated + result->deleted > 0)
+			cdc_retry_wake(pipeline);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	cdc_spi_end(&spi);
+}
+
+void
+cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
+				  CdcSyncResult *result)
+{
+	Sync		sync = {
+		.pipeline = pipeline,
+		.result = result,
+		.alone = !IsTransactionBlock(),
+		.retry = {.waiting = true,.since = GetCurrentTimestamp()},
+	};
+
+	run_sync(&sync, max_windows, nowait);
+}
+
+void
+cdc_sync_retry(CdcPipeline *pipeline, const CdcRetry *retry, bool nowait,
+			   CdcSyncResult *result)
+{
+	Sync		sync = {
+		.pipeline = pipeline,
+		.result = result,
+		.alone = !IsTransactionBlock(),
+		.retry = *retry,
+		.retries = true,
+		.only_retry = true,
+	};
+
+	run_sync(&sync, 0, nowait);
 }
 
 PG_FUNCTION_INFO_V1(cdc_sync);
@@ -497,6 +572,8 @@ cdc_sync(PG_FUNCTION_ARGS)
 	pipeline = cdc_pipeline_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	cdc_pipeline_check_active(pipeline);
 	cdc_sync_pipeline(pipeline, max_windows, false, &r);
+	if (r.inserted + r.updated + r.deleted > 0)
+		cdc_retry_related(pipeline);
 	values[0] = Int64GetDatum(r.events);
 	values[1] = Int64GetDatum(r.staged);
 	values[2] = Int64GetDatum(r.inserted);

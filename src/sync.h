@@ -9,6 +9,7 @@
 #define CDC_SYNC_H
 
 #include "pipeline.h"
+#include "quarantine.h"
 
 typedef struct CdcSyncResult
 {
@@ -18,6 +19,8 @@ typedef struct CdcSyncResult
 	int64		updated;
 	int64		deleted;
 	int64		quarantined;
+	int64		retried;		/* taken out of quarantine .. */
+	int64		applied;		/* .. for good */
 	Timestamp	latest_refresh_time;	/* DT_NOBEGIN: nothing was ever synced */
 	bool		busy;			/* another session is at it: nothing was done */
 	bool		more;			/* something is left to do now */
@@ -31,6 +34,13 @@ typedef struct CdcSyncResult
  */
 extern void cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
 							  CdcSyncResult *result);
+
+/*
+ * The same for quarantined records alone: what has landed is not read.  The caller
+ * has checked that the pipeline is made here.
+ */
+extern void cdc_sync_retry(CdcPipeline *pipeline, const CdcRetry *retry, bool nowait,
+						   CdcSyncResult *result);
 
 /* The search_path that triggers and defaults of the target see. */
 extern char *cdc_sync_search_path(const CdcPipeline *pipeline);

@@ -79,6 +79,7 @@ typedef struct Job
 								 * all we know; -1: unknown */
 	TimestampTz not_before;		/* somebody else was at it */
 	TimestampTz retry_at;		/* of records that wait for others, DT_NOEND: none */
+	int64		poked;			/* CdcSharedPipeline.poked when they were tried last */
 	TimestampTz waiting_since;	/* it is due since, 0: it is not */
 	bool		altered;		/* the target, or what it may depend on */
 	uint32		reading;		/* of the catalog that it was in last */
@@ -304,6 +305,8 @@ due_at(Job *job)
 		else
 			at = Min(at, shared->synced_at + job->interval);
 	}
+	if (at != DT_NOEND && job->poked != shared->poked)
+		at = 0;
 	at = Max(at, job->not_before);
 	if (shared->problem.failures > 0)
 	{
@@ -319,7 +322,7 @@ due_at(Job *job)
  * ended with waiting for a lock.
  */
 static bool
-claim(const Job *job, bool *locked)
+claim(Job *job, bool *locked)
 {
 	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
 	bool		ours = shared->worker == 0 || shared->worker == MyProcPid;
@@ -329,6 +332,7 @@ claim(const Job *job, bool *locked)
 	{
 		shared->worker = MyProcPid;
 		shared->claimed_at = GetCurrentTimestamp();
+		job->poked = shared->poked;
 	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	return ours;

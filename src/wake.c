@@ -39,6 +39,7 @@ typedef struct Synced
 	CdcPipelineKey key;
 	int64		events;
 	bool		more;			/* something is left to do */
+	bool		poke;			/* it was not: others may let pass what waits there */
 } Synced;
 
 static bool registered = false;
@@ -75,11 +76,13 @@ count_synced(void)
 
 		if (entry == NULL)
 			continue;
-		if (synced->more || entry->synced_at == 0)
+		if (synced->poke)
+			entry->poked++;
+		if (synced->poke || synced->more || entry->synced_at == 0)
 			entry->landed = -1;
 		if (synced->events > 0)
 			entry->synced_at = GetCurrentTimestamp();
-		entry->syncs++;
+		entry->syncs += !synced->poke;
 		cdc_rate_add(&entry->rate, synced->events);
 		cdc_shared_release(CDC_SHARED_PIPELINE, entry);
 	}
@@ -173,20 +176,35 @@ cdc_wake_landed_at_commit(int32 landing, int64 records)
 	landed = l;
 }
 
-void
-cdc_wake_synced_at_commit(const char *pipeline, int64 events, bool more)
+static Synced *
+add_synced(const char *pipeline)
 {
-	Synced	   *s = MemoryContextAlloc(TopTransactionContext, sizeof(Synced));
+	Synced	   *s = MemoryContextAllocZero(TopTransactionContext, sizeof(Synced));
 
 	cdc_wake_at_commit(0, 0);
 	cdc_pipeline_key(&s->key, MyDatabaseId, pipeline);
-	s->events = events;
-	s->more = more;
 	/* whatever may fail does so here, not when it is too late */
 	cdc_shared_release(CDC_SHARED_PIPELINE,
 					   cdc_shared_insert(CDC_SHARED_PIPELINE, &s->key));
 	s->next = synced;
 	synced = s;
+	return s;
+}
+
+void
+cdc_wake_synced_at_commit(const char *pipeline, int64 events, bool more)
+{
+	Synced	   *s = add_synced(pipeline);
+
+	s->events = events;
+	s->more = more;
+}
+
+void
+cdc_wake_waiting_at_commit(const char *pipeline)
+{
+	cdc_wake_at_commit(CDC_KIND(CDC_SYNC), CDC_WAKE_LANDED);
+	add_synced(pipeline)->poke = true;
 }
 
 void

@@ -28,4 +28,7 @@ extern void cdc_wake_for_catalog_at_commit(void);
  */
 extern void cdc_wake_synced_at_commit(const char *pipeline, int64 events, bool more);
 
+/* Records that wait in this pipeline may pass now: it is to try them again. */
+extern void cdc_wake_waiting_at_commit(const char *pipeline);
+
 #endif							/* CDC_WAKE_H */

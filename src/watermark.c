@@ -90,7 +90,7 @@ cdc_watermark_check_snapshot(const CdcPipeline *pipeline)
 
 CdcProgress *
 cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
-				   const CdcLandingPosition *positions, bool *first)
+				   const CdcLandingPosition *positions, int64 *records)
 {
 	static const Oid types[] = {TEXTOID};
 	static CdcPlan plan = {
@@ -102,10 +102,10 @@ cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 	};
 	CdcProgress *progress = palloc0(sizeof(CdcProgress) * Max(npartitions, 1));
 	Datum		values[] = {CStringGetTextDatum(pipeline->name)};
-	int64		events = 0;
 	CdcSpi		spi;
 	uint64		n;
 
+	*records = 0;
 	for (int i = 0; i < npartitions; i++)
 	{
 		progress[i].partition = positions[i].partition;
@@ -118,7 +118,7 @@ cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 		bool		isnull;
 		int64		partition = DatumGetInt64(cdc_spi_value(row, 1, &isnull));
 
-		events += DatumGetInt64(cdc_spi_value(row, 8, &isnull));
+		*records += DatumGetInt64(cdc_spi_value(row, 8, &isnull));
 		/* both are in the order of the partitions */
 		while (i < npartitions && progress[i].partition < partition)
 			i++;
@@ -126,7 +126,6 @@ cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 			read_watermark(&progress[i], row);
 	}
 	cdc_spi_end(&spi);
-	*first = events == 0;
 	return progress;
 }
 

@@ -13,11 +13,11 @@
 
 /*
  * How far the pipeline is in each of these partitions, in their order, which
- * rises; *first: it has not seen any record yet.
+ * rises; *records: how many it has seen.
  */
 extern CdcProgress *cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 									   const CdcLandingPosition *positions,
-									   bool *first);
+									   int64 *records);
 
 /* Write those that have moved, and start counting anew. */
 extern void cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,

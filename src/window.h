@@ -66,6 +66,7 @@ typedef struct CdcEvent
 	CdcRename  *rename;			/* NULL: none */
 	TimestampTz since;			/* it comes out of quarantine, where it has been
 								 * since; 0: it does not */
+	bool		old_key;		/* .. for the delete of a key change's old key */
 } CdcEvent;
 
 /* The record's own key in Kafka. */
