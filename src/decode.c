@@ -272,6 +272,10 @@ shape_name(CdcShape shape)
 			return "a record of the transaction topic";
 		case CDC_SHAPE_SCHEMA_CHANGE:
 			return "a record of the schema change topic";
+		case CDC_SHAPE_NOTIFICATION:
+			return "a record of the notification topic";
+		case CDC_SHAPE_SIGNAL:
+			return "a record of the signal topic";
 		default:
 			return "JSON of another form";
 	}
@@ -284,6 +288,10 @@ decode_change(const char *data, size_t len, CdcChange *change)
 	CdcToken	token;
 	CdcDecodeError error;
 
+	if (!cdc_decode_framing(&data, &len, &error))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("value is not JSON: %s", error.message)));
 	cdc_scanner_init(&scanner, data, len);
 	if (!cdc_scan_document(&scanner, &token))
 		raise_refused(&scanner);
@@ -293,13 +301,14 @@ decode_change(const char *data, size_t len, CdcChange *change)
 				 errmsg("value is not a Debezium change event: %s",
 						error.message),
 				 errdetail("The error is at byte %u.", error.offset + 1)));
-	if (change->shape != CDC_SHAPE_CHANGE &&
+	if (change->shape != CDC_SHAPE_CHANGE && change->shape != CDC_SHAPE_ROW &&
 		change->shape != CDC_SHAPE_TOMBSTONE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("value is not a Debezium change event"),
+				 change->format ? errdetail("It is in the format of %s.", change->format) :
 				 errdetail("It is %s.", shape_name(change->shape)),
-				 errhint("A change event is a JSON object with \"op\" and at least one of \"before\", \"after\" and \"source\", perhaps inside \"payload\".  Use json_parse() to read other JSON.")));
+				 errhint("Use json_parse() to read other JSON.")));
 }
 
 /* A token as jsonb; SQL NULL for JSON null and for what is not there. */
@@ -335,10 +344,11 @@ cdc_decode(PG_FUNCTION_ARGS)
 	decode_change(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), &change);
 
 	memset(nulls, true, sizeof(nulls));
-	if (change.shape == CDC_SHAPE_CHANGE)
+	if (change.shape != CDC_SHAPE_TOMBSTONE)
 	{
 		values[0] = PointerGetDatum(cstring_to_text_with_len(&change.op, 1));
-		nulls[0] = false;
+		/* a row without metadata does not say what happened to it */
+		nulls[0] = change.shape == CDC_SHAPE_ROW && !change.marked;
 		values[1] = Int64GetDatum(change.ts_ms);
 		nulls[1] = !change.has_ts_ms;
 		set_jsonb(&change.before_json, &values[2], &nulls[2]);

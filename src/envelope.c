@@ -1,14 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * envelope.c
- *	  Debezium's envelope -> a change: operation, row images, source position,
- *	  key.
+ *	  A record -> a change: operation, row images, source position.
  *
  * Pure C without PostgreSQL.  A record is read once, from left to right, and
  * what it is shows only at its end: "op" may come last, "payload" may turn out
  * to be a column.  So the members of the outer object, and of an object in
  * its "payload", are noted as they come, row images are taken apart on the
- * way, and classify() then looks at what was there.
+ * way, and classify() then looks at what was there.  What turns out to be no
+ * envelope is the business of record.c, which looks at it again; and a row image
+ * that is a string, of document.c.
  *
  * As in jsonb, the last one of several members of a name counts.
  *
@@ -26,11 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "envelope.h"
-#include "fields.h"
-#include "placeholder.h"
-#include "position.h"
-#include "skeleton.h"
+#include "decoder.h"
 
 /* Longest embedded schema that is remembered. */
 #define SCHEMA_KEEP_MAX	(1024 * 1024)
@@ -39,47 +36,9 @@
 #define ROW_MEMO_SLOTS	256
 #define SMALL_MEMO_SLOTS 32
 
-/* Members of the envelope, or of the outer object, that mean something. */
-enum
-{
-	ENV_BEFORE,
-	ENV_AFTER,
-	ENV_SOURCE,
-	ENV_OP,
-	ENV_TRANSACTION,
-	ENV_TS_MS,
-	ENV_TS_US,
-	ENV_TS_NS,
-	ENV_PAYLOAD,
-	ENV_SCHEMA,
-	ENV_DDL,
-	ENV_TABLE_CHANGES,
-	ENV_DATABASE_NAME,
-	ENV_STATUS,
-	ENV_ID,
-	ENV_EVENT_COUNT,
-	ENV_DATA_COLLECTIONS,
-	ENV_COUNT
-};
-
 static const char *const envelope_names[ENV_COUNT] = {
 	"before", "after", "source", "op", "transaction", "ts_ms", "ts_us",
-	"ts_ns", "payload", "schema", "ddl", "tableChanges", "databaseName",
-	"status", "id", "event_count", "data_collections"
-};
-
-/* Members of "source" that the decoder itself reads. */
-enum
-{
-	SRC_CONNECTOR,
-	SRC_TS_MS,
-	SRC_SNAPSHOT,
-	SRC_SEQUENCE,
-	SRC_SERVER_ID,
-	SRC_GTID,
-	SRC_FILE,
-	SRC_POS,
-	SRC_COUNT
+	"ts_ns", "payload", "schema", "message", "updateDescription"
 };
 
 static const char *const source_names[SRC_COUNT] = {
@@ -87,43 +46,8 @@ static const char *const source_names[SRC_COUNT] = {
 	"pos"
 };
 
-struct CdcDecoder
-{
-	CdcPlaceholder *placeholder;
-
-	CdcFieldSet row_set;
-	CdcFieldSet source_set;		/* the caller's fields, then source_names */
-	CdcFieldSet envelope_set;
-	int			nsource;		/* the caller's source fields */
-
-	CdcMemo		row_memo;
-	CdcMemo		key_memo;
-	CdcMemo		source_memo;
-	CdcMemo		envelope_memo[2];
-
-	CdcImage	before;
-	CdcImage	after;
-	CdcImage	source;
-	CdcImage	key;
-	CdcImage	envelope[2];	/* the outer object, and the one in "payload" */
-	bool		wrapper;		/* the outer object has had no other members
-								 * than "schema" and "payload" so far */
-
-	char	   *schema;			/* copy of the last record's schema */
-	uint32_t	schema_len;
-	uint32_t	schema_size;
-
-	CdcPositionMemo position_memo;
-	CdcSkeletons skeletons;
-};
-
-static bool decode_error(CdcDecodeError *error, size_t offset,
-						 const char *format,...)
-			__attribute__((format(printf, 3, 4)));
-
-/* Fill *error; returns false, so that callers can return it. */
-static bool
-decode_error(CdcDecodeError *error, size_t offset, const char *format,...)
+bool
+cdc_decode_error(CdcDecodeError *error, size_t offset, const char *format,...)
 {
 	va_list		args;
 
@@ -134,16 +58,16 @@ decode_error(CdcDecodeError *error, size_t offset, const char *format,...)
 	return false;
 }
 
-static bool
-scanner_error(CdcDecodeError *error, const CdcScanner *scanner)
+bool
+cdc_scanner_error(CdcDecodeError *error, const CdcScanner *scanner)
 {
-	return decode_error(error, (size_t) (scanner->pos - scanner->start), "%s",
+	return cdc_decode_error(error, (size_t) (scanner->pos - scanner->start), "%s",
 						scanner->error);
 }
 
 /* A set of exact names, after those of fields. */
-static bool
-init_set(CdcFieldSet *set, const CdcField *fields, int nfields,
+bool
+cdc_set_init(CdcFieldSet *set, const CdcField *fields, int nfields,
 		 const char *const *names, int nnames)
 {
 	CdcField   *all = malloc((size_t) (nfields + nnames + 1) *
@@ -165,6 +89,25 @@ init_set(CdcFieldSet *set, const CdcField *fields, int nfields,
 	return ok;
 }
 
+/* The names of the fields in a record's key: in any case of letters. */
+static bool
+init_key_set(CdcDecoder *decoder, const CdcField *fields, int n)
+{
+	CdcField   *all = malloc((size_t) (n + 1) * sizeof(CdcField));
+	bool		ok;
+
+	if (all == NULL)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		all[i] = fields[i];
+		all[i].fold = true;
+	}
+	ok = cdc_set_init(&decoder->key_set, all, n, NULL, 0);
+	free(all);
+	return ok;
+}
+
 /* Tell the skeletons what a scanned record leaves behind. */
 static void
 add_images(CdcDecoder *decoder)
@@ -180,6 +123,9 @@ add_images(CdcDecoder *decoder)
 					  &decoder->envelope_set, NULL);
 	cdc_skeletons_add(skeletons, &decoder->envelope[1],
 					  &decoder->envelope_set, NULL);
+	skeletons->nalways = skeletons->nimages;
+	cdc_skeletons_add(skeletons, &decoder->record, &decoder->record_set,
+					  decoder->placeholder);
 }
 
 CdcDecoder *
@@ -191,24 +137,33 @@ cdc_decoder_create(const CdcField *row_fields, int nrow,
 
 	if (decoder == NULL)
 		return NULL;
+	decoder->nrow = nrow;
 	decoder->nsource = nsource;
 	decoder->placeholder = cdc_placeholder_create(placeholder);
 	if (decoder->placeholder &&
-		init_set(&decoder->row_set, row_fields, nrow, NULL, 0) &&
-		init_set(&decoder->source_set, source_fields, nsource, source_names,
+		cdc_set_init(&decoder->row_set, row_fields, nrow, NULL, 0) &&
+		init_key_set(decoder, row_fields, nrow) &&
+		cdc_set_init(&decoder->source_set, source_fields, nsource, source_names,
 				 SRC_COUNT) &&
-		init_set(&decoder->envelope_set, NULL, 0, envelope_names, ENV_COUNT) &&
+		cdc_set_init(&decoder->envelope_set, NULL, 0, envelope_names, ENV_COUNT) &&
 		cdc_memo_init(&decoder->row_memo, ROW_MEMO_SLOTS) &&
 		cdc_memo_init(&decoder->key_memo, SMALL_MEMO_SLOTS) &&
 		cdc_memo_init(&decoder->source_memo, SMALL_MEMO_SLOTS) &&
 		cdc_memo_init(&decoder->envelope_memo[0], SMALL_MEMO_SLOTS) &&
 		cdc_memo_init(&decoder->envelope_memo[1], SMALL_MEMO_SLOTS) &&
+		cdc_memo_init(&decoder->record_memo, ROW_MEMO_SLOTS) &&
+		cdc_memo_init(&decoder->document_memo, ROW_MEMO_SLOTS) &&
+		cdc_memo_init(&decoder->cloud_memo, SMALL_MEMO_SLOTS) &&
 		cdc_image_init(&decoder->before, &decoder->row_set) &&
 		cdc_image_init(&decoder->after, &decoder->row_set) &&
-		cdc_image_init(&decoder->key, &decoder->row_set) &&
+		cdc_image_init(&decoder->key, &decoder->key_set) &&
+		cdc_image_init(&decoder->before_document.image, &decoder->row_set) &&
+		cdc_image_init(&decoder->after_document.image, &decoder->row_set) &&
 		cdc_image_init(&decoder->source, &decoder->source_set) &&
 		cdc_image_init(&decoder->envelope[0], &decoder->envelope_set) &&
-		cdc_image_init(&decoder->envelope[1], &decoder->envelope_set))
+		cdc_image_init(&decoder->envelope[1], &decoder->envelope_set) &&
+		cdc_image_init(&decoder->cloud_data, &decoder->envelope_set) &&
+		cdc_records_init(decoder, NULL))
 	{
 		add_images(decoder);
 		return decoder;
@@ -224,22 +179,59 @@ cdc_decoder_free(CdcDecoder *decoder)
 		return;
 	cdc_placeholder_free(decoder->placeholder);
 	cdc_fields_free(&decoder->row_set);
+	cdc_fields_free(&decoder->key_set);
 	cdc_fields_free(&decoder->source_set);
 	cdc_fields_free(&decoder->envelope_set);
+	cdc_fields_free(&decoder->record_set);
+	cdc_fields_free(&decoder->cloud_set);
 	cdc_memo_free(&decoder->row_memo);
 	cdc_memo_free(&decoder->key_memo);
 	cdc_memo_free(&decoder->source_memo);
 	cdc_memo_free(&decoder->envelope_memo[0]);
 	cdc_memo_free(&decoder->envelope_memo[1]);
+	cdc_memo_free(&decoder->record_memo);
+	cdc_memo_free(&decoder->document_memo);
+	cdc_memo_free(&decoder->cloud_memo);
 	cdc_image_free(&decoder->before);
 	cdc_image_free(&decoder->after);
 	cdc_image_free(&decoder->key);
 	cdc_image_free(&decoder->source);
 	cdc_image_free(&decoder->envelope[0]);
 	cdc_image_free(&decoder->envelope[1]);
+	cdc_image_free(&decoder->record);
+	cdc_image_free(&decoder->cloud_data);
+	cdc_image_free(&decoder->before_document.image);
+	cdc_image_free(&decoder->after_document.image);
+	free(decoder->before_document.text);
+	free(decoder->after_document.text);
+	free(decoder->key_document.text);
 	cdc_skeletons_free(&decoder->skeletons);
 	free(decoder->schema);
 	free(decoder);
+}
+
+bool
+cdc_decoder_read_as(CdcDecoder *decoder, CdcReadAs read_as, const char *prefix)
+{
+	CdcSkeletons *skeletons = &decoder->skeletons;
+
+	decoder->read_as = read_as;
+	if (prefix == NULL)
+		return true;
+	cdc_fields_free(&decoder->record_set);
+	cdc_fields_free(&decoder->cloud_set);
+	cdc_image_free(&decoder->record);
+	if (!cdc_records_init(decoder, prefix))
+		return false;
+	skeletons->images[skeletons->nalways].ntokens = decoder->record_set.nfields;
+	return true;
+}
+
+void
+cdc_decoder_watch(CdcDecoder *decoder, int first, int n)
+{
+	decoder->skeletons.watched = decoder->source.tokens + first;
+	decoder->skeletons.nwatched = n;
 }
 
 void
@@ -254,31 +246,31 @@ cdc_decoder_skeleton_hits(const CdcDecoder *decoder)
 	return decoder->skeletons.hits;
 }
 
-/* Forget the row images and the source of what was read so far. */
-static void
-reset_images(CdcDecoder *decoder)
+void
+cdc_decoder_reset(CdcDecoder *decoder)
 {
 	cdc_image_reset(&decoder->before, &decoder->row_set);
 	cdc_image_reset(&decoder->after, &decoder->row_set);
 	cdc_image_reset(&decoder->source, &decoder->source_set);
 }
 
-/*
- * Scan a value and, if it is an object, note its wanted members; those that
- * are the placeholder (if one is given) get their flag.  skeletons is NULL
- * where there is none to be made.
- */
-static bool
-scan_image(CdcScanner *scanner, const CdcFieldSet *set, CdcMemo *memo,
-		   CdcImage *image, const CdcPlaceholder *placeholder,
-		   CdcSkeletons *skeletons)
+bool
+cdc_scan_image(CdcScanner *scanner, const CdcFieldSet *set, CdcMemo *memo,
+			   CdcImage *image, const CdcPlaceholder *placeholder,
+			   CdcSkeletons *skeletons)
 {
 	const char *text;
 	int			rc;
 
 	cdc_image_reset(image, set);
 	if (cdc_scan_peek(scanner) != '{')
-		return cdc_scan_value(scanner, &image->whole);
+	{
+		if (!cdc_scan_value(scanner, &image->whole))
+			return false;
+		if (skeletons)
+			cdc_skeletons_leaf(skeletons, scanner, &image->whole, true);
+		return true;
+	}
 	text = scanner->pos;
 	if (!cdc_scan_enter(scanner))
 		return false;
@@ -294,7 +286,7 @@ scan_image(CdcScanner *scanner, const CdcFieldSet *set, CdcMemo *memo,
 		if (!cdc_scan_value(scanner, &value))
 			return false;
 		if (skeletons)
-			cdc_skeletons_leaf(skeletons, scanner, &value);
+			cdc_skeletons_leaf(skeletons, scanner, &value, false);
 		if (head < 0)
 			continue;
 		if (placeholder && cdc_placeholder_match(placeholder, &value))
@@ -304,6 +296,8 @@ scan_image(CdcScanner *scanner, const CdcFieldSet *set, CdcMemo *memo,
 	image->whole.text = text;
 	image->whole.len = (uint32_t) (scanner->pos - text);
 	image->whole.kind = CDC_JSON_OBJECT;
+	if (set->whole >= 0)
+		image->tokens[set->whole] = image->whole;
 	return rc == 0;
 }
 
@@ -343,6 +337,8 @@ scan_schema(CdcDecoder *decoder, CdcScanner *scanner, CdcToken *value)
 		return false;
 	if (value->kind == CDC_JSON_OBJECT)
 		keep_schema(decoder, value);
+	else
+		cdc_skeletons_leaf(&decoder->skeletons, scanner, value, true);
 	return true;
 }
 
@@ -351,7 +347,7 @@ scan_leaf(CdcDecoder *decoder, CdcScanner *scanner, CdcToken *value)
 {
 	if (!cdc_scan_value(scanner, value))
 		return false;
-	cdc_skeletons_leaf(&decoder->skeletons, scanner, value);
+	cdc_skeletons_leaf(&decoder->skeletons, scanner, value, false);
 	return true;
 }
 
@@ -370,17 +366,17 @@ scan_envelope_member(CdcDecoder *decoder, CdcScanner *scanner, int level,
 		case ENV_BEFORE:
 		case ENV_AFTER:
 			image = head == ENV_BEFORE ? &decoder->before : &decoder->after;
-			ok = scan_image(scanner, &decoder->row_set, &decoder->row_memo,
+			ok = cdc_scan_image(scanner, &decoder->row_set, &decoder->row_memo,
 							image, decoder->placeholder, &decoder->skeletons);
 			break;
 		case ENV_SOURCE:
 			image = &decoder->source;
-			ok = scan_image(scanner, &decoder->source_set,
+			ok = cdc_scan_image(scanner, &decoder->source_set,
 							&decoder->source_memo, image, NULL,
 							&decoder->skeletons);
 			break;
 		case ENV_PAYLOAD:
-			if (level > 0 || !decoder->wrapper)
+			if (level > 0 || !(decoder->frame & CDC_FRAME_WRAPPER))
 				return scan_leaf(decoder, scanner, value);
 			image = &decoder->envelope[1];
 			ok = scan_envelope(decoder, scanner, 1);
@@ -409,9 +405,16 @@ scan_envelope(CdcDecoder *decoder, CdcScanner *scanner, int level)
 	int			rc;
 
 	cdc_image_reset(envelope, set);
-	reset_images(decoder);
+	cdc_decoder_reset(decoder);
 	if (cdc_scan_peek(scanner) != '{')
-		return cdc_scan_value(scanner, &envelope->whole);
+	{
+		if (!cdc_scan_value(scanner, &envelope->whole))
+			return false;
+		if (level > 0)
+			cdc_skeletons_leaf(&decoder->skeletons, scanner, &envelope->whole,
+							   true);
+		return true;
+	}
 	text = scanner->pos;
 	if (!cdc_scan_enter(scanner))
 		return false;
@@ -425,12 +428,12 @@ scan_envelope(CdcDecoder *decoder, CdcScanner *scanner, int level)
 							 envelope->nmembers, &name, &head);
 		if (rc <= 0)
 			break;
-		if (level == 0 && decoder->wrapper && head != ENV_PAYLOAD &&
-			head != ENV_SCHEMA)
+		if (level == 0 && (decoder->frame & CDC_FRAME_WRAPPER) &&
+			head != ENV_PAYLOAD && head != ENV_SCHEMA)
 		{
 			/* "payload" was a member like any other */
-			decoder->wrapper = false;
-			reset_images(decoder);
+			decoder->frame &= (uint8_t) ~CDC_FRAME_WRAPPER;
+			cdc_decoder_reset(decoder);
 		}
 		if (!scan_envelope_member(decoder, scanner, level, head, &value))
 			return false;
@@ -443,21 +446,8 @@ scan_envelope(CdcDecoder *decoder, CdcScanner *scanner, int level)
 	return rc == 0;
 }
 
-static bool
-is_present(const CdcToken *token)
-{
-	return token->kind != CDC_JSON_MISSING;
-}
-
-static bool
-is_object_or_null(const CdcToken *token)
-{
-	return token->kind == CDC_JSON_OBJECT || token->kind == CDC_JSON_NULL;
-}
-
-/* A STRING token that says this, escapes undone. */
-static bool
-token_equals(const CdcToken *token, const char *word, size_t len)
+bool
+cdc_token_equals(const CdcToken *token, const char *word, size_t len)
 {
 	char		buf[128];
 	int			n;
@@ -470,19 +460,16 @@ token_equals(const CdcToken *token, const char *word, size_t len)
 	return n >= 0 && (size_t) n == len && memcmp(buf, word, len) == 0;
 }
 
-#define token_says(token, word) \
-	token_equals(token, word, sizeof("" word) - 1)
-
 /* An integer or null; *has tells which. */
-static bool
-take_int64(const CdcToken *token, bool *has, int64_t *value)
+bool
+cdc_take_int64(const CdcToken *token, bool *has, int64_t *value)
 {
 	*has = cdc_json_int64(token, value);
-	return *has || !is_present(token) || token->kind == CDC_JSON_NULL;
+	return *has || !cdc_is_present(token) || token->kind == CDC_JSON_NULL;
 }
 
-static bool
-take_op(const CdcToken *token, char *op)
+bool
+cdc_take_op(const CdcToken *token, char *op)
 {
 	static const char ops[] = "cudrtm";
 	char		buf[8];
@@ -499,8 +486,8 @@ take_op(const CdcToken *token, char *op)
 }
 
 /* Length of a token's text cut to max bytes, no character in halves. */
-static int
-clip_length(const CdcToken *token, int max)
+int
+cdc_token_clip(const CdcToken *token, int max)
 {
 	if (token->len <= (uint32_t) max)
 		return (int) token->len;
@@ -509,31 +496,36 @@ clip_length(const CdcToken *token, int max)
 	return max;
 }
 
-static bool
-is_snapshot(const CdcToken *token)
+bool
+cdc_is_snapshot(const CdcToken *token)
 {
 	return token->kind == CDC_JSON_TRUE ||
-		token_says(token, "true") ||
-		token_says(token, "first") ||
-		token_says(token, "first_in_data_collection") ||
-		token_says(token, "last_in_data_collection") ||
-		token_says(token, "last") ||
-		token_says(token, "incremental");
+		cdc_token_says(token, "true") ||
+		cdc_token_says(token, "first") ||
+		cdc_token_says(token, "first_in_data_collection") ||
+		cdc_token_says(token, "last_in_data_collection") ||
+		cdc_token_says(token, "last") ||
+		cdc_token_says(token, "incremental");
 }
 
-static void
-take_position(CdcDecoder *decoder, CdcChange *change)
+/* Records that do not tell their connector are known by the fields they have. */
+void
+cdc_take_position(CdcDecoder *decoder, CdcChange *change)
 {
 	const CdcToken *source = decoder->source.tokens + decoder->nsource;
+	const CdcToken *connector = &change->connector;
+	bool		unsaid = !cdc_is_present(connector);
 
 	if (change->snapshot)
 		return;
-	if (token_says(&change->connector, "mysql") ||
-		token_says(&change->connector, "mariadb"))
+	if (cdc_token_says(connector, "mysql") ||
+		cdc_token_says(connector, "mariadb") ||
+		(unsaid && (cdc_is_present(&source[SRC_FILE]) ||
+					cdc_is_present(&source[SRC_GTID]))))
 		cdc_position_mysql(&decoder->position_memo, &source[SRC_SERVER_ID],
 						   &source[SRC_GTID], &source[SRC_FILE],
 						   &source[SRC_POS], &change->position);
-	else if (token_says(&change->connector, "postgresql"))
+	else if (unsaid || cdc_token_says(connector, "postgresql"))
 		cdc_position_postgresql(&source[SRC_SEQUENCE], &change->position);
 }
 
@@ -545,43 +537,51 @@ take_source(CdcDecoder *decoder, const char *start, CdcChange *change,
 	const CdcToken *whole = &decoder->source.whole;
 	const CdcToken *snapshot = &source[SRC_SNAPSHOT];
 
-	if (is_present(whole) && !is_object_or_null(whole))
-		return decode_error(error, (size_t) (whole->text - start),
+	if (cdc_is_present(whole) && !cdc_is_object_or_null(whole))
+		return cdc_decode_error(error, (size_t) (whole->text - start),
 							"\"source\" of the event is not an object");
 	change->source_json = *whole;
 	change->connector = source[SRC_CONNECTOR];
-	if (!take_int64(&source[SRC_TS_MS], &change->has_source_ts_ms,
+	if (!cdc_take_int64(&source[SRC_TS_MS], &change->has_source_ts_ms,
 					&change->source_ts_ms))
-		return decode_error(error, (size_t) (source[SRC_TS_MS].text - start),
+		return cdc_decode_error(error, (size_t) (source[SRC_TS_MS].text - start),
 							"\"source.ts_ms\" of the event is not an integer");
-	change->snapshot = is_snapshot(snapshot);
-	change->incremental = token_says(snapshot, "incremental");
-	if (is_present(snapshot) && !change->snapshot &&
+	change->snapshot = cdc_is_snapshot(snapshot);
+	change->incremental = cdc_token_says(snapshot, "incremental");
+	if (cdc_is_present(snapshot) && !change->snapshot &&
 		snapshot->kind != CDC_JSON_NULL && snapshot->kind != CDC_JSON_FALSE &&
-		!token_says(snapshot, "false"))
-		return decode_error(error, (size_t) (snapshot->text - start),
+		!cdc_token_says(snapshot, "false"))
+		return cdc_decode_error(error, (size_t) (snapshot->text - start),
 							"\"source.snapshot\" of the event has an unknown value");
-	take_position(decoder, change);
+	cdc_take_position(decoder, change);
 	return true;
 }
 
-/* Take a row image out of an envelope. */
-static bool
-take_image(const CdcImage *image, const char *name, const char *start,
-		   bool *has, CdcToken *json, CdcDecodeError *error)
+bool
+cdc_take_image(const CdcImage *image, const char *name, const char *start,
+			   bool *has, CdcToken *json, CdcDecodeError *error)
 {
 	const CdcToken *whole = &image->whole;
 
 	*json = *whole;
 	*has = whole->kind == CDC_JSON_OBJECT;
-	if (!is_present(whole) || is_object_or_null(whole))
+	if (!cdc_is_present(whole) || cdc_is_object_or_null(whole))
 		return true;
-	if (whole->kind == CDC_JSON_STRING)
-		return decode_error(error, (size_t) (whole->text - start),
-							"\"%s\" of the event is a string, as the MongoDB connector writes it, which is not supported",
-							name);
-	return decode_error(error, (size_t) (whole->text - start),
-						"\"%s\" of the event is not an object", name);
+	return cdc_decode_error(error, (size_t) (whole->text - start),
+							"\"%s\" of the event is not an object", name);
+}
+
+/* The row images of an envelope. */
+static bool
+take_images(CdcDecoder *decoder, const CdcImage *envelope, const char *start,
+			CdcChange *change, CdcDecodeError *error)
+{
+	if (cdc_has_documents(decoder, envelope))
+		return cdc_take_documents(decoder, envelope, start, change, error);
+	return cdc_take_image(&decoder->before, "before", start,
+						  &change->has_before, &change->before_json, error) &&
+		cdc_take_image(&decoder->after, "after", start, &change->has_after,
+					   &change->after_json, error);
 }
 
 /* Fill *change from an object that has been found to be an envelope. */
@@ -593,69 +593,126 @@ take_envelope(CdcDecoder *decoder, const CdcImage *envelope,
 	const CdcToken *op = &tokens[ENV_OP];
 
 	change->shape = CDC_SHAPE_CHANGE;
-	if (!take_op(op, &change->op))
-		return decode_error(error, (size_t) (op->text - start),
+	if (!cdc_take_op(op, &change->op))
+		return cdc_decode_error(error, (size_t) (op->text - start),
 							"unknown operation %.*s of the event",
-							clip_length(op, 32), op->text);
-	if (!take_image(&decoder->before, "before", start, &change->has_before,
-					&change->before_json, error) ||
-		!take_image(&decoder->after, "after", start, &change->has_after,
-					&change->after_json, error) ||
+							cdc_token_clip(op, 32), op->text);
+	if (!take_images(decoder, envelope, start, change, error) ||
 		!take_source(decoder, start, change, error))
 		return false;
-	if (!take_int64(&tokens[ENV_TS_MS], &change->has_ts_ms, &change->ts_ms))
-		return decode_error(error, (size_t) (tokens[ENV_TS_MS].text - start),
+	if (!cdc_take_int64(&tokens[ENV_TS_MS], &change->has_ts_ms, &change->ts_ms))
+		return cdc_decode_error(error, (size_t) (tokens[ENV_TS_MS].text - start),
 							"\"ts_ms\" of the event is not an integer");
 	change->transaction_json = tokens[ENV_TRANSACTION];
 	if (!change->has_after && strchr("cur", change->op) != NULL)
-		return decode_error(error, (size_t) (op->text - start),
+		return cdc_decode_error(error, (size_t) (op->text - start),
 							"event of operation \"%c\" has no \"after\"",
 							change->op);
 	return true;
 }
 
-/*
- * What an object is that is no envelope.  Topics other than those of tables
- * are recognised by all that their records always have, not by the least that
- * tells them apart: a row of a table must not be taken for one of them.
- */
-static CdcShape
-other_shape(const CdcImage *object)
+/* May it be a row image, beside this "source"? */
+static bool
+fits_image(const CdcToken *token, const CdcToken *source)
 {
-	const CdcToken *tokens = object->tokens;
-	int			times = is_present(&tokens[ENV_TS_MS]) +
-		is_present(&tokens[ENV_TS_US]) + is_present(&tokens[ENV_TS_NS]);
-
-	if ((token_says(&tokens[ENV_STATUS], "BEGIN") ||
-		 token_says(&tokens[ENV_STATUS], "END")) &&
-		tokens[ENV_ID].kind == CDC_JSON_STRING &&
-		is_present(&tokens[ENV_EVENT_COUNT]) &&
-		is_present(&tokens[ENV_DATA_COLLECTIONS]))
-		return CDC_SHAPE_TRANSACTION;
-	if ((is_present(&tokens[ENV_DDL]) ||
-		 is_present(&tokens[ENV_TABLE_CHANGES])) &&
-		is_present(&tokens[ENV_DATABASE_NAME]) &&
-		tokens[ENV_SOURCE].kind == CDC_JSON_OBJECT)
-		return CDC_SHAPE_SCHEMA_CHANGE;
-	if (tokens[ENV_TS_MS].kind == CDC_JSON_NUMBER && times == object->nmembers)
-		return CDC_SHAPE_HEARTBEAT;
-	return CDC_SHAPE_OTHER;
+	return !cdc_is_present(token) || cdc_is_object_or_null(token) ||
+		(token->kind == CDC_JSON_STRING && source->kind == CDC_JSON_OBJECT);
 }
 
-/* Look at what scan_envelope() has noted. */
+/*
+ * Is the object an envelope?  Columns can be called as its members are, but a
+ * row hardly has objects in them: a JSON column comes as a string.  What
+ * has no other members than an envelope is one, if a broken one.
+ */
 static bool
-classify(CdcDecoder *decoder, const char *start, CdcChange *change,
-		 CdcDecodeError *error)
+is_envelope(const CdcImage *object)
+{
+	const CdcToken *tokens = object->tokens;
+	const CdcToken *before = &tokens[ENV_BEFORE];
+	const CdcToken *after = &tokens[ENV_AFTER];
+	const CdcToken *source = &tokens[ENV_SOURCE];
+	int			known = 0;
+
+	if (!cdc_is_present(&tokens[ENV_OP]))
+		return false;
+	if (tokens[ENV_OP].kind == CDC_JSON_STRING &&
+		(after->kind == CDC_JSON_OBJECT || before->kind == CDC_JSON_OBJECT ||
+		 source->kind == CDC_JSON_OBJECT) &&
+		fits_image(before, source) && fits_image(after, source) &&
+		(!cdc_is_present(source) || cdc_is_object_or_null(source)))
+		return true;
+	if (!cdc_is_present(before) && !cdc_is_present(after) &&
+		!cdc_is_present(source))
+		return false;
+	for (int i = 0; i < ENV_COUNT; i++)
+		known += cdc_is_present(&tokens[i]);
+	return known == object->nmembers;
+}
+
+/*
+ * Is it {"schema":..,"payload":..}?  Without "schema", what is in "payload" has
+ * to look like a record.
+ */
+static bool
+is_wrapper(const CdcDecoder *decoder)
 {
 	const CdcImage *object = &decoder->envelope[0];
 	const CdcToken *payload = &object->tokens[ENV_PAYLOAD];
 	const CdcToken *schema = &object->tokens[ENV_SCHEMA];
-	const CdcToken *tokens;
 
-	if (object->whole.kind == CDC_JSON_OBJECT && decoder->wrapper &&
-		is_present(payload) &&
-		(!is_present(schema) || is_object_or_null(schema)))
+	if (object->whole.kind != CDC_JSON_OBJECT ||
+		!(decoder->frame & CDC_FRAME_WRAPPER) || !cdc_is_present(payload))
+		return false;
+	if (cdc_is_present(schema))
+		return cdc_is_object_or_null(schema);
+	return payload->kind == CDC_JSON_OBJECT ||
+		(payload->kind == CDC_JSON_NULL && decoder->read_as < CDC_READ_FLAT);
+}
+
+/* A value that is no object: a row only if everything is. */
+static void
+take_value(CdcDecoder *decoder, const CdcToken *value, CdcChange *change)
+{
+	int			whole = decoder->row_set.whole;
+
+	change->shape = CDC_SHAPE_OTHER;
+	change->after_json = *value;
+	if (decoder->read_as != CDC_READ_PLAIN)
+		return;
+	change->shape = CDC_SHAPE_ROW;
+	change->op = 'c';
+	change->has_after = true;
+	if (whole >= 0)
+		decoder->after.tokens[whole] = *value;
+}
+
+/*
+ * What the record is, as flags of a frame.  A skeleton restores what the scan of
+ * a record of the same kind left behind.
+ */
+static uint8_t
+find_kind(const CdcDecoder *decoder)
+{
+	uint8_t		kind = is_wrapper(decoder) ? CDC_FRAME_PAYLOAD : 0;
+	const CdcImage *object = &decoder->envelope[kind ? 1 : 0];
+
+	if (object->whole.kind == CDC_JSON_OBJECT &&
+		(decoder->read_as >= CDC_READ_FLAT || !is_envelope(object)))
+		kind |= CDC_FRAME_ROW;
+	return kind;
+}
+
+/* Look at what scan_envelope() has noted. */
+static bool
+classify(CdcDecoder *decoder, uint8_t kind, const char *start,
+		 CdcChange *change, CdcDecodeError *error)
+{
+	const CdcImage *object = &decoder->envelope[0];
+
+	if (kind & CDC_FRAME_PAYLOAD)
 	{
+		const CdcToken *schema = &object->tokens[ENV_SCHEMA];
+
 		if (schema->kind == CDC_JSON_OBJECT)
 		{
 			change->schema = schema->text;
@@ -663,122 +720,113 @@ classify(CdcDecoder *decoder, const char *start, CdcChange *change,
 		}
 		object = &decoder->envelope[1];
 	}
-	tokens = object->tokens;
-	change->shape = CDC_SHAPE_OTHER;
+	if (object->whole.kind == CDC_JSON_OBJECT && !(kind & CDC_FRAME_ROW))
+		return take_envelope(decoder, object, start, change, error);
+	cdc_decoder_reset(decoder);
+	if (object->whole.kind == CDC_JSON_OBJECT)
+		return cdc_take_record(decoder, object, start, change, error);
 	if (object->whole.kind == CDC_JSON_NULL)
 		change->shape = CDC_SHAPE_TOMBSTONE;
-	else if (object->whole.kind == CDC_JSON_OBJECT)
-	{
-		if (is_present(&tokens[ENV_OP]) &&
-			(is_present(&tokens[ENV_BEFORE]) ||
-			 is_present(&tokens[ENV_AFTER]) ||
-			 is_present(&tokens[ENV_SOURCE])))
-			return take_envelope(decoder, object, start, change, error);
-		change->shape = other_shape(object);
-	}
-	reset_images(decoder);
+	else
+		take_value(decoder, &object->whole, change);
 	return true;
+}
+
+/* What comes behind the framing. */
+static bool
+decode_text(CdcDecoder *decoder, const char *value, size_t len,
+			CdcChange *change, CdcDecodeError *error)
+{
+	CdcSkeletons *skeletons = &decoder->skeletons;
+	CdcScanner	scanner;
+	uint8_t		kind;
+
+	if (cdc_skeletons_decode(skeletons, value, len, &decoder->frame,
+							 &change->verdict))
+	{
+		kind = find_kind(decoder);
+		if (kind == (decoder->frame & CDC_FRAME_KIND))
+			return classify(decoder, kind, value, change, error);
+		change->verdict = NULL;
+	}
+	cdc_scanner_init(&scanner, value, len);
+	decoder->frame = CDC_FRAME_WRAPPER;
+	/* a record without "payload" must not keep tokens of one before */
+	cdc_image_reset(&decoder->envelope[1], &decoder->envelope_set);
+	if (!scan_envelope(decoder, &scanner, 0) || !cdc_scan_finish(&scanner))
+	{
+		if (len >= 4 && memcmp(value, "Obj\x01", 4) == 0)
+			return cdc_decode_error(error, 0, "an Avro container is not decoded");
+		return cdc_scanner_error(error, &scanner);
+	}
+	kind = find_kind(decoder);
+	if (!classify(decoder, kind, value, change, error))
+		return false;
+	decoder->frame |= kind;
+	if (change->shape == CDC_SHAPE_CHANGE || change->shape == CDC_SHAPE_ROW)
+		cdc_skeletons_keep(skeletons, value, len, decoder->frame);
+	return true;
+}
+
+/*
+ * The serializers of schema registries put the number of a schema before the
+ * value: Confluent's five bytes, Apicurio's nine, AWS Glue's eighteen.  Where an
+ * object of JSON follows, it is JSON Schema's; Avro and Protobuf are bytes.
+ */
+bool
+cdc_decode_framing(const char **bytes, size_t *len, CdcDecodeError *error)
+{
+	const char *p = *bytes;
+	size_t		header = 0;
+
+	if (*len == 0 || (unsigned char) p[0] > 3)
+		return true;
+	if (p[0] == 0 && *len > 5)
+		header = p[5] != '{' && *len > 9 && p[9] == '{' ? 9 : 5;
+	else if (p[0] == 3 && *len > 18 && (p[1] == 0 || p[1] == 5))
+		header = 18;
+	if (header > 0 && p[header] == '{' && !(header == 18 && p[1] == 5))
+	{
+		*bytes += header;
+		*len -= header;
+		return true;
+	}
+	if (header == 5)
+		return cdc_decode_error(error, 0,
+								"Avro or Protobuf of a schema registry (schema %u) is not decoded",
+								(unsigned) (unsigned char) p[1] << 24 |
+								(unsigned) (unsigned char) p[2] << 16 |
+								(unsigned) (unsigned char) p[3] << 8 |
+								(unsigned) (unsigned char) p[4]);
+	if (header == 18)
+		return cdc_decode_error(error, 0,
+								"%s of AWS Glue Schema Registry is not decoded",
+								p[1] == 5 ? "a compressed value" : "Avro or Protobuf");
+	return cdc_decode_error(error, 0, "the bytes are no JSON");
 }
 
 bool
 cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
 				 CdcChange *change, CdcDecodeError *error)
 {
-	CdcSkeletons *skeletons = &decoder->skeletons;
-	CdcScanner	scanner;
+	const char *text = value;
 
 	memset(change, 0, sizeof(*change));
 	change->before = decoder->before.tokens;
 	change->after = decoder->after.tokens;
 	change->source = decoder->source.tokens;
-	if (value == NULL)
+	/* no bytes are what some producers make of null */
+	if (value == NULL || len == 0)
 	{
-		reset_images(decoder);
+		cdc_decoder_reset(decoder);
 		change->shape = CDC_SHAPE_TOMBSTONE;
 		return true;
 	}
-	if (len == 0)
-		return decode_error(error, 0, "the value is empty");
-	if (cdc_skeletons_decode(skeletons, value, len, &decoder->wrapper))
-		return classify(decoder, value, change, error);
-	cdc_scanner_init(&scanner, value, len);
-	decoder->wrapper = true;
-	/* a record without "payload" must not keep tokens of one before */
-	cdc_image_reset(&decoder->envelope[1], &decoder->envelope_set);
-	if (!scan_envelope(decoder, &scanner, 0) || !cdc_scan_finish(&scanner))
-		return scanner_error(error, &scanner);
-	if (!classify(decoder, value, change, error))
+	if ((unsigned char) value[0] <= 3 &&
+		!cdc_decode_framing(&text, &len, error))
 		return false;
-	if (change->shape == CDC_SHAPE_CHANGE)
-		cdc_skeletons_keep(skeletons, value, len, decoder->wrapper);
-	return true;
-}
-
-/*
- * If the object has exactly a "schema" (an object or null) and a "payload",
- * as the converter writes it and no key of a table is likely to look, give
- * the payload.
- */
-static bool
-unwrap_key(CdcDecoder *decoder, const CdcToken *object, CdcToken *payload)
-{
-	CdcImage   *outer = &decoder->envelope[0];
-	CdcScanner	scanner;
-
-	cdc_scanner_init(&scanner, object->text, object->len);
-	if (!scan_image(&scanner, &decoder->envelope_set,
-					&decoder->envelope_memo[0], outer, NULL, NULL))
-		return false;
-	*payload = outer->tokens[ENV_PAYLOAD];
-	return is_present(payload) &&
-		is_object_or_null(&outer->tokens[ENV_SCHEMA]);
-}
-
-bool
-cdc_decode_key(CdcDecoder *decoder, const char *key, size_t len,
-			   int scalar_field, CdcToken *fields, CdcDecodeError *error)
-{
-	const CdcFieldSet *set = &decoder->row_set;
-	CdcImage   *image = &decoder->key;
-	CdcScanner	scanner;
-	CdcToken	payload;
-
-	memset(fields, 0, (size_t) set->nfields * sizeof(CdcToken));
-	if (key == NULL)
-		return decode_error(error, 0, "the key is null");
-	cdc_scanner_init(&scanner, key, len);
-	if (!scan_image(&scanner, set, &decoder->key_memo, image, NULL, NULL) ||
-		!cdc_scan_finish(&scanner))
-		return scanner_error(error, &scanner);
-	if (image->whole.kind == CDC_JSON_OBJECT && image->nmembers == 2 &&
-		unwrap_key(decoder, &image->whole, &payload))
-	{
-		cdc_scanner_init(&scanner, payload.text, payload.len);
-		if (payload.kind == CDC_JSON_STRING)
-		{
-			/* its token is without quotes, so it is no text to scan again */
-			cdc_image_reset(image, set);
-			image->whole = payload;
-		}
-		else if (!scan_image(&scanner, set, &decoder->key_memo, image, NULL,
-							 NULL))
-			return scanner_error(error, &scanner);
-	}
-	switch (image->whole.kind)
-	{
-		case CDC_JSON_OBJECT:
-			memcpy(fields, image->tokens,
-				   (size_t) set->nfields * sizeof(CdcToken));
-			return true;
-		case CDC_JSON_NULL:
-			return decode_error(error, 0, "the key is null");
-		case CDC_JSON_ARRAY:
-			return decode_error(error, 0, "the key is an array");
-		default:
-			if (scalar_field < 0)
-				return decode_error(error, 0,
-									"the key is a single value, not an object");
-			fields[scalar_field] = image->whole;
-			return true;
-	}
+	if (decode_text(decoder, text, len, change, error))
+		return true;
+	error->offset += (uint32_t) (text - value);
+	return false;
 }

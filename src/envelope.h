@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * envelope.h
- *	  Debezium's envelope -> a change: operation, row images, source position,
- *	  key.
+ *	  A record -> a change: operation, row images, source position, key.
  *
  * Pure C without PostgreSQL; never allocates per record, never raises: an
  * error is a return value.  Only the fields that somebody asked for are
@@ -18,14 +17,32 @@
 typedef enum CdcShape
 {
 	CDC_SHAPE_CHANGE = 0,		/* an envelope with op c, u, d, r, t or m */
+	CDC_SHAPE_ROW,				/* an object that is no envelope: a flattened event
+								 * or other JSON, given as a change of a row */
 	CDC_SHAPE_TOMBSTONE,		/* Kafka NULL, text null, or a null payload */
 	CDC_SHAPE_HEARTBEAT,		/* {"ts_ms":..} of a heartbeat topic */
 	CDC_SHAPE_TRANSACTION,		/* BEGIN/END of the transaction topic */
 	CDC_SHAPE_SCHEMA_CHANGE,	/* {"ddl":..,"tableChanges":..} */
+	CDC_SHAPE_NOTIFICATION,		/* of the connector's notification topic */
+	CDC_SHAPE_SIGNAL,			/* of its signal topic */
+	CDC_SHAPE_FOREIGN,			/* an event in another tool's format */
 	CDC_SHAPE_OTHER				/* valid JSON that is none of these */
 } CdcShape;
 
-/* A field that the caller wants. */
+/* What the records of a topic are to be read as. */
+typedef enum CdcReadAs
+{
+	CDC_READ_AUTO = 0,			/* each record tells by itself */
+	CDC_READ_ENVELOPE,			/* as auto; the caller takes no rows */
+	CDC_READ_FLAT,				/* every object is a row */
+	CDC_READ_PLAIN				/* every value is a row that was inserted */
+} CdcReadAs;
+
+/*
+ * A field that the caller wants.  The row field CDC_WHOLE_ROW that does not fold
+ * is the row itself, as JSON.
+ */
+#define CDC_WHOLE_ROW	"$row"
 typedef struct CdcField
 {
 	const char *name;			/* UTF-8, not NUL-terminated */
@@ -72,6 +89,12 @@ typedef struct CdcChange
 	char		op;				/* 'c','u','d','r','t','m' (lower case) */
 	bool		has_before;		/* before is an object (not null, not missing) */
 	bool		has_after;
+	bool		partial;		/* after holds what has changed alone, perhaps without
+								 * the key */
+	bool		marked;			/* ROW: it has metadata that the transform adds, such
+								 * as __op or __deleted */
+	bool		document;		/* the images are MongoDB's extended JSON */
+	const char *format;			/* FOREIGN: the name of the format */
 	CdcToken   *before;
 	CdcToken   *after;
 	CdcToken   *source;			/* the wanted $source fields */
@@ -89,6 +112,10 @@ typedef struct CdcChange
 	CdcPosition position;
 	const char *schema;			/* the embedded schema's text, or NULL */
 	uint32_t	schema_len;
+	uint8_t    *verdict;		/* the caller's: what it says of the source fields
+								 * that it watches, 0 to begin with; it is the same
+								 * for all records that have the same bytes there.
+								 * NULL: unknown, look at them */
 } CdcChange;
 
 typedef struct CdcDecodeError
@@ -111,6 +138,17 @@ extern CdcDecoder *cdc_decoder_create(const CdcField *row_fields, int nrow,
 extern void cdc_decoder_free(CdcDecoder *decoder);
 
 /*
+ * Before the first record: what records are to be read as, and the prefix of
+ * the fields that the flattening transform adds, NULL for its default "__".
+ * False when out of memory; the decoder can only be freed then.
+ */
+extern bool cdc_decoder_read_as(CdcDecoder *decoder, CdcReadAs read_as,
+								const char *prefix);
+
+/* The source fields that CdcChange.verdict is about: n from this number on. */
+extern void cdc_decoder_watch(CdcDecoder *decoder, int first, int n);
+
+/*
  * For tests: scan each record in full (by default, records that are like
  * earlier ones are not); how many records were not scanned in full.
  */
@@ -126,11 +164,28 @@ extern bool cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
 							 CdcChange *change, CdcDecodeError *error);
 
 /*
+ * Step over what a schema registry's serializer put before a JSON text, in a
+ * value or a key.  False, and *error says of what, if what follows is no JSON.
+ */
+extern bool cdc_decode_framing(const char **bytes, size_t *len,
+							   CdcDecodeError *error);
+
+/*
+ * The scalar that an object of MongoDB's extended JSON stands for, {"$oid":..}
+ * and the like; every other value is given back as it is.  The token may point
+ * into spare.
+ */
+extern CdcToken cdc_document_scalar(const CdcToken *object, char *spare);
+#define CDC_DOCUMENT_SPARE	48	/* bytes of spare room at most */
+
+/*
  * Decode a record's key into tokens of the row fields (the same list as the
- * decoder's; fields that the key does not have are MISSING).  Shapes: plain
- * object; {"schema":..,"payload":..} with an object or a scalar inside; a bare
- * scalar (given to field `scalar_field`, if that is >= 0).  Returns false for
- * a NULL key, invalid JSON and anything else.
+ * decoder's; fields that the key does not have are MISSING; another case of the
+ * letters will do).  Shapes: plain object; {"schema":..,"payload":..} with an
+ * object or a scalar inside; a bare scalar, or text that is no JSON (given to
+ * field `scalar_field`, if that is >= 0); Struct{name=value,..} as Java prints
+ * it; MongoDB's {"id":"<extended JSON>"} where that field is "_id".  Returns
+ * false for a NULL key and anything else.
  */
 extern bool cdc_decode_key(CdcDecoder *decoder, const char *key, size_t len,
 						   int scalar_field, CdcToken *fields,

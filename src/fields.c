@@ -76,6 +76,13 @@ copy_fields(CdcFieldSet *set, const CdcField *fields)
 		if (fields[i].len > 0)
 			memcpy(p, fields[i].name, fields[i].len);
 		p += fields[i].len;
+		set->next[i] = -1;
+		if (!fields[i].fold && fields[i].len == strlen(CDC_WHOLE_ROW) &&
+			memcmp(fields[i].name, CDC_WHOLE_ROW, fields[i].len) == 0)
+		{
+			set->whole = i;
+			continue;
+		}
 		bucket = find_bucket(set, set->fields[i].name, fields[i].len);
 		set->next[i] = set->buckets[bucket];
 		set->buckets[bucket] = i;
@@ -90,6 +97,7 @@ cdc_fields_init(CdcFieldSet *set, const CdcField *fields, int n)
 
 	memset(set, 0, sizeof(*set));
 	set->nfields = n;
+	set->whole = -1;
 	for (int i = 0; i < n; i++)
 	{
 		bytes += fields[i].len;
@@ -188,8 +196,8 @@ plain_name(const CdcFieldSet *set, const CdcToken *name, const char **text,
 }
 
 /* First field, in the order of their chain, that means this name; or -1. */
-static int
-find_field(const CdcFieldSet *set, const CdcToken *name)
+int
+cdc_fields_find(const CdcFieldSet *set, const CdcToken *name)
 {
 	const char *text;
 	uint32_t	len;
@@ -238,7 +246,7 @@ cdc_fields_step(const CdcFieldSet *set, CdcMemo *memo, CdcScanner *scanner,
 	rc = cdc_scan_member(scanner, i == 0, name);
 	if (rc <= 0)
 		return rc;
-	*head = find_field(set, name);
+	*head = cdc_fields_find(set, name);
 	if (slot)
 		remember(slot, name, *head);
 	return 1;

@@ -22,6 +22,7 @@ typedef struct CdcFieldSet
 	int		   *buckets;		/* hash of the folded name -> field, or -1 */
 	uint32_t	mask;			/* number of buckets - 1 */
 	uint32_t	longest;		/* longest name, in bytes */
+	int			whole;			/* the field that is the object itself, or -1 */
 	char	   *arena;
 	char	   *scratch;		/* for a name with escapes */
 } CdcFieldSet;
@@ -72,6 +73,9 @@ extern void cdc_image_reset(CdcImage *image, const CdcFieldSet *set);
 extern int	cdc_fields_step(const CdcFieldSet *set, CdcMemo *memo,
 							CdcScanner *scanner, int i, CdcToken *name,
 							int *head);
+
+/* The first field that means this name, or -1. */
+extern int	cdc_fields_find(const CdcFieldSet *set, const CdcToken *name);
 
 /* Give the value to all fields that mean this name. */
 extern void cdc_image_store(CdcImage *image, const CdcFieldSet *set, int head,

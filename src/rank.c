@@ -628,6 +628,13 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 				rec.rename = cdc_rename_of(rank, chunk, i);
 				add_delete(rank, &rec);
 				break;
+			case CDC_SHAPE_FOREIGN:
+				rank->ordinal++;
+				cdc_event_bad(rank, &rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
+							  psprintf("the record is in the format of %s, which is not decoded",
+									   rec.change.format));
+				break;
+			case CDC_SHAPE_ROW:
 			case CDC_SHAPE_OTHER:
 				rank->ordinal++;
 				cdc_event_bad(rank, &rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,

@@ -3,7 +3,7 @@
  * skeleton.h
  *	  Decoding a record by its likeness to earlier ones.
  *
- * Pure C, no PostgreSQL.  Used by envelope.c alone.
+ * Pure C, no PostgreSQL.  Used by the files of the decoder alone.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,8 +14,8 @@
 #include "placeholder.h"
 
 /* Skeletons that are kept, images that one restores. */
-#define CDC_SKELETONS		4
-#define CDC_SKELETON_IMAGES	5
+#define CDC_SKELETONS		8
+#define CDC_SKELETON_IMAGES	6
 
 /* Where a record may differ from others of its structure. */
 typedef struct CdcLeaf
@@ -24,6 +24,7 @@ typedef struct CdcLeaf
 	uint32_t	end;
 	uint16_t	depth;			/* of the scanner before it */
 	bool		open;			/* a gap; else part of a literal */
+	bool		no_object;		/* an object would be taken apart */
 } CdcLeaf;
 
 typedef struct CdcLeaves
@@ -47,6 +48,10 @@ typedef struct CdcSkeletons
 {
 	CdcSkeletonImage images[CDC_SKELETON_IMAGES];
 	int			nimages;
+	int			nalways;		/* the images behind these are looked at only where
+								 * the frame has CDC_SKELETON_MORE */
+	const CdcToken *watched;	/* tokens that a verdict is about */
+	int			nwatched;
 	CdcSkeleton *kept[CDC_SKELETONS];	/* the last used first; NULL: free */
 	CdcLeaves	trace;			/* leaves of the record that is scanned */
 	bool		tracing;
@@ -68,24 +73,30 @@ extern void cdc_skeletons_add(CdcSkeletons *skeletons, CdcImage *image,
 							  const CdcFieldSet *set,
 							  const CdcPlaceholder *placeholder);
 
+/* The flag of a frame whose record has filled the images behind the first ones. */
+#define CDC_SKELETON_MORE	0x02
+
 /*
- * Restore the images, and *wrapper, from a record that fits a skeleton.  False
+ * Restore the images, and *frame, from a record that fits a skeleton.  False
  * if none does: the images are then as before, and the record is to be scanned
- * in full.
+ * in full.  *verdict: if the watched tokens are the same in all records that
+ * fit, a place for what is thought of them, 0 to begin with; else NULL.
  */
 extern bool cdc_skeletons_decode(CdcSkeletons *skeletons, const char *text,
-								 size_t len, bool *wrapper);
+								 size_t len, uint8_t *frame,
+								 uint8_t **verdict);
 
 /*
  * While a record is scanned in full: the scanner is behind this value, which
- * was scanned by cdc_scan_value() whatever it was.
+ * was scanned by cdc_scan_value() whatever it was; if no_object, because it is
+ * no object.
  */
 extern void cdc_skeletons_leaf(CdcSkeletons *skeletons,
 							   const CdcScanner *scanner,
-							   const CdcToken *value);
+							   const CdcToken *value, bool no_object);
 
 /* The record was found valid, and its images are as they have to be. */
 extern void cdc_skeletons_keep(CdcSkeletons *skeletons, const char *text,
-							   size_t len, bool wrapper);
+							   size_t len, uint8_t frame);
 
 #endif							/* CDC_SKELETON_H */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * same_change.h
- *	  Do two decoders say the same of one record, in the same bytes?
+ *	  Do two decoders say the same of one record, in the same bytes?  A MongoDB
+ *	  document is in memory of the decoder: there, in bytes that are alike.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,6 +18,22 @@ same_token(const CdcToken *a, const CdcToken *b)
 {
 	return a->text == b->text && a->len == b->len && a->kind == b->kind &&
 		a->flags == b->flags;
+}
+
+static inline bool
+alike_token(const CdcToken *a, const CdcToken *b)
+{
+	return a->len == b->len && a->kind == b->kind && a->flags == b->flags &&
+		(a->text == b->text || memcmp(a->text, b->text, a->len) == 0);
+}
+
+static inline bool
+alike_tokens(const CdcToken *a, const CdcToken *b, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!alike_token(&a[i], &b[i]))
+			return false;
+	return true;
 }
 
 static inline bool
@@ -49,8 +66,10 @@ same_frame(const CdcChange *a, const CdcChange *b)
 		a->snapshot == b->snapshot && a->incremental == b->incremental &&
 		a->schema == b->schema && a->schema_len == b->schema_len &&
 		same_token(&a->connector, &b->connector) &&
-		same_token(&a->before_json, &b->before_json) &&
-		same_token(&a->after_json, &b->after_json) &&
+		a->document == b->document && a->partial == b->partial &&
+		a->marked == b->marked && a->format == b->format &&
+		(a->document ? alike_token : same_token) (&a->before_json, &b->before_json) &&
+		(a->document ? alike_token : same_token) (&a->after_json, &b->after_json) &&
 		same_token(&a->source_json, &b->source_json) &&
 		same_token(&a->transaction_json, &b->transaction_json) &&
 		same_position(&a->position, &b->position);

@@ -248,7 +248,7 @@ test_structures(void)
 	/* a shape that is no change leaves nothing behind */
 	check_miss("null");
 	check_miss("{\"id\":5}");
-	CHECK(change.shape == CDC_SHAPE_OTHER, "other");
+	CHECK(change.shape == CDC_SHAPE_ROW, "row");
 	check_hit("{\"before\":{\"id\":5,\"id\":7},\"after\":null,\"op\":\"d\"}");
 }
 
@@ -314,7 +314,7 @@ test_schemas(void)
 						INSERT("%d", "\"n\"", "%d") "}", i % 2 ? "7" : "null",
 						i, i);
 		(void) decode(value);
-		CHECK(change.shape == (i % 2 ? CDC_SHAPE_OTHER : CDC_SHAPE_CHANGE),
+		CHECK(change.shape == (i % 2 ? CDC_SHAPE_ROW : CDC_SHAPE_CHANGE),
 			  "schema that is none");
 	}
 }
