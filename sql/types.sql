@@ -168,6 +168,49 @@ SELECT * FROM try('timestamptz', ARRAY['1709210096000'], 'mysql', logical('int64
 SELECT * FROM try('timestamptz', ARRAY['1709210096000', '1719750896000'], 'mysql', logical('int64', 'io.debezium.time.Timestamp'), '{"timezone": "Europe/Paris"}');
 SELECT * FROM try('timestamptz', ARRAY['1709210096000'], 'mysql', logical('int64', 'io.debezium.time.Timestamp'), strict => true);
 
+-- where clocks are turned forward, the hour that is left out is read as if they were not; where they are turned back,
+-- an hour that is there twice is the second, after the turn
+SELECT * FROM try('timestamptz', ARRAY['1711852200000', '1729996200000', '1729999800000'], 'mysql', logical('int64', 'io.debezium.time.Timestamp'), '{"timezone": "Europe/Paris"}');
+
+-- types of extensions are known by their names; these stand for PostGIS and pgvector
+CREATE FUNCTION geometry_in(cstring) RETURNS geometry LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION geometry_out(geometry) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE geometry (INPUT = geometry_in, OUTPUT = geometry_out);
+CREATE FUNCTION sparsevec_in(cstring) RETURNS sparsevec LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION sparsevec_out(sparsevec) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE sparsevec (INPUT = sparsevec_in, OUTPUT = sparsevec_out);
+CREATE FUNCTION halfvec_in(cstring) RETURNS halfvec LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+CREATE FUNCTION halfvec_out(halfvec) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+CREATE TYPE halfvec (INPUT = halfvec_in, OUTPUT = halfvec_out);
+-- WKB with an SRID beside it, EWKB, big-endian, without an SRID, broken ones, WKT
+SELECT * FROM try('geometry', ARRAY['{"wkb":"AQEAAAAAAAAAAADwPwAAAAAAAATA","srid":4326}', '{"wkb":"AQEAACDmEAAAAAAAAAAA8D8AAAAAAAAEwA==","srid":4326}',
+	'{"wkb":"AAAAAAE/8AAAAAAAAMAEAAAAAAAA","srid":4326}', '{"wkb":"AQEAAAAAAAAAAADwPwAAAAAAAATA","srid":null}',
+	'{"wkb":"AQ==","srid":null}', '{"wkb":"AQEAAAAAAAAAAADwPwAAAAAAAATA","srid":"x"}', '{"srid":1}', '"POINT(1 -2.5)"', 'null']);
+SELECT * FROM try('point', ARRAY['{"wkb":"AQEAACDmEAAAAAAAAAAA8D8AAAAAAAAEwA==","srid":4326}', '{"wkb":"AAAAAAE/8AAAAAAAAMAEAAAAAAAA","srid":null}', '{"wkb":"AQIAAAAAAAAA","srid":null}']);
+SELECT * FROM try('sparsevec', ARRAY['{"dimensions":5,"vector":[[1,0.5],[3,2.0]]}', '{"dimensions":5,"vector":[]}', '{"dimensions":5,"vector":[[1]]}', '{"vector":[]}', '"{1:0.5}/5"']);
+SELECT * FROM try('halfvec', ARRAY['[0.5,-1.0]', '{"a":1}']);
+
+-- dates, times, bits and decimals of the schema in text and jsonb
+SELECT * FROM try('text', ARRAY['3020399000000', '-45296000000', '86400000000'], schema => logical('int64', 'io.debezium.time.MicroTime'));
+SELECT * FROM try('text', ARRAY['45296789123456', '-1'], schema => logical('int64', 'io.debezium.time.NanoTime'));
+SELECT * FROM try('text', ARRAY['1531481025345678900', '-1', '9223372036854775807'], schema => logical('int64', 'io.debezium.time.NanoTimestamp'));
+SELECT * FROM try('text', ARRAY['"2018-07-13T11:23:45.3456789Z"', '"2018-07-13T11:23:45Z"'], schema => logical('string', 'io.debezium.time.IsoTimestamp'));
+SELECT * FROM try('varchar(10)', ARRAY['19782', '1.5', '"x"'], schema => logical('int32', 'io.debezium.time.Date'));
+SELECT * FROM try('jsonb', ARRAY['1709210096789012', '-62135596800000001', '-9223372036832400000'], schema => logical('int64', 'io.debezium.time.MicroTimestamp'));
+SELECT * FROM try('jsonb', ARRAY['["bg==",null]', '["x"]', '[]'], 'postgresql', '{"type":"array","items":{"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","version":1,"parameters":{"scale":"2"},"optional":true}}');
+-- what is finer than the column keeps is not cut
+SELECT * FROM try('timestamp', ARRAY['1531481025345678900'], 'sqlserver');
+SELECT * FROM try('timestamptz', ARRAY['"2018-07-13T12:23:45.4567891+11:00"', '"2018-07-13T12:23:45.4567890+11:00"'], 'sqlserver');
+-- Oracle and SQL Server without schema
+SELECT * FROM try('date', ARRAY['1522108800000', '253402214400000', '-62135596800000', '1522154096000', '1522108800000000', '1522108800000000000'], 'oracle');
+SELECT * FROM try('date', ARRAY['1522108800000'], 'oracle', strict => true);
+SELECT * FROM try('timestamp(6)', ARRAY['1522154096007890', '1522154096007', '100000000000000'], 'oracle');
+SELECT * FROM try('interval', ARRAY['-93784560000', '-9.378456E10', '0.5'], 'oracle');
+SELECT * FROM try('time(3)', ARRAY['37425680', '37425680000000', '37425680000'], 'sqlserver');
+SELECT * FROM try('time', ARRAY['37425680', '37425680000000', '37425680000', '86400000000001'], 'sqlserver');
+SELECT * FROM try('time', ARRAY['37425680'], 'oracle');
+SELECT * FROM try('timestamp', ARRAY['1709210096789012000', '9223372036854775807'], 'mysql');
+
 -- readings that cannot apply are refused when they are given
 SELECT * FROM try('integer', ARRAY['1'], reading => '{"unit": "ms"}');
 SELECT * FROM try('timestamp', ARRAY['1'], reading => '{"timezone": "Europe/Paris"}');

@@ -75,6 +75,17 @@ extern bool cdc_convert(CdcConverter *converter, const CdcToken *value,
 extern bool cdc_converter_may_raise(const CdcConverter *converter);
 
 /*
+ * Can the converter read values of a field that the schema describes so?  Is it
+ * the first time that it is told that it cannot?  Does it take the zone for
+ * granted that times of such a field lack?  (NULL: integers without a schema.)
+ */
+extern bool cdc_converter_fits(const CdcConverter *converter,
+							   const CdcSchemaField *field);
+extern bool cdc_converter_tell_misfit(CdcConverter *converter);
+extern bool cdc_converter_lacks_zone(const CdcConverter *converter,
+									 const CdcSchemaField *field);
+
+/*
  * Strings that can be read in two ways are read in the one that the other
  * values of the column have shown: evidence.c keeps account of that.
  *

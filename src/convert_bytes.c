@@ -179,6 +179,37 @@ choose_encoding(CdcConverter *converter, const CdcValue *value,
 	return true;
 }
 
+/* Can a string of this schema be bytes?  Not a decimal, a date, a JSON text .. */
+static bool
+holds_bytes(const CdcValue *value)
+{
+	switch (cdc_semantic_of(value->field))
+	{
+		case CDC_SEM_UNKNOWN:
+		case CDC_SEM_PLAIN:
+		case CDC_SEM_BITS:
+			return true;
+		case CDC_SEM_OTHER:
+			return cdc_token_is(&value->field->type, "bytes") ||
+				cdc_token_is(&value->field->logical, "io.debezium.data.Uuid");
+		default:
+			return false;
+	}
+}
+
+/* A uuid as text is its bytes; base64 would not have that shape. */
+static bool
+is_uuid(const CdcValue *value, const char *text, int len)
+{
+	if (len != 36 || (value->field && !cdc_token_is(&value->field->type, "string")))
+		return false;
+	for (int i = 0; i < len; i++)
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? text[i] != '-' :
+			cdc_hex_digit(text[i]) < 0)
+			return false;
+	return true;
+}
+
 /*
  * The bytes of a string, in the reading's encoding.  Without a reading, what
  * the schema calls bytes is base64, and so are bits; else base64 in one of its
@@ -193,11 +224,18 @@ bytes_of(CdcConverter *converter, const CdcValue *value, uint8 **bytes,
 	int			len;
 	char	   *text;
 
-	if (value->token->kind != CDC_JSON_STRING)
+	if (value->token->kind != CDC_JSON_STRING || !holds_bytes(value))
 		return cdc_convert_unreadable(converter, value);
 	if ((text = cdc_value_text(value, &len)) == NULL)
 		return false;
 	*bytes = palloc(len + 1);
+	if (converter->basetype == BYTEAOID && encoding == NULL &&
+		is_uuid(value, text, len))
+	{
+		for (char *p = text; (p = strchr(p, '-')) != NULL; len--)
+			memmove(p, p + 1, strlen(p));
+		encoding = "hex";
+	}
 	if (value->field && cdc_token_is(&value->field->type, "bytes"))
 		encoding = "base64";
 	if (encoding == NULL && converter->basetype != BYTEAOID)

@@ -64,6 +64,7 @@ struct CdcConverter
 	bool		may_raise;
 	CdcReading	reading;		/* all unset if none was given */
 	pg_tz	   *zone;			/* reading.timezone */
+	bool		told_misfit;	/* of a schema; see cdc_converter_tell_misfit() */
 	CdcEncoding learned;		/* what a string is that can be two things */
 	const char *type_name;		/* for messages */
 

@@ -399,6 +399,25 @@ decimal_from_struct(CdcConverter *converter, const CdcValue *value,
 	return decimal_from_base64(value, &unscaled, (int) n, d);
 }
 
+/* Bits as the number that they are: little-endian, without a sign. */
+static bool
+decimal_from_bits(const CdcValue *value, CdcDecimal *d)
+{
+	const CdcToken *token = value->token;
+	uint8	   *bits = palloc(token->len + 1);
+	int			len = cdc_base64_decode(token->text, token->len, false, bits);
+	uint8	   *bytes = palloc0(Max(len, 0) + 1);
+
+	if (len < 0)
+		return cdc_convert_fail(value, ERRCODE_INVALID_TEXT_REPRESENTATION,
+								"invalid base64 of bits: \"%s\"",
+								cdc_token_head(token));
+	for (int i = 0; i < len; i++)
+		bytes[len - i] = bits[i];
+	decimal_from_bytes(bytes, len + 1, 0, d);
+	return true;
+}
+
 static bool
 decimal_from_string(CdcConverter *converter, const CdcValue *value,
 					CdcDecimal *d)
@@ -413,6 +432,8 @@ decimal_from_string(CdcConverter *converter, const CdcValue *value,
 			if (!field->has_scale)
 				return decimal_from_bare_base64(converter, value, d);
 			return decimal_from_base64(value, value->token, field->scale, d);
+		case CDC_SEM_BITS:
+			return decimal_from_bits(value, d);
 		case CDC_SEM_UNKNOWN:
 			return decimal_from_bare_string(converter, value, d);
 		case CDC_SEM_PLAIN:

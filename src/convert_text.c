@@ -12,7 +12,9 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "convert_internal.h"
@@ -21,41 +23,101 @@
  * Text
  */
 
-/* Is it a number that the schema gives a meaning beyond its digits? */
+/* Is its token not what one calls the value? */
 static bool
-is_temporal(CdcSemantic semantic)
-{
-	return semantic == CDC_SEM_DATE ||
-		(semantic >= CDC_SEM_TIME_MS && semantic <= CDC_SEM_TIMESTAMP_NS) ||
-		semantic == CDC_SEM_DURATION_US || semantic == CDC_SEM_DURATION_NS;
-}
-
-/*
- * What the source's value is called in text, where the token does not say it: a
- * decimal that the schema (or a reading) declares, a date, bits.  False: the
- * token itself is the text.  *text is NULL, and the error filled, if it cannot
- * be read.
- */
-static bool
-text_by_meaning(CdcConverter *converter, const CdcValue *value, bool iso,
-				char **text)
+needs_wording(const CdcConverter *converter, const CdcValue *value)
 {
 	CdcSemantic semantic = cdc_semantic_of(value->field);
-	CdcJsonKind kind = value->token->kind;
 
-	if ((kind == CDC_JSON_STRING && (semantic == CDC_SEM_DECIMAL ||
-									 (converter->reading.has_scale &&
-									  semantic == CDC_SEM_UNKNOWN))) ||
-		(kind == CDC_JSON_OBJECT && semantic == CDC_SEM_VARIABLE_DECIMAL) ||
-		(kind == CDC_JSON_NUMBER && converter->reading.is_unsigned))
-		*text = cdc_decimal_text(converter, value);
-	else if (kind == CDC_JSON_NUMBER && is_temporal(semantic))
-		*text = cdc_temporal_text(converter, value, iso);
-	else if (kind == CDC_JSON_STRING && semantic == CDC_SEM_BITS)
-		*text = cdc_bits_text(converter, value);
+	switch (value->token->kind)
+	{
+		case CDC_JSON_STRING:
+			return semantic == CDC_SEM_DECIMAL || semantic == CDC_SEM_BITS ||
+				(semantic >= CDC_SEM_ISO_DATE && semantic <= CDC_SEM_ISO_TIMESTAMP) ||
+				(semantic == CDC_SEM_UNKNOWN && converter->reading.has_scale);
+		case CDC_JSON_NUMBER:
+			return semantic == CDC_SEM_DATE || semantic == CDC_SEM_DECIMAL ||
+				(semantic >= CDC_SEM_TIME_MS && semantic <= CDC_SEM_TIMESTAMP_NS) ||
+				semantic == CDC_SEM_DURATION_US || semantic == CDC_SEM_DURATION_NS ||
+				converter->reading.is_unsigned;
+		case CDC_JSON_OBJECT:
+			return semantic == CDC_SEM_VARIABLE_DECIMAL;
+		case CDC_JSON_ARRAY:
+			return value->field && value->field->item_logical.kind == CDC_JSON_STRING;
+		default:
+			return false;
+	}
+}
+
+static char *array_wording(CdcConverter *converter, const CdcValue *value);
+
+/*
+ * What the source's value is called where the token does not say it: a decimal
+ * that the schema (or a reading) declares, a date, bits.  json: as a JSON value.
+ * NULL, and the error filled, if it cannot be read.
+ */
+static char *
+wording(CdcConverter *converter, const CdcValue *value, bool json)
+{
+	CdcSemantic semantic = cdc_semantic_of(value->field);
+	bool		is_number = false;
+	char	   *text;
+
+	if (value->token->kind == CDC_JSON_ARRAY)
+		return array_wording(converter, value);
+	if (semantic == CDC_SEM_BITS)
+		text = cdc_bits_text(converter, value);
+	else if (semantic == CDC_SEM_DECIMAL || semantic == CDC_SEM_VARIABLE_DECIMAL ||
+			 semantic == CDC_SEM_UNKNOWN || converter->reading.is_unsigned)
+	{
+		text = cdc_decimal_text(converter, value);
+		/* Infinity and NaN are no numbers in JSON */
+		is_number = text && strpbrk(text, "NI") == NULL;
+	}
 	else
-		return false;
-	return true;
+		text = cdc_temporal_text(converter, value, json);
+	return text && json && !is_number ? psprintf("\"%s\"", text) : text;
+}
+
+/* An array as JSON, its elements as they are called. */
+static char *
+array_wording(CdcConverter *converter, const CdcValue *value)
+{
+	CdcSchemaField item_field;
+	CdcToken	item;
+	CdcValue	inner = *value;
+	CdcScanner	scanner;
+	StringInfoData buf;
+
+	cdc_array_item_schema(value->field, &item_field);
+	inner.field = &item_field;
+	inner.token = &item;
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '[');
+	cdc_scanner_init(&scanner, value->token->text, value->token->len);
+	(void) cdc_scan_peek(&scanner);
+	(void) cdc_scan_enter(&scanner);
+	while (cdc_scan_element(&scanner, buf.len == 1) == 1 &&
+		   cdc_scan_value(&scanner, &item))
+	{
+		if (buf.len > 1)
+			appendStringInfoChar(&buf, ',');
+		if (needs_wording(converter, &inner))
+		{
+			char	   *text = wording(converter, &inner, true);
+
+			if (text == NULL)
+				return NULL;
+			appendStringInfoString(&buf, text);
+		}
+		else if (item.kind == CDC_JSON_STRING)
+			appendStringInfo(&buf, "\"%.*s\"", (int) item.len, item.text);
+		else
+			appendBinaryStringInfo(&buf, item.text, item.len);
+		CHECK_FOR_INTERRUPTS();
+	}
+	appendStringInfoChar(&buf, ']');
+	return buf.data;
 }
 
 /* Strings as they are, all else as its JSON text. */
@@ -64,9 +126,9 @@ text_of(CdcConverter *converter, const CdcValue *value, int *len)
 {
 	char	   *text;
 
-	if (!text_by_meaning(converter, value, false, &text))
+	if (!needs_wording(converter, value))
 		return cdc_value_text(value, len);
-	if (text)
+	if ((text = wording(converter, value, false)) != NULL)
 		*len = strlen(text);
 	return text;
 }
@@ -89,22 +151,13 @@ plain_text(CdcConverter *converter, const CdcValue *value, text **result)
 	return true;
 }
 
-/* Is a string of this meaning its own text? */
-static bool
-is_plain(CdcSemantic semantic)
-{
-	return semantic != CDC_SEM_DECIMAL && semantic != CDC_SEM_BITS;
-}
-
 bool
 cdc_convert_text(CdcConverter *converter, const CdcValue *value, Datum *result)
 {
 	int			max = converter->typmod - VARHDRSZ;
 	text	   *datum;
 
-	if (value->token->kind == CDC_JSON_STRING &&
-		(value->field ? is_plain(cdc_semantic_of(value->field)) :
-		 !converter->reading.has_scale))
+	if (value->token->kind == CDC_JSON_STRING && !needs_wording(converter, value))
 	{
 		if (!plain_text(converter, value, &datum))
 			return false;
@@ -177,7 +230,7 @@ string_is_json_text(const CdcConverter *converter, const CdcValue *value)
 		case CDC_SEM_JSON:
 			return true;
 		case CDC_SEM_PLAIN:
-			return !cdc_token_is(&value->field->type, "bytes");
+			return cdc_token_is(&value->field->type, "string");
 		default:
 			return false;
 	}
@@ -187,17 +240,11 @@ bool
 cdc_convert_json(CdcConverter *converter, const CdcValue *value, Datum *result)
 {
 	const CdcToken *token = value->token;
-	CdcSemantic semantic = cdc_semantic_of(value->field);
 	char	   *text;
 	int			len;
 
-	if (text_by_meaning(converter, value, true, &text))
-	{
-		/* a decimal is a number in JSON too, unless it is none */
-		if (text && (token->kind == CDC_JSON_NUMBER ? is_temporal(semantic) :
-					 semantic == CDC_SEM_BITS || strpbrk(text, "NI") != NULL))
-			text = psprintf("\"%s\"", text);
-	}
+	if (needs_wording(converter, value))
+		text = wording(converter, value, true);
 	else if (token->kind == CDC_JSON_STRING && !string_is_json_text(converter, value))
 		text = psprintf("\"%.*s\"", (int) token->len, token->text);
 	else

@@ -280,10 +280,19 @@ zone_to_utc(const CdcConverter *converter, int64 usecs)
 	return usecs + DetermineTimeZoneOffset(&tm, converter->zone) * USECS_PER_SEC;
 }
 
-/* The extreme integers stand for infinity; so do the driver's constants in ms. */
+/*
+ * The extreme integers stand for infinity; so do the driver's constants in ms.
+ * Without a schema, only PostgreSQL has infinities.
+ */
 static bool
-is_infinite_timestamp(int64 n, CdcUnit unit)
+is_infinite_timestamp(const CdcValue *value, int64 n, CdcUnit unit)
 {
+	CdcSemantic semantic = cdc_semantic_of(value->field);
+
+	if (unit == CDC_UNIT_DAY ||
+		(value->connector != CDC_CONNECTOR_POSTGRESQL &&
+		 (semantic < CDC_SEM_TIMESTAMP_MS || semantic > CDC_SEM_TIMESTAMP_NS)))
+		return false;
 	return n == PG_INT64_MAX || n == PG_INT64_MIN ||
 		(unit == CDC_UNIT_MS && (n == CDC_WIRE_INFINITY || n == CDC_WIRE_MINUS_INFINITY));
 }
@@ -301,7 +310,7 @@ timestamp_from_integer(CdcConverter *converter, const CdcValue *value,
 		return false;
 	if ((unit = cdc_timestamp_unit(converter, value, n)) == CDC_UNIT_NONE)
 		return unit_unknown(converter, value);
-	if (is_infinite_timestamp(n, unit))
+	if (is_infinite_timestamp(value, n, unit))
 		usecs = n < 0 ? CDC_WIRE_MINUS_INFINITY : CDC_WIRE_INFINITY;
 	else if (!to_usecs(converter, value, n, unit, &usecs))
 		return false;
@@ -512,7 +521,7 @@ cdc_convert_date(CdcConverter *converter, const CdcValue *value, Datum *result)
 		return unit_unknown(converter, value);
 	if (unit == CDC_UNIT_DAY && infinite_date(n, result))
 		return true;
-	if (is_infinite_timestamp(n, unit))
+	if (is_infinite_timestamp(value, n, unit))
 	{
 		*result = DateADTGetDatum(n < 0 ? DATEVAL_NOBEGIN : DATEVAL_NOEND);
 		return true;
@@ -764,7 +773,7 @@ timestamp_text(CdcConverter *plain, const CdcValue *value, int64 n, CdcUnit unit
 	Timestamp	ts;
 	char	   *text;
 
-	if (is_infinite_timestamp(n, unit))
+	if (is_infinite_timestamp(value, n, unit))
 		usecs = n < 0 ? CDC_WIRE_MINUS_INFINITY : CDC_WIRE_INFINITY;
 	else
 	{
@@ -838,16 +847,62 @@ with_t(char *text)
 	return text;
 }
 
+/*
+ * What isostring sends has a Z that means nothing, and finer digits than the
+ * server's types have, which stay.
+ */
+static char *
+iso_text(CdcConverter *plain, const CdcValue *value, CdcSemantic semantic)
+{
+	int			len;
+	char	   *text = cdc_value_text(value, &len);
+	IsoTime		iso = {0};
+	int64		usecs;
+	bool		has_zone;
+	Datum		date;
+	Timestamp	ts;
+	CdcConvertError ignored;
+	CdcValue	attempt = *value;
+
+	if (text == NULL)
+		return NULL;
+	attempt.error = &ignored;
+	if (semantic == CDC_SEM_ISO_DATE)
+	{
+		if (date_from_string(plain, &attempt, &date))
+			return DatumGetCString(DirectFunctionCall1(date_out, date));
+	}
+	else if (semantic == CDC_SEM_ISO_TIME)
+	{
+		if (time_from_string(plain, &attempt, &iso))
+			return DatumGetCString(DirectFunctionCall1(time_out, TimeADTGetDatum(iso.usecs)));
+	}
+	else if (usecs_from_string(plain, &attempt, &usecs, &has_zone) &&
+			 timestamp_from_usecs(plain, &attempt, usecs, &ts))
+		return DatumGetCString(DirectFunctionCall1(timestamp_out, TimestampGetDatum(ts)));
+	if (len > 1 && text[len - 1] == 'Z')
+		text[len - 1] = '\0';
+	if (strchr(text, 'T') != NULL)
+		*strchr(text, 'T') = ' ';
+	return text;
+}
+
 char *
 cdc_temporal_text(CdcConverter *converter, const CdcValue *value, bool iso)
 {
 	CdcConverter plain = {.typmod = -1,.type_name = converter->type_name};
+	CdcSemantic semantic = cdc_semantic_of(value->field);
 	char	   *text;
 	int64		n;
 
+	if (value->token->kind == CDC_JSON_STRING)
+	{
+		text = iso_text(&plain, value, semantic);
+		return iso ? with_t(text) : text;
+	}
 	if (!integer_token(converter, value, &n))
 		return NULL;
-	switch (cdc_semantic_of(value->field))
+	switch (semantic)
 	{
 		case CDC_SEM_DATE:
 			return date_text(&plain, value, n);

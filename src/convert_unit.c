@@ -131,10 +131,15 @@ guess_timestamp_unit(const CdcConverter *converter, CdcConnector connector,
 
 	if (n == 0)
 		return CDC_UNIT_US;
-	if (n == CDC_WIRE_INFINITY || n == CDC_WIRE_MINUS_INFINITY)
-		return CDC_UNIT_US;
-	if (n == CDC_WIRE_INFINITY / 1000 || n == CDC_WIRE_MINUS_INFINITY / 1000)
-		return CDC_UNIT_MS;
+	if (connector == CDC_CONNECTOR_POSTGRESQL)
+	{
+		if (n == CDC_WIRE_INFINITY || n == CDC_WIRE_MINUS_INFINITY)
+			return CDC_UNIT_US;
+		if (n == CDC_WIRE_INFINITY / 1000 || n == CDC_WIRE_MINUS_INFINITY / 1000)
+			return CDC_UNIT_MS;
+		if (n == PG_INT64_MAX || n == PG_INT64_MIN)
+			return CDC_UNIT_NS;
+	}
 	if (converter->strict)
 		return CDC_UNIT_NONE;
 	if (connector == CDC_CONNECTOR_MYSQL)
@@ -235,16 +240,18 @@ guess_time_unit(const CdcConverter *converter, CdcConnector connector, int64 n)
 	int			precision = declared_precision(converter);
 	bool		is_ms = precision >= 0 && precision <= 3;
 	bool		day_of_ms = n > 0 && n <= MSECS_PER_DAY;
+	bool		has_fine_time = connector == CDC_CONNECTOR_SQLSERVER ||
+		connector == CDC_CONNECTOR_DB2;
 
 	if (n == 0)
 		return CDC_UNIT_US;
 	if (connector == CDC_CONNECTOR_MYSQL)
 		return converter->strict && day_of_ms ? CDC_UNIT_NONE : CDC_UNIT_US;
-	if (is_fine(connector) && n > USECS_PER_DAY && n <= CDC_UNIT_DAY)
+	if (has_fine_time && n > USECS_PER_DAY && n <= CDC_UNIT_DAY)
 		return CDC_UNIT_NS;
 	if (converter->strict && (day_of_ms || connector != CDC_CONNECTOR_POSTGRESQL))
 		return CDC_UNIT_NONE;
-	if (is_fine(connector))
+	if (has_fine_time)
 		return is_ms && day_of_ms ? CDC_UNIT_MS : CDC_UNIT_NONE;
 	if (connector != CDC_CONNECTOR_POSTGRESQL)
 		return CDC_UNIT_NONE;

@@ -41,6 +41,7 @@
 #include "create.h"
 #include "evidence.h"
 #include "exact.h"
+#include "fit.h"
 #include "kafka_options.h"
 #include "staging.h"
 #include "target.h"
@@ -790,6 +791,8 @@ check_pipeline(NewPipeline *new)
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
 		check_columns(new->target, p->readings, new->inferred,
 					  new->create->whole_target);
+		if (new->inferred)
+			cdc_fit_check(new->target, new->inferred);
 		warn_without_index(new->target, p->key);
 	}
 	else
@@ -906,6 +909,8 @@ alter_target(const CdcPipeline *pipeline, const CdcInferred *inferred)
 	target = cdc_target_describe(pipeline->target, pipeline->key,
 								 pipeline->readings, pipeline->strict);
 	check_columns(target, pipeline->readings, inferred, false);
+	if (inferred)
+		cdc_fit_check(target, inferred);
 	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
 }

@@ -298,24 +298,9 @@ static CdcEncoding
 sample_proof(const CdcColumn *column, const CdcInferred *inferred,
 			 const CdcField *field)
 {
-	const CdcInferredField *found = NULL;
+	const CdcInferredField *found = cdc_infer_field(inferred, field);
 	CdcEncoding proof = CDC_ENCODING_UNKNOWN;
-	ListCell   *lc;
 
-	foreach(lc, inferred->fields)
-	{
-		const CdcInferredField *f = lfirst(lc);
-
-		if (strlen(f->name) != field->len)
-			continue;
-		if (memcmp(f->name, field->name, field->len) == 0)
-		{
-			found = f;
-			break;
-		}
-		if (field->fold && found == NULL && pg_strcasecmp(f->name, field->name) == 0)
-			found = f;
-	}
 	for (int i = 1; found && i < lengthof(names); i++)
 	{
 		if ((found->proofs & (1 << i)) == 0 ||

@@ -192,6 +192,34 @@ schema_type(const CdcSchemaField *field, CdcConnector connector, bool *guessed)
 	return "jsonb";				/* struct, map, array of these */
 }
 
+static CdcToken
+copy_token(const CdcToken *token)
+{
+	CdcToken	copy = *token;
+
+	if (token->kind != CDC_JSON_MISSING)
+		copy.text = pnstrdup(token->text, token->len);
+	return copy;
+}
+
+/* A copy that outlives the schema; without the default value. */
+static CdcSchemaField *
+copy_schema_field(const CdcSchemaField *from)
+{
+	CdcSchemaField *field = palloc(sizeof(*field));
+
+	*field = *from;
+	field->name = copy_token(&from->name);
+	field->type = copy_token(&from->type);
+	field->logical = copy_token(&from->logical);
+	memset(&field->default_value, 0, sizeof(CdcToken));
+	field->source_type = copy_token(&from->source_type);
+	field->allowed = copy_token(&from->allowed);
+	field->item_type = copy_token(&from->item_type);
+	field->item_logical = copy_token(&from->item_logical);
+	return field;
+}
+
 static void
 fields_from_schema(CdcSample *sample)
 {
@@ -205,6 +233,7 @@ fields_from_schema(CdcSample *sample)
 		field->name = pnstrdup(from->name.text, from->name.len);
 		field->type = pstrdup(schema_type(from, sample->connector, &field->guessed));
 		field->notnull = !from->optional;
+		field->schema = copy_schema_field(from);
 		sample->result->fields = lappend(sample->result->fields, field);
 	}
 	MemoryContextSwitchTo(old);
@@ -248,6 +277,7 @@ fields_from_values(CdcSample *sample)
 		field->type = pstrdup(guess_type(from->seen));
 		field->guessed = true;
 		field->proofs = from->proofs;
+		field->integers = from->seen == SEEN_INTEGER;
 		sample->result->fields = lappend(sample->result->fields, field);
 	}
 	MemoryContextSwitchTo(old);
@@ -630,6 +660,27 @@ cdc_sample_end(CdcSample *sample)
 	drop_foreign_keys(sample->result);
 	free_sample(sample);
 	return sample->result;
+}
+
+const CdcInferredField *
+cdc_infer_field(const CdcInferred *inferred, const CdcField *field)
+{
+	const CdcInferredField *folded = NULL;
+	ListCell   *lc;
+
+	foreach(lc, inferred->fields)
+	{
+		const CdcInferredField *f = lfirst(lc);
+
+		if (strlen(f->name) != field->len)
+			continue;
+		if (memcmp(f->name, field->name, field->len) == 0)
+			return f;
+		if (field->fold && folded == NULL &&
+			pg_strcasecmp(f->name, field->name) == 0)
+			folded = f;
+	}
+	return folded;
 }
 
 CdcInferred *

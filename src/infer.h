@@ -17,6 +17,8 @@ typedef struct CdcInferredField
 	char	   *type;			/* SQL text of the type that it would get */
 	bool		notnull;
 	bool		guessed;		/* from JSON values, not from a schema */
+	bool		integers;		/* had no other values than integers */
+	CdcSchemaField *schema;		/* what the schema says; NULL: there was none */
 	int			proofs;			/* encodings that its strings prove: 1 <<
 								 * CdcEncoding */
 } CdcInferredField;
@@ -43,6 +45,10 @@ typedef struct CdcSample CdcSample;
 extern CdcSample *cdc_sample_begin(void);
 extern bool cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value);
 extern CdcInferred *cdc_sample_end(CdcSample *sample);
+
+/* The field that a wanted field stands for, or NULL. */
+extern const CdcInferredField *cdc_infer_field(const CdcInferred *inferred,
+											   const CdcField *field);
 
 /* All of this for the records of a landing view, as the current user. */
 extern CdcInferred *cdc_infer(Oid relation);

@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 
 #include "evidence.h"
+#include "fit.h"
 #include "value.h"
 #include "window.h"
 
@@ -535,9 +536,16 @@ note_context(CdcRank *rank, const CdcChange *change)
 	rs->schema = schema;
 	rs->by_column = palloc0(sizeof(CdcSchemaField *) * rank->target->ncolumns);
 	for (int i = 0; i < rank->target->ncolumns; i++)
-		if (rank->target->columns[i].source == CDC_COLUMN_FIELD)
-			rs->by_column[i] = cdc_value_schema_field(schema,
-													  &rank->target->fields[rank->target->columns[i].index]);
+	{
+		const CdcColumn *column = &rank->target->columns[i];
+
+		if (column->source != CDC_COLUMN_FIELD)
+			continue;
+		rs->by_column[i] = cdc_value_schema_field(schema,
+												  &rank->target->fields[column->index]);
+		if (rs->by_column[i])
+			cdc_fit_check_column(column, rs->by_column[i]);
+	}
 	st->schemas = lappend(st->schemas, rs);
 	MemoryContextSwitchTo(old);
 	st->schema = rs;
