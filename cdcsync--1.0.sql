@@ -58,6 +58,9 @@ CREATE TABLE cdcsync.position (
 	refreshed_at timestamptz,		-- when that was
 	last_offset bigint,				-- of the newest record of the epoch, from Kafka
 	last_hash bigint,				-- of its bytes: tells the topic from one of the same name
+	start_offset bigint,			-- where reading began, in epoch 0
+	first_epoch integer,			-- the first record that ever landed
+	first_offset bigint,
 	PRIMARY KEY (landing_id, kafka_partition)
 ) WITH (fillfactor = 50);
 
@@ -524,6 +527,13 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'cdc_discard' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_discard(text, bigint, bigint) IS
 	'remove the records of a pipeline, or that record, from quarantine without applying them; what waits behind it is applied to what there is; how many were removed';
+
+CREATE FUNCTION @extschema@.cdc_resync(name text, since timestamptz DEFAULT NULL,
+						   OUT source text, OUT events bigint, OUT quarantined bigint,
+						   OUT inserted bigint, OUT updated bigint, OUT deleted bigint)
+AS 'MODULE_PATHNAME', 'cdc_resync' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_resync(text, timestamptz) IS
+	'rebuild what a pipeline''s target should hold from its landing, else from its topic, and bring the target to it at once; since: a complete snapshot begins after that time';
 
 CREATE FUNCTION @extschema@.cdc_wait(name text, timeout interval DEFAULT '1 min')
 RETURNS boolean

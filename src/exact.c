@@ -84,3 +84,24 @@ cdc_exact_regain(const char *pipeline, TimestampTz since)
 					   2, types, values, NULL, 0);
 	cdc_spi_end(&spi);
 }
+
+void
+cdc_exact_rebuilt(const char *pipeline, const CdcLandingPosition *from,
+				  int npartitions)
+{
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	for (int i = 0; i < npartitions; i++)
+	{
+		Oid			types[] = {TEXTOID, INT8OID, INT4OID, INT8OID};
+		Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(from[i].partition),
+		Int32GetDatum(from[i].epoch), Int64GetDatum(from[i].next_offset)};
+
+		(void) cdc_spi_run("DELETE FROM cdcsync.inexact WHERE pipeline = $1"
+						   " AND (kafka_partition IS NULL OR next_offset IS NULL"
+						   " OR kafka_partition = $2 AND (epoch, next_offset) <= ($3, $4))",
+						   4, types, values, NULL, 0);
+	}
+	cdc_spi_end(&spi);
+}

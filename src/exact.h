@@ -8,6 +8,7 @@
 #ifndef CDC_EXACT_H
 #define CDC_EXACT_H
 
+#include "landing.h"
 #include "pipeline.h"
 
 /*
@@ -35,5 +36,12 @@ extern void cdc_exact_begin(const char *pipeline, int32 landing);
  * (DT_NOEND: all).
  */
 extern void cdc_exact_regain(const char *pipeline, TimestampTz since);
+
+/*
+ * The same, from records that begin at from[npartitions]: what was lost behind
+ * that is not regained.
+ */
+extern void cdc_exact_rebuilt(const char *pipeline, const CdcLandingPosition *from,
+							  int npartitions);
 
 #endif							/* CDC_EXACT_H */

@@ -522,6 +522,31 @@ cdc_landing_lock(const CdcLanding *landing, bool nowait,
 	return n;
 }
 
+/* What cdc_landing_keep() locks: not the table, which is to be appended to. */
+static void
+set_keep_tag(LOCKTAG *tag, Oid chunk)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationRelationId, chunk, 1);
+}
+
+void
+cdc_landing_keep(const CdcLanding *landing)
+{
+	LOCKTAG		tag;
+
+	set_keep_tag(&tag, landing->chunk);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+}
+
+bool
+cdc_landing_may_delete(Oid chunk)
+{
+	LOCKTAG		tag;
+
+	set_keep_tag(&tag, chunk);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
 int
 cdc_landing_positions(const CdcLanding *landing,
 					  CdcLandingPosition **positions)

@@ -25,6 +25,12 @@ typedef enum CdcStart
 	CDC_START_TIMESTAMP
 } CdcStart;
 
+/*
+ * In the place of an id: records of a landing, once more, in a chunk table that
+ * only the current transaction knows.  There are no positions to move.
+ */
+#define CDC_LANDING_COPY	0
+
 /* A row of cdcsync.landing. */
 typedef struct CdcLanding
 {
@@ -89,6 +95,14 @@ extern void cdc_landing_depend(const CdcLanding *landing);
  */
 extern int	cdc_landing_lock(const CdcLanding *landing, bool nowait,
 							 CdcLandingPosition **positions);
+
+/*
+ * Deleting landed records and relying on them exclude each other, to the end of
+ * the transaction.  keep: many may, and it waits for who deletes; may_delete:
+ * false while somebody does.
+ */
+extern void cdc_landing_keep(const CdcLanding *landing);
+extern bool cdc_landing_may_delete(Oid chunk);
 
 /* The positions without a lock, in partition order. */
 extern int	cdc_landing_positions(const CdcLanding *landing,

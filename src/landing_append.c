@@ -134,6 +134,8 @@ typedef struct Slot
 	int64		newest;			/* newest record: its offset, or LAST_KEPT, */
 	int64		newest_hash;	/* and its hash, once its chunk is written */
 	int64		newest_timestamp;	/* its time, before that */
+	int64		oldest;			/* first record of this append, -1: none, */
+	int32		oldest_epoch;	/* once its chunk is written */
 
 	/* the chunk */
 	Size		bytes;
@@ -370,17 +372,17 @@ int64_array(const Datum *values, int n)
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
-#define POSITION_COLUMNS	8
+#define POSITION_COLUMNS	10
 
 static const Oid position_types[POSITION_COLUMNS + 1] = {INT4OID,
 	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
+INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID};
 
 /* The parameters as a table. */
 #define POSITION_ROWS \
-	" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9)" \
+	" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11)" \
 	" AS n (kafka_partition, epoch, expected, next_offset, high_offset," \
-	" expected_epoch, last_offset, last_hash)"
+	" expected_epoch, last_offset, last_hash, first_epoch, first_offset)"
 
 /*
  * Run a plan over the positions: of touched partitions that have a row
@@ -412,6 +414,8 @@ write_positions(CdcLandingAppend *append, bool stored, CdcPlan *plan)
 		columns[5][count] = Int64GetDatum((int64) slot->expected_epoch);
 		columns[6][count] = Int64GetDatum(slot->newest);
 		columns[7][count] = Int64GetDatum(slot->newest_hash);
+		columns[8][count] = Int64GetDatum((int64) slot->oldest_epoch);
+		columns[9][count] = Int64GetDatum(slot->oldest);
 		count++;
 	}
 	if (count == 0)
@@ -436,8 +440,8 @@ static void
 store_positions(CdcLandingAppend *append)
 {
 	static CdcPlan plan = {
-		"INSERT INTO cdcsync.position (landing_id, kafka_partition, epoch, next_offset)"
-		" SELECT $1, n.kafka_partition, n.expected_epoch, n.expected" POSITION_ROWS
+		"INSERT INTO cdcsync.position (landing_id, kafka_partition, epoch, next_offset, start_offset)"
+		" SELECT $1, n.kafka_partition, n.expected_epoch, n.expected, n.expected" POSITION_ROWS
 		" ON CONFLICT DO NOTHING",
 		lengthof(position_types), position_types
 	};
@@ -445,6 +449,8 @@ store_positions(CdcLandingAppend *append)
 	ListCell   *lc;
 	bool		any = false;
 
+	if (append->landing.id == CDC_LANDING_COPY)
+		return;
 	foreach(lc, append->slots)
 	{
 		Slot	   *slot = lfirst(lc);
@@ -477,13 +483,20 @@ move_positions(CdcLandingAppend *append)
 		" last_offset = CASE WHEN n.last_offset >= 0 THEN n.last_offset"
 		" WHEN n.last_offset = -1 THEN p.last_offset END,"
 		" last_hash = CASE WHEN n.last_offset >= 0 THEN n.last_hash"
-		" WHEN n.last_offset = -1 THEN p.last_hash END" POSITION_ROWS
+		" WHEN n.last_offset = -1 THEN p.last_hash END,"
+		/* they stay as they are, once they are known */
+		" first_epoch = CASE WHEN p.first_offset IS NULL AND n.first_offset >= 0"
+		" THEN n.first_epoch ELSE p.first_epoch END,"
+		" first_offset = CASE WHEN p.first_offset IS NULL AND n.first_offset >= 0"
+		" THEN n.first_offset ELSE p.first_offset END" POSITION_ROWS
 		" WHERE p.landing_id = $1 AND p.kafka_partition = n.kafka_partition"
 		" AND p.epoch = n.expected_epoch AND p.next_offset = n.expected",
 		lengthof(position_types), position_types
 	};
 	CdcSpi		spi;
 
+	if (append->landing.id == CDC_LANDING_COPY)
+		return;
 	store_positions(append);
 	cdc_spi_begin_catalog(&spi);
 	write_positions(append, true, &plan);
@@ -703,6 +716,11 @@ flush(CdcLandingAppend *append, Slot *slot, bool release)
 	if (!slot->stored)
 		store_positions(append);
 	note_newest(slot);
+	if (slot->oldest < 0)
+	{
+		slot->oldest = slot->first_offset;
+		slot->oldest_epoch = slot->epoch;
+	}
 	old = MemoryContextSwitchTo(scratch);
 	memset(nulls, ' ', 12);
 	nulls[12] = '\0';
@@ -791,6 +809,7 @@ slot_make(CdcLandingAppend *append, int64 partition)
 	entry->slot->partition = partition;
 	entry->slot->high_offset = -1;
 	entry->slot->newest = LAST_KEPT;
+	entry->slot->oldest = -1;
 	append->slots = lappend(append->slots, entry->slot);
 	MemoryContextSwitchTo(old);
 	return entry->slot;
@@ -1112,6 +1131,7 @@ cdc_landing_append_end(CdcLandingAppend *append)
 		flush(append, (Slot *) lfirst(lc), true);
 	move_positions(append);
 	/* a position may have moved without a record: the watermark is to follow */
-	cdc_wake_landed_at_commit(append->landing.id, append->records);
+	if (append->landing.id != CDC_LANDING_COPY)
+		cdc_wake_landed_at_commit(append->landing.id, append->records);
 	MemoryContextDelete(append->cxt);
 }

@@ -120,9 +120,8 @@ cdc_merge_key_params(const CdcTarget *target, const char *alias)
 	return buf.data;
 }
 
-/* t.k = s.k AND .. */
-static char *
-key_join(const CdcTarget *target)
+char *
+cdc_merge_key_join(const CdcTarget *target)
 {
 	StringInfoData buf;
 
@@ -232,7 +231,7 @@ delete_rows(Run *run)
 	appendStringInfo(&sql, "DELETE FROM %s t USING %s s WHERE %s AND %s",
 					 cdc_qualified_name(m->target->relid),
 					 cdc_qualified_name(m->staging),
-					 action_in(m, "s", "dr"), key_join(m->target));
+					 action_in(m, "s", "dr"), cdc_merge_key_join(m->target));
 	append_rows(run, &sql);
 	run->deleted += run_sql(run, &sql);
 }
@@ -272,7 +271,7 @@ update_rows(Run *run)
 					 "AND ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record",
 					 cdc_qualified_name(target->relid), set.data,
 					 cdc_qualified_name(m->staging), action_in(m, "s", "u"),
-					 key_join(target), then.data, now.data);
+					 cdc_merge_key_join(target), then.data, now.data);
 	append_rows(run, &sql);
 	run->updated += run_sql(run, &sql);
 }
@@ -326,7 +325,7 @@ insert_pattern(Run *run, Datum unset, bool unset_isnull, bool by_pattern)
 					 target->identity_always ? " OVERRIDING SYSTEM VALUE" : "",
 					 from.data, cdc_qualified_name(m->staging),
 					 action_in(m, "s", "ur"),
-					 cdc_qualified_name(target->relid), key_join(target));
+					 cdc_qualified_name(target->relid), cdc_merge_key_join(target));
 	append_rows(run, &sql);
 	if (by_pattern && unset_isnull)
 		appendStringInfo(&sql, " AND s.%s IS NULL", unset_name);
@@ -472,7 +471,7 @@ park_index(Run *run, Relation rel, Relation index)
 					 target, quote_identifier(park->name), spare, staging, staging,
 					 run->rows ? " WHERE x.ctid = ANY ($1)" : "",
 					 strstr(spare, "b.base") ? psprintf("pg_catalog.min(y.%s)", quote_identifier(park->name)) : "pg_catalog.count(*)",
-					 target, action_in(m, "s", "u"), key_join(m->target),
+					 target, action_in(m, "s", "u"), cdc_merge_key_join(m->target),
 					 changed.data, staging, action_in(m, "o", "ur"), same.data,
 					 run->rows ? " AND o.ctid = ANY ($1)" : "");
 	append_rows(run, &sql);
@@ -828,7 +827,7 @@ refuse_homeless(CdcMerge *merge)
 					 cdc_qualified_name(merge->staging), action_in(merge, "s", "ur"),
 					 quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_UNSET)),
 					 action_in(merge, "s", "r"),
-					 cdc_qualified_name(merge->target->relid), key_join(merge->target));
+					 cdc_qualified_name(merge->target->relid), cdc_merge_key_join(merge->target));
 	n = run_sql(&run, &sql);
 	if (n == 0)
 		return;

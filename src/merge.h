@@ -47,8 +47,12 @@ typedef struct CdcMerge
  */
 extern void cdc_merge(CdcMerge *merge);
 
-/* "t.a, t.b, .." of all columns, and "t.k = $1 AND .." of the key. */
+/*
+ * "t.a, t.b, .." of all columns; "t.k = s.k AND .." and "t.k = $1 AND .." of the
+ * key.
+ */
 extern char *cdc_merge_columns(const CdcTarget *target, const char *alias);
+extern char *cdc_merge_key_join(const CdcTarget *target);
 extern char *cdc_merge_key_params(const CdcTarget *target, const char *alias);
 
 #endif							/* CDC_MERGE_H */

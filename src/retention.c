@@ -32,6 +32,7 @@
 
 #include "catalog.h"
 #include "fault.h"
+#include "landing.h"
 #include "options.h"
 #include "retention.h"
 #include "session.h"
@@ -258,7 +259,7 @@ delete_batch(void *arg)
 	part->more = false;
 	/* it may have been dropped, or given to somebody else, since we looked */
 	if (!ConditionalLockRelationOid(part->chunk, RowExclusiveLock) ||
-		get_rel_name(part->chunk) == NULL)
+		get_rel_name(part->chunk) == NULL || !cdc_landing_may_delete(part->chunk))
 		return;
 	cdc_spi_begin(&spi, NULL);
 	if (look(part, cdc_qualified_name(part->chunk), &next) > 0)

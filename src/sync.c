@@ -71,6 +71,8 @@ typedef struct Sync
 	bool		retries;		/* some are */
 	bool		only_retry;		/* nothing that has landed is read */
 	bool		alone;			/* nothing follows in the transaction */
+	CdcRebuild *rebuild;		/* not NULL: not to the target */
+	bool	   *fed;			/* rebuild: [ncolumns] set by some event */
 	MemoryContext window;		/* reset per window */
 	Size		unchecked;		/* bytes read since the window's size was looked at */
 	CdcSyncResult *result;
@@ -214,6 +216,8 @@ apply_window(Sync *sync, CdcRank *rank)
 	cdc_merge(&merge);
 	CDC_FAULT("sync_merged");
 	cdc_stage_supersede(&stage);
+	for (int i = 0; sync->fed && i < sync->target->ncolumns; i++)
+		sync->fed[i] |= stage.nrows > 0 && !stage.never_set[i];
 	sync->result->inserted += merge.inserted;
 	sync->result->updated += merge.updated;
 	sync->result->deleted += merge.deleted;
@@ -339,6 +343,12 @@ run_window(Sync *sync)
 	}
 	else
 	{
+		if (sync->rebuild)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_EXCEPTION),
+					 errmsg("cannot rebuild the target of pipeline \"%s\": %s",
+							sync->pipeline->name, window.trip),
+					 errhint("Correct the set-up, or let all bad records pass into quarantine with the option \"max_quarantine_share\" 1.")));
 		memcpy(sync->progress, before, sizeof(CdcProgress) * sync->npartitions);
 		*sync->result = result_before;
 		stop_pipeline(sync, window.rank, window.trip, window.sqlerrcode);
@@ -379,6 +389,28 @@ make_target(CdcPipeline *pipeline)
 	return true;
 }
 
+void
+cdc_sync_lock_target(const CdcPipeline *pipeline)
+{
+	LockRelationOid(pipeline->target, RowExclusiveLock);
+	if (get_rel_name(pipeline->target) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the target of pipeline \"%s\" does not exist any more", pipeline->name)));
+}
+
+/* Describe the target and fit what depends on it. */
+static void
+describe(Sync *sync)
+{
+	CdcPipeline *pipeline = sync->pipeline;
+
+	sync->target = cdc_target_describe(pipeline->target, pipeline->key,
+									   pipeline->readings, pipeline->strict);
+	cdc_staging_adapt(pipeline->staging, sync->target);
+	sync->decoder = make_decoder(sync->target, pipeline->placeholder);
+}
+
 /* Lock what the sync needs and describe it; false: there is nothing to do yet. */
 static bool
 open_sync(Sync *sync, bool nowait)
@@ -408,15 +440,8 @@ open_sync(Sync *sync, bool nowait)
 				 errmsg("pipeline \"%s\" was created anew by another session",
 						pipeline->name),
 				 errhint("Try again.")));
-	LockRelationOid(pipeline->target, RowExclusiveLock);
-	if (get_rel_name(pipeline->target) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the target of pipeline \"%s\" does not exist any more", pipeline->name)));
-	sync->target = cdc_target_describe(pipeline->target, pipeline->key,
-									   pipeline->readings, pipeline->strict);
-	cdc_staging_adapt(pipeline->staging, sync->target);
-	sync->decoder = make_decoder(sync->target, pipeline->placeholder);
+	cdc_sync_lock_target(pipeline);
+	describe(sync);
 	sync->quarantine = cdc_quarantine_any(pipeline->name);
 	if (!sync->only_retry)
 		sync->retries = sync->quarantine &&
@@ -433,6 +458,29 @@ open_sync(Sync *sync, bool nowait)
 	if (sync->quarantine)
 		rehash_quarantine(sync, false);
 	return true;
+}
+
+/* The same of a rebuild, whose caller has locked what is needed. */
+static void
+open_rebuild(Sync *sync)
+{
+	CdcRebuild *rebuild = sync->rebuild;
+	int64		records;
+
+	describe(sync);
+	sync->fed = palloc0(sync->target->ncolumns);
+	sync->npartitions = rebuild->npartitions;
+	sync->positions = (CdcLandingPosition *) rebuild->to;
+	sync->progress = cdc_watermark_load(sync->pipeline, sync->npartitions,
+										sync->positions, &records);
+	sync->breaker = cdc_breaker_begin(sync->pipeline, records);
+	for (int i = 0; i < sync->npartitions; i++)
+	{
+		sync->progress[i].epoch = rebuild->from[i].epoch;
+		sync->progress[i].next_offset = rebuild->from[i].next_offset;
+	}
+	sync->moves = cdc_moves_load(sync->pipeline->name, sync->target);
+	sync->evidence = cdc_evidence_load(sync->pipeline->name, sync->target);
 }
 
 char *
@@ -477,7 +525,11 @@ run_windows(Sync *sync, int max_windows)
 {
 	sync->result->more = true;
 	for (int n = 0; sync->result->more && (max_windows <= 0 || n < max_windows); n++)
+	{
 		sync->result->more = has_work(sync) && run_window(sync);
+		if (sync->rebuild)
+			sync->rebuild->progress(sync->result->events);
+	}
 	sync->result->waiting = sync->quarantine &&
 		cdc_quarantine_waiting(sync->pipeline->name, DT_NOEND);
 	for (int i = 0; i < sync->npartitions; i++)
@@ -544,6 +596,55 @@ cdc_sync_retry(CdcPipeline *pipeline, const CdcRetry *retry, bool nowait,
 	};
 
 	run_sync(&sync, 0, nowait);
+}
+
+/* Names of the columns that the rebuild has set, in the context of its caller. */
+static void
+list_fed(Sync *sync, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (int i = 0; i < sync->target->ncolumns; i++)
+		if (sync->fed[i])
+			sync->rebuild->fed = lappend(sync->rebuild->fed,
+										 pstrdup(sync->target->columns[i].name));
+	MemoryContextSwitchTo(old);
+}
+
+void
+cdc_sync_rebuild(CdcPipeline *pipeline, CdcRebuild *rebuild, CdcSyncResult *result)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(caller, "cdcsync rebuild",
+												  ALLOCSET_DEFAULT_SIZES);
+	CdcPipeline shadow = *pipeline;
+	Sync		sync = {
+		.pipeline = &shadow,
+		.result = result,
+		.retry = {.waiting = true,.since = GetCurrentTimestamp()},
+		.rebuild = rebuild,
+	};
+	CdcSpi		spi;
+
+	memset(result, 0, sizeof(CdcSyncResult));
+	result->latest_refresh_time = DT_NOBEGIN;
+	shadow.target = rebuild->table;
+	shadow.landing = rebuild->landing;
+	cdc_spi_begin_as(&spi, pipeline->owner, cdc_sync_search_path(pipeline));
+	raise_work_mem();
+	MemoryContextSwitchTo(context);
+	open_rebuild(&sync);
+	sync.window = AllocSetContextCreate(context, "cdcsync window",
+										ALLOCSET_DEFAULT_SIZES);
+	run_windows(&sync, 0);
+	/* even where there was nothing to read */
+	for (int i = 0; i < sync.npartitions; i++)
+		sync.progress[i].moved = true;
+	cdc_watermark_save(pipeline, sync.npartitions, sync.progress);
+	list_fed(&sync, caller);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+	cdc_spi_end(&spi);
 }
 
 PG_FUNCTION_INFO_V1(cdc_sync);

@@ -42,6 +42,35 @@ extern void cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowai
 extern void cdc_sync_retry(CdcPipeline *pipeline, const CdcRetry *retry, bool nowait,
 						   CdcSyncResult *result);
 
+/*
+ * The fold of landed records in a table beside the target, which it is then
+ * compared with.  The pipeline's watermarks, quarantine and the like are those
+ * of the rebuild: whoever asks for it has emptied them.
+ */
+typedef struct CdcRebuild
+{
+	Oid			table;			/* has the target's columns, and no row */
+	CdcLanding *landing;		/* what is read */
+	int			npartitions;
+	const CdcLandingPosition *from;	/* [npartitions] in partition order */
+	const CdcLandingPosition *to;
+	void		(*progress) (int64 events);	/* called after each window */
+
+	/* out */
+	List	   *fed;			/* names (char *) of the columns that some event
+								 * has set */
+} CdcRebuild;
+
+/*
+ * Fold all records.  Who calls it holds the locks of a sync.  Bad records go to
+ * quarantine as always; the breaker raises an error.
+ */
+extern void cdc_sync_rebuild(CdcPipeline *pipeline, CdcRebuild *rebuild,
+							 CdcSyncResult *result);
+
+/* Lock the target as the merge does; 42P01 if it is gone. */
+extern void cdc_sync_lock_target(const CdcPipeline *pipeline);
+
 /* The search_path that triggers and defaults of the target see. */
 extern char *cdc_sync_search_path(const CdcPipeline *pipeline);
 

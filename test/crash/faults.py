@@ -137,6 +137,15 @@ class Calm(Round):
         self.topics.append(topic)
         self.pipelines.append(pipeline)
 
+    def provoke_rebuild(self):
+        """A target that is rebuilt beside the workers."""
+        session = self.connect()
+        try:
+            session.query("SELECT cdc_resync('%s')" % self.pipelines[0].name)
+        except (Lost, Refused):
+            pass                    # it is the one that fails
+        session.close()
+
     def provoke_gap(self):
         """Records that expire while the worker, which is at the end, is held."""
         if self.gaps == 0:
@@ -221,7 +230,8 @@ class Calm(Round):
 
 
 # What bursts do not lead to, by a part of the place's name.
-PROVOKED = {'ingest_begin': Calm.provoke_beginning, 'ingest_gap': Calm.provoke_gap}
+PROVOKED = {'ingest_begin': Calm.provoke_beginning, 'ingest_gap': Calm.provoke_gap,
+            'resync': Calm.provoke_rebuild}
 
 
 def set_fault(round_, setting):
