@@ -113,8 +113,8 @@ BEGIN;
 SELECT * FROM sync('u');
 ROLLBACK;
 SELECT count(*) AS rows, (SELECT count(*) FROM u_stg) AS staged, (SELECT lag_records FROM cdc_status) AS lag FROM u_target;
--- so does an error in a trigger of the target
-CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+-- so does an error of the system in a trigger of the target
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today' USING ERRCODE = 'insufficient_resources'; END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON u_target FOR EACH ROW EXECUTE FUNCTION refuse();
 \set VERBOSITY terse
 SELECT * FROM sync('u');

@@ -35,11 +35,15 @@
 
 #include "attempt.h"
 #include "catalog.h"
+#include "conflict.h"
 #include "merge.h"
 #include "value.h"
 
 /* Up to so many rows are named one by one, see apply_step(). */
 #define FEW_ROWS	1000
+
+/* So many rows that other transactions may let pass are found one by one. */
+#define MAX_WAITING	10000
 
 typedef enum Step
 {
@@ -61,6 +65,7 @@ typedef struct Run
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
+	bool		settle;			/* at the end, check what is deferred */
 	MemoryContext scratch;		/* of the statements */
 } Run;
 
@@ -496,15 +501,19 @@ park_rows(Run *run)
 	table_close(rel, AccessShareLock);
 }
 
+static void set_constraints(CdcMerge *merge, bool back);
+
 static bool
 run_step(void *arg)
 {
 	Run		   *run = arg;
 	MemoryContext old = MemoryContextSwitchTo(run->scratch);
 
-	if (run->step == STEP_DELETE || run->step == STEP_ALL)
+	if (run->step == STEP_DELETE ||
+		(run->step == STEP_ALL && count_actions(run->merge, "dr") > 0))
 		delete_rows(run);
-	if (run->step == STEP_UPDATE || run->step == STEP_ALL)
+	if (run->step == STEP_UPDATE ||
+		(run->step == STEP_ALL && count_actions(run->merge, "u") > 0))
 	{
 		if (run->park)
 			park_rows(run);
@@ -515,8 +524,14 @@ run_step(void *arg)
 		}
 		update_rows(run);
 	}
-	if (run->step == STEP_INSERT || run->step == STEP_ALL)
+	if (run->step == STEP_INSERT ||
+		(run->step == STEP_ALL && count_actions(run->merge, "ur") > 0))
 		insert_rows(run);
+	if (run->settle)
+	{
+		set_constraints(run->merge, false);
+		set_constraints(run->merge, true);
+	}
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -526,9 +541,48 @@ typedef struct Failed
 {
 	int64	   *rows;
 	int64		n;
-	bool	   *is_failed;		/* [merge->nrows] */
+	int64		nbad;			/* of those, for good as far as can be told */
+	bool	   *is_failed;		/* [merge->nrows] those, and the hopeless ones */
+	CdcConvertError last_bad;	/* why the last one of these has failed .. */
+	CdcConvertError last_waiting;	/* .. and of the others; in the caller's context */
+	bool		searched;		/* hopeless rows were looked for */
+	List	   *hopeless;		/* Hopeless * */
+	MemoryContext context;		/* the caller's */
 	MemoryContext scratch;		/* reset per attempt */
 } Failed;
+
+/* Rows that a constraint is sure to refuse, and its error. */
+typedef struct Hopeless
+{
+	CdcConflict *conflict;
+	CdcConvertError error;
+} Hopeless;
+
+/* May other transactions let a row pass that has failed for this? */
+static bool
+may_wait(const CdcConvertError *error)
+{
+	return error->sqlerrcode == ERRCODE_FOREIGN_KEY_VIOLATION ||
+		error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION ||
+		error->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION;
+}
+
+static bool
+is_enough(const CdcMerge *merge, const Failed *failed)
+{
+	return failed->nbad > merge->max_refused || failed->n - failed->nbad > MAX_WAITING;
+}
+
+static CdcConvertError
+keep_error(const Failed *failed, const CdcConvertError *error)
+{
+	CdcConvertError kept = {.sqlerrcode = error->sqlerrcode};
+
+	kept.message = MemoryContextStrdup(failed->context, error->message);
+	if (error->column)
+		kept.column = MemoryContextStrdup(failed->context, error->column);
+	return kept;
+}
 
 /*
  * Try a step over some rows (NULL: all); counts only if it succeeds.  What
@@ -565,8 +619,8 @@ is_conflict(const CdcMerge *merge, const CdcConvertError *error)
 static void
 halve(CdcMerge *merge, Step step, const int64 *rows, int64 nrows, Failed *failed)
 {
-	CdcConvertError error;
-	bool		enough = failed->n > merge->max_refused;
+	CdcConvertError error = {0};
+	bool		enough = is_enough(merge, failed);
 
 	CHECK_FOR_INTERRUPTS();
 	if (nrows == 0 ||
@@ -574,6 +628,13 @@ halve(CdcMerge *merge, Step step, const int64 *rows, int64 nrows, Failed *failed
 		return;
 	if (nrows == 1 || enough)
 	{
+		if (!enough && may_wait(&error))
+			failed->last_waiting = keep_error(failed, &error);
+		else if (!enough)
+		{
+			failed->last_bad = keep_error(failed, &error);
+			failed->nbad++;
+		}
 		for (int64 i = 0; i < nrows; i++)
 		{
 			failed->rows[failed->n++] = rows[i];
@@ -605,6 +666,59 @@ list_rows(const CdcMerge *merge, const char *actions, const Failed *failed,
 }
 
 /*
+ * A set has failed for a constraint: find the rows that it is sure to refuse, and
+ * leave them out from now on.  One row of each constraint is tried alone, to have
+ * its error, and the proof.
+ */
+static void
+find_hopeless(CdcMerge *merge, Failed *failed, const CdcConvertError *why)
+{
+	List	   *conflicts;
+	ListCell   *lc;
+
+	if (failed->searched || !may_wait(why) || merge->nrows < 3)
+		return;
+	failed->searched = true;
+	conflicts = cdc_conflict_find(merge);
+	foreach(lc, conflicts)
+	{
+		CdcConflict *conflict = lfirst(lc);
+		CdcConvertError error = {0};
+		Hopeless   *hopeless;
+		int64		left = 0;
+
+		for (int64 i = 0; i < conflict->nrows; i++)
+			if (!failed->is_failed[conflict->rows[i]])
+				conflict->rows[left++] = conflict->rows[i];
+		conflict->nrows = left;
+		if (left == 0 ||
+			try_step(merge, failed, STEP_ALL, false, conflict->rows, 1, &error) ||
+			error.sqlerrcode != conflict->sqlerrcode)
+			continue;
+		hopeless = palloc(sizeof(Hopeless));
+		hopeless->conflict = conflict;
+		hopeless->error = keep_error(failed, &error);
+		failed->hopeless = lappend(failed->hopeless, hopeless);
+		for (int64 i = 0; i < left; i++)
+			failed->is_failed[conflict->rows[i]] = true;
+	}
+}
+
+static void
+report_hopeless(CdcMerge *merge, const Failed *failed)
+{
+	ListCell   *lc;
+
+	foreach(lc, failed->hopeless)
+	{
+		const Hopeless *hopeless = lfirst(lc);
+
+		for (int64 i = 0; i < hopeless->conflict->nrows; i++)
+			merge->refused(merge->arg, hopeless->conflict->rows[i], &hopeless->error);
+	}
+}
+
+/*
  * One step over all rows of the window that it concerns.  If they are few, they
  * are named: the planner takes a staging table that is nearly empty for one of
  * hundreds of rows, and would read all of the target to join it with them.
@@ -612,7 +726,7 @@ list_rows(const CdcMerge *merge, const char *actions, const Failed *failed,
 static void
 apply_step(CdcMerge *merge, Step step, Failed *failed)
 {
-	CdcConvertError error;
+	CdcConvertError error = {0};
 	const char *actions = step == STEP_DELETE ? "dr" : step == STEP_UPDATE ? "u" : "ur";
 	int64		n = count_actions(merge, actions);
 	int64	   *rows = NULL;
@@ -621,15 +735,16 @@ apply_step(CdcMerge *merge, Step step, Failed *failed)
 		return;
 	if (n <= FEW_ROWS)
 		rows = list_rows(merge, actions, failed, &n);
-	if (failed->n == 0)
+	if (failed->n == 0 && failed->hopeless == NIL)
 	{
 		if (try_step(merge, failed, step, false, rows, n, &error))
 			return;
 		if (step == STEP_UPDATE && is_conflict(merge, &error) &&
 			try_step(merge, failed, step, true, rows, n, &error))
 			return;
+		find_hopeless(merge, failed, &error);
 	}
-	if (rows == NULL)
+	if (rows == NULL || failed->hopeless != NIL)
 		rows = list_rows(merge, actions, failed, &n);
 	halve(merge, step, rows, n, failed);
 	pfree(rows);
@@ -645,7 +760,7 @@ nothing_to_insert(const CdcMerge *merge, const Failed *failed)
 	Relation	rel;
 	bool		plain;
 
-	if (failed->n > 0 || !merge->target->key_is_unique ||
+	if (failed->n > 0 || failed->hopeless != NIL || !merge->target->key_is_unique ||
 		merge->updated < count_actions(merge, "ur"))
 		return false;
 	rel = table_open(merge->target->relid, NoLock);
@@ -749,37 +864,41 @@ static void
 retry_failed(CdcMerge *merge, Failed *failed)
 {
 	CdcConvertError error;
-	CdcConvertError not_tried = {
-		.sqlerrcode = ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
-		.message = "not tried alone: too many records of the window are refused"
-	};
+	CdcConvertError *errors = NULL;
+	CdcConvertError not_tried;
+	bool		enough = is_enough(merge, failed);
 	int64		before;
 
-	if (merge->target->other_unique && failed->n <= merge->max_refused)
+	if (enough)
+	{
+		not_tried = failed->nbad > merge->max_refused ? failed->last_bad : failed->last_waiting;
+		not_tried.message = psprintf("%s (not tried alone, as too many records of the window are refused)",
+									 not_tried.message);
+	}
+	if (merge->target->other_unique && !enough)
 		retry_conflicts(merge, failed);
+	if (!enough)
+		errors = MemoryContextAllocHuge(CurrentMemoryContext,
+										sizeof(CdcConvertError) * (failed->n + 1));
 	do
 	{
 		int64		left = 0;
 
 		before = failed->n;
-		for (int64 i = 0; i < before && before <= merge->max_refused; i++)
+		for (int64 i = 0; i < before && !enough; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (!try_step(merge, failed, STEP_ALL, false, &failed->rows[i], 1, &error))
-				failed->rows[left++] = failed->rows[i];
-			failed->n = left;
+			if (try_step(merge, failed, STEP_ALL, false, &failed->rows[i], 1, &error))
+				continue;
+			failed->rows[left] = failed->rows[i];
+			errors[left++] = keep_error(failed, &error);
 		}
+		if (!enough)
+			failed->n = left;
 	} while (failed->n > 0 && failed->n < before);
 
-	/* one attempt more for the reason of each: it may even succeed now */
 	for (int64 i = 0; i < failed->n; i++)
-	{
-		if (i > merge->max_refused)
-			error = not_tried;
-		else if (try_step(merge, failed, STEP_ALL, false, &failed->rows[i], 1, &error))
-			continue;
-		merge->refused(merge->arg, failed->rows[i], &error);
-	}
+		merge->refused(merge->arg, failed->rows[i], enough ? &not_tried : &errors[i]);
 }
 
 static int
@@ -844,10 +963,10 @@ refuse_homeless(CdcMerge *merge)
 }
 
 /*
- * Deferrable constraints are checked by our statements, not at commit, where
- * nobody could tell which rows to leave out; afterwards they are as they are
- * declared.  A foreign key stays deferred where the row that is referenced may
- * come later in the transaction.
+ * Deferrable constraints, and constraint triggers, are checked by our statements,
+ * not at commit, where nobody could tell which rows to leave out; afterwards they
+ * are as they are declared.  A foreign key stays deferred where the row that is
+ * referenced may come later in the transaction.
  */
 static void
 set_constraints(CdcMerge *merge, bool back)
@@ -861,14 +980,50 @@ set_constraints(CdcMerge *merge, bool back)
 	if (cdc_spi_run("SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') "
 					"FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
 					"ON n.oid OPERATOR(pg_catalog.=) c.connamespace "
-					"WHERE c.conrelid OPERATOR(pg_catalog.=) $1 "
-					"AND (c.contype IN ('p', 'u', 'x') OR $3 AND c.contype IN ('f')) "
+					"WHERE (c.conrelid OPERATOR(pg_catalog.=) $1 "
+					"AND (c.contype IN ('p', 'u', 'x', 't') OR $3 AND c.contype IN ('f')) "
+					"OR $3 AND c.contype IN ('f') AND c.confrelid OPERATOR(pg_catalog.=) $1) "
 					"AND c.condeferrable AND (c.condeferred OR NOT $2)",
 					3, types, values, NULL, 0) == 1)
 		names = cdc_spi_value(0, 1, &isnull);
 	if (!isnull)
 		cdc_spi_run(psprintf("SET CONSTRAINTS %s %s", TextDatumGetCString(names),
 							 back ? "DEFERRED" : "IMMEDIATE"), 0, NULL, NULL, NULL, 0);
+}
+
+/*
+ * What is deferred may hold for all rows of the window together only.  Where it
+ * cannot be deferred (in a security-restricted operation) it is checked by each
+ * statement.
+ */
+static bool
+try_together(CdcMerge *merge, Failed *failed)
+{
+	Run			run = {.merge = merge,.step = STEP_ALL,.settle = true,.scratch = failed->scratch};
+	int64	   *rows = NULL;
+	CdcConvertError error;
+	MemoryContext old;
+	bool		ok;
+
+	if (InSecurityRestrictedOperation() || merge->needs_rows)
+		return false;
+	if (merge->nrows <= FEW_ROWS)
+	{
+		rows = palloc(sizeof(int64) * merge->nrows);
+		for (int64 i = 0; i < merge->nrows; i++)
+			rows[i] = i;
+		run.rows = rows;
+		run.nrows = merge->nrows;
+	}
+	old = MemoryContextSwitchTo(failed->scratch);
+	ok = cdc_try(run_step, &run, &error);
+	MemoryContextSwitchTo(old);
+	if (!ok)
+		return false;
+	merge->deleted += run.deleted;
+	merge->updated += run.updated;
+	merge->inserted += run.inserted;
+	return true;
 }
 
 void
@@ -879,6 +1034,7 @@ cdc_merge(CdcMerge *merge)
 	failed.rows = MemoryContextAllocHuge(CurrentMemoryContext,
 										 sizeof(int64) * (merge->nrows + 1));
 	failed.is_failed = palloc0(merge->nrows + 1);
+	failed.context = CurrentMemoryContext;
 	failed.scratch = AllocSetContextCreate(CurrentMemoryContext, "cdcsync merge",
 										   ALLOCSET_DEFAULT_SIZES);
 	if (merge->truncate)
@@ -892,7 +1048,11 @@ cdc_merge(CdcMerge *merge)
 	if (merge->needs_rows)
 		refuse_homeless(merge);
 	if (merge->target->deferrable)
+	{
+		if (try_together(merge, &failed))
+			return;
 		set_constraints(merge, false);
+	}
 	apply_step(merge, STEP_DELETE, &failed);
 	apply_step(merge, STEP_UPDATE, &failed);
 	/* a cascade of the deletes, or a trigger, may have taken rows away */
@@ -902,6 +1062,7 @@ cdc_merge(CdcMerge *merge)
 		apply_step(merge, STEP_INSERT, &failed);
 	if (failed.n > 0)
 		retry_failed(merge, &failed);
+	report_hopeless(merge, &failed);
 	if (merge->target->deferrable)
 		set_constraints(merge, true);
 }

@@ -24,10 +24,17 @@ is_in_data(const ErrorData *edata)
 {
 	int			class = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
 
-	/* 54000: a value too long for an index, a row too long for a page */
+	/*
+	 * 54000: a value too long for an index, a row too long for a page.  RAISE
+	 * and ASSERT of a trigger refuse what it sees.
+	 */
 	return class == ERRCODE_DATA_EXCEPTION ||
 		class == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
-		edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+		edata->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
+		edata->sqlerrcode == ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION ||
+		edata->sqlerrcode == ERRCODE_WITH_CHECK_OPTION_VIOLATION ||
+		edata->sqlerrcode == ERRCODE_RAISE_EXCEPTION ||
+		edata->sqlerrcode == ERRCODE_ASSERT_FAILURE;
 }
 
 bool

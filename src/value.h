@@ -14,7 +14,8 @@
  * Convert a token (set, or JSON null) to the column's type, in the current
  * memory context.  Returns false and fills *error if it cannot be.  read may
  * also ereport() if column->may_raise; convert runs in a subtransaction then,
- * and returns false for errors in the data: SQLSTATE classes 22 and 23, 54000.
+ * and returns false for errors in the data: SQLSTATE classes 22 and 23, 54000,
+ * 27000, 44000, P0001 and P0004.
  */
 extern bool cdc_value_read(const CdcColumn *column, const CdcToken *token,
 						   const CdcRowSchema *schema, int at,

@@ -332,8 +332,9 @@ is(sql(q{SELECT usr, coalesce(setting, '') <> 'left behind', locks, plans, temps
 is(sql(q{SELECT usr, session, path FROM a.seen WHERE pipeline = 'p1 deferred' ORDER BY stamp DESC LIMIT 1}),
 	'alice|alice|a, pg_temp', 'a deferred trigger is run as the owner, with the search_path of the others');
 
-# a deferred trigger that fails takes its own pipeline's window, and that alone
-sql(q{CREATE OR REPLACE FUNCTION a.at_commit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not at commit'; END$$});
+# a deferred trigger that has an error of the system takes its own pipeline's
+# window, and that alone
+sql(q{CREATE OR REPLACE FUNCTION a.at_commit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not at commit' USING ERRCODE = 'insufficient_resources'; END$$});
 land('alice', 'p1', 401, 401);
 land('alice', 'p2', 401, 401);
 is(waited('p2'), 't', 'an error at commit: the neighbour goes on');
@@ -370,6 +371,43 @@ is(waited('child'), 't', 'a foreign key is not satisfied');
 is(sql('SELECT count(*) FROM a.child'), 0, '.. so the record waits');
 sql('INSERT INTO a.parent VALUES (77)');
 is(sql(q{SELECT wait_for('EXISTS (SELECT FROM a.child)')}), 't', 'tried again though nothing lands');
+
+# .. and at once when a pipeline has synced the row that it waits for: grandparent,
+# parent and child, made and deleted in the wrong order
+sql(q{
+	SET ROLE alice; SET search_path = a, public;
+	CREATE TABLE g (id bigint PRIMARY KEY, v bigint);
+	CREATE TABLE p (id bigint PRIMARY KEY, v bigint REFERENCES g);
+	CREATE TABLE c (id bigint PRIMARY KEY, v bigint REFERENCES p);
+	SELECT cdc_create(t, target => t::regclass, columns => '{"id": "id", "v": "v"}',
+					  options => '{"constraint_wait": "1 hour"}') FROM unnest('{g,p,c}'::text[]) t;
+});
+my $waiting = q{SELECT coalesce(string_agg(format('%s %s', pipeline, state), ', ' ORDER BY pipeline), 'none')
+	FROM cdcsync.quarantine WHERE pipeline IN ('g', 'p', 'c')};
+my $took = 0;
+foreach my $round (1 .. 5)
+{
+	land('alice', 'c', $round, $round, $round);
+	land('alice', 'p', $round, $round, $round);
+	is(waited($_), 't', "round $round: $_ is read") foreach qw(c p);
+	is(sql($waiting), 'c waiting, p waiting', '.. and waits');
+	my $since = time;
+	land('alice', 'g', $round, $round, $round);
+	is(sql("SELECT wait_for('EXISTS (SELECT FROM a.c WHERE id = $round)')"), 't', 'the grandparent comes: all are there');
+	$took += time - $since;
+}
+# by looking now and then it would take 5 s for each of the two
+cmp_ok($took, '<', 20, '.. soon');
+sql(q{
+	INSERT INTO a.g_debezium (kafka_key, kafka_value) VALUES ('{"id":1}', '{"op":"d","before":{"id":1},"after":null}');
+	INSERT INTO a.p_debezium (kafka_key, kafka_value) VALUES ('{"id":1}', '{"op":"d","before":{"id":1},"after":null}');
+});
+is(waited($_), 't', "a delete: $_ is read") foreach qw(g p);
+is(sql($waiting), 'g waiting, p waiting', '.. and waits');
+like(sql(q{SELECT reason FROM cdc_status WHERE pipeline = 'g'}), qr/^1 record waits for other rows/, 'cdc_status says so');
+sql(q{INSERT INTO a.c_debezium (kafka_key, kafka_value) VALUES ('{"id":1}', '{"op":"d","before":{"id":1},"after":null}')});
+is(sql(q{SELECT wait_for('NOT EXISTS (SELECT FROM a.g WHERE id = 1)')}), 't', 'the child goes: all are gone');
+is(sql($waiting), 'none', 'and nothing waits');
 
 #
 # A topic: its end when the call begins is what counts
