@@ -182,6 +182,36 @@ CREATE TABLE cdcsync.evidence (		-- how the strings of a column are encoded, whe
 );
 
 /*
+ * What the source's table looked like when it was last seen.  "fields": of the
+ * row events, [{"name":, "type":, "optional":, "default":}, ..], names alone if
+ * they carry no schema.
+ */
+CREATE TABLE cdcsync.source_schema (
+	pipeline text PRIMARY KEY,
+	fingerprint text,				-- of the embedded schema; NULL: none
+	fields jsonb NOT NULL,
+	source_position text,			-- of the first event that looked so
+	source_ts_ms bigint
+);
+
+CREATE TABLE cdcsync.schema_change (
+	pipeline text NOT NULL,
+	kafka_partition bigint NOT NULL,	-- of the first record after the change
+	epoch integer NOT NULL,
+	kafka_offset bigint NOT NULL,
+	detected_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	kind text NOT NULL,
+	column_name text,				-- at the source
+	old_type text,
+	new_type text,
+	ddl text,						-- the source's statement, if it is known
+	statement text,					-- what was done to the target, or would have to be
+	state text NOT NULL CHECK (state IN ('applied', 'ignored', 'waiting', 'existing rows unknown')),
+	message text					-- why, where it was not simply applied
+);
+CREATE INDEX ON cdcsync.schema_change (pipeline, kafka_partition, epoch, kafka_offset);
+
+/*
  * Calls of cdc_create_all() that go on for new topics.  A dump keeps the
  * server's name, by which cdc_resume('*') finds it again.
  */
@@ -210,6 +240,8 @@ COMMENT ON TABLE cdcsync.breaker IS 'what the breakers of pipelines have seen of
 COMMENT ON TABLE cdcsync.moved IS 'key changes of which one half has come';
 COMMENT ON TABLE cdcsync.inexact IS 'why the targets of pipelines may differ from their sources, until they are loaded anew';
 COMMENT ON TABLE cdcsync.evidence IS 'how the strings of columns are encoded, as their values have shown';
+COMMENT ON TABLE cdcsync.source_schema IS 'the columns that the sources'' tables had when they were last seen';
+COMMENT ON TABLE cdcsync.schema_change IS 'changes of the sources'' tables, and what became of them';
 COMMENT ON TABLE cdcsync.follow IS
 	'patterns for whose new topics pipelines are made; cdc_create_all() with "follow_new_topics" true or false begins and ends it';
 
@@ -227,6 +259,8 @@ BEGIN
 		DELETE FROM cdcsync.moved WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.inexact WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.evidence WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.source_schema WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.schema_change WHERE pipeline = OLD.name;
 	END IF;
 	RETURN NULL;
 END
@@ -283,6 +317,8 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.breaker', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.moved', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.inexact', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.evidence', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.source_schema', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.schema_change', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.follow', '');
 
 ALTER TABLE cdcsync.landing ENABLE ROW LEVEL SECURITY;
@@ -295,6 +331,8 @@ ALTER TABLE cdcsync.breaker ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.inexact ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.evidence ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.source_schema ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.schema_change ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.follow ENABLE ROW LEVEL SECURITY;
 -- a landing belongs to the owner of its chunk table
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
@@ -326,6 +364,10 @@ CREATE POLICY owned ON cdcsync.moved FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = moved.pipeline));
 CREATE POLICY owned ON cdcsync.inexact FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = inexact.pipeline));
+CREATE POLICY owned ON cdcsync.source_schema FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = source_schema.pipeline));
+CREATE POLICY owned ON cdcsync.schema_change FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = schema_change.pipeline));
 CREATE POLICY owned ON cdcsync.follow FOR SELECT
 	USING (pg_catalog.pg_has_role(owner, 'USAGE'));
 GRANT SELECT ON ALL TABLES IN SCHEMA cdcsync TO PUBLIC;

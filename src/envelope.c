@@ -732,12 +732,25 @@ classify(CdcDecoder *decoder, uint8_t kind, const char *start,
 	return true;
 }
 
+/* Names of a row's fields that stood elsewhere in the row before, or nowhere. */
+static uint64_t
+count_names(const CdcDecoder *decoder, bool flat)
+{
+	uint64_t	n = decoder->row_memo.nmisses;
+
+	if (flat)
+		n += decoder->envelope_memo[0].nmisses + decoder->envelope_memo[1].nmisses;
+	return n;
+}
+
 /* What comes behind the framing. */
 static bool
 decode_text(CdcDecoder *decoder, const char *value, size_t len,
 			CdcChange *change, CdcDecodeError *error)
 {
 	CdcSkeletons *skeletons = &decoder->skeletons;
+	uint64_t	names = count_names(decoder, false);
+	uint64_t	flat_names = count_names(decoder, true);
 	CdcScanner	scanner;
 	uint8_t		kind;
 
@@ -763,6 +776,9 @@ decode_text(CdcDecoder *decoder, const char *value, size_t len,
 	if (!classify(decoder, kind, value, change, error))
 		return false;
 	decoder->frame |= kind;
+	change->new_names = change->shape == CDC_SHAPE_ROW ?
+		count_names(decoder, true) != flat_names :
+		count_names(decoder, false) != names;
 	if (change->shape == CDC_SHAPE_CHANGE || change->shape == CDC_SHAPE_ROW)
 		cdc_skeletons_keep(skeletons, value, len, decoder->frame);
 	return true;

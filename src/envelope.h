@@ -110,6 +110,8 @@ typedef struct CdcChange
 	CdcToken	source_json;
 	CdcToken	transaction_json;
 	CdcPosition position;
+	bool		new_names;		/* the row's fields may be others than those of the
+								 * record before */
 	const char *schema;			/* the embedded schema's text, or NULL */
 	uint32_t	schema_len;
 	uint8_t    *verdict;		/* the caller's: what it says of the source fields

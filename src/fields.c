@@ -135,6 +135,7 @@ bool
 cdc_memo_init(CdcMemo *memo, int nslots)
 {
 	memo->nslots = nslots;
+	memo->nmisses = 0;
 	memo->slots = calloc((size_t) nslots, sizeof(CdcMemoSlot));
 	return memo->slots != NULL;
 }
@@ -246,6 +247,7 @@ cdc_fields_step(const CdcFieldSet *set, CdcMemo *memo, CdcScanner *scanner,
 	rc = cdc_scan_member(scanner, i == 0, name);
 	if (rc <= 0)
 		return rc;
+	memo->nmisses++;
 	*head = cdc_fields_find(set, name);
 	if (slot)
 		remember(slot, name, *head);

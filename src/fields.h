@@ -44,6 +44,7 @@ typedef struct CdcMemo
 {
 	int			nslots;
 	CdcMemoSlot *slots;
+	uint64_t	nmisses;		/* names that were not the remembered ones */
 } CdcMemo;
 
 /* The wanted values of one object. */

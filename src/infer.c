@@ -163,8 +163,8 @@ bits_type(const CdcSchemaField *field, CdcConnector connector, bool *guessed)
 	return "bytea";
 }
 
-static const char *
-schema_type(const CdcSchemaField *field, CdcConnector connector, bool *guessed)
+const char *
+cdc_infer_type(const CdcSchemaField *field, CdcConnector connector, bool *guessed)
 {
 	const char *type;
 
@@ -185,7 +185,7 @@ schema_type(const CdcSchemaField *field, CdcConnector connector, bool *guessed)
 			.has_scale = field->item_has_scale,.scale = field->item_scale
 		};
 
-		type = schema_type(&item, connector, guessed);
+		type = cdc_infer_type(&item, connector, guessed);
 		if (strcmp(type, "jsonb") != 0 || token_is(&item.logical, "io.debezium.data.Json"))
 			return psprintf("%s[]", type);
 	}
@@ -231,7 +231,7 @@ fields_from_schema(CdcSample *sample)
 		CdcInferredField *field = palloc0(sizeof(*field));
 
 		field->name = pnstrdup(from->name.text, from->name.len);
-		field->type = pstrdup(schema_type(from, sample->connector, &field->guessed));
+		field->type = pstrdup(cdc_infer_type(from, sample->connector, &field->guessed));
 		field->notnull = !from->optional;
 		field->schema = copy_schema_field(from);
 		sample->result->fields = lappend(sample->result->fields, field);

@@ -54,6 +54,13 @@ extern const CdcInferredField *cdc_infer_field(const CdcInferred *inferred,
 extern CdcInferred *cdc_infer(Oid relation);
 
 /*
+ * The SQL text of the type that a column for this field gets; *guessed is set
+ * where the schema leaves that open.
+ */
+extern const char *cdc_infer_type(const CdcSchemaField *field,
+								  CdcConnector connector, bool *guessed);
+
+/*
  * Make the pipeline's target table (target_name) in the target schema from
  * what cdc_infer() found: columns (only the mapped ones, if the pipeline has
  * "columns", under their target names), NOT NULL, primary key on key_columns

@@ -33,6 +33,7 @@ typedef enum OptionType
 {
 	OPTION_BOOLEAN,
 	OPTION_NUMBER,				/* between min and max */
+	OPTION_SIZE,				/* bytes, as a number or with a unit */
 	OPTION_INTERVAL,			/* not negative */
 	OPTION_RETENTION,			/* the same, or 'infinite' */
 	OPTION_ENUM,				/* one of values */
@@ -63,7 +64,7 @@ static const OptionDef option_defs[] = {
 	{.name = "helper_schema",.type = OPTION_TEXT,.fixed = true},
 	{.name = "landing",.type = OPTION_TEXT,.fixed = true},
 	{.name = "max_quarantine_share",.type = OPTION_NUMBER,.min = 0,.max = 1},
-	{.name = "max_rewrite_size",.type = OPTION_ABSENT},
+	{.name = "max_rewrite_size",.type = OPTION_SIZE},
 	{.name = "max_sweep_share",.type = OPTION_ABSENT},
 	{.name = "mode",.type = OPTION_ENUM,.only = "mirror",
 	.values = "mirror, append, history"},
@@ -72,8 +73,8 @@ static const OptionDef option_defs[] = {
 	.values = "upsert, replace"},
 	{.name = "refresh_interval",.type = OPTION_INTERVAL},
 	{.name = "retention",.type = OPTION_RETENTION},
-	{.name = "schema_changes",.type = OPTION_ENUM,.only = "ignore",
-	.values = "follow, ignore"},
+	{.name = "schema_changes",.type = OPTION_ENUM,
+	.values = "follow, ignore, stop"},
 	{.name = "shape",.type = OPTION_ABSENT},
 	{.name = "start",.type = OPTION_START,.fixed = true},
 	{.name = "strict",.type = OPTION_BOOLEAN},
@@ -237,6 +238,54 @@ parse_number(const OptionDef *def, const JsonbValue *value)
 	return number;
 }
 
+/* Bytes of a size, given as a number or as text with a unit. */
+static int64
+parse_size(const OptionDef *def, const JsonbValue *value)
+{
+	const char *hint = "Give a size that is not negative, such as \"500 MB\", or a number of bytes.";
+	MemoryContext context = CurrentMemoryContext;
+	char	   *text = NULL;
+	int64		size = -1;
+
+	if (value->type == jbvNumeric)
+		text = DatumGetCString(DirectFunctionCall1(numeric_out,
+												   NumericGetDatum(value->val.numeric)));
+	else if (value->type == jbvString)
+		text = jsonb_cstring(value);
+	else
+		bad_value(def->name, hint);
+	PG_TRY();
+	{
+		size = DatumGetInt64(DirectFunctionCall1(pg_size_bytes, CStringGetTextDatum(text)));
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		bad_value(def->name, hint);
+	}
+	PG_END_TRY();
+	if (size < 0)
+		bad_value(def->name, hint);
+	return size;
+}
+
+/* One of the option's values, as text. */
+static char *
+parse_enum(const OptionDef *def, const JsonbValue *value)
+{
+	if (value->type != jbvString || !in_list(def->values, jsonb_cstring(value)))
+		bad_value(def->name, psprintf("Valid values are: %s.", def->values));
+	return jsonb_cstring(value);
+}
+
+static CdcSchemaChanges
+schema_changes_of(const char *text)
+{
+	return strcmp(text, "follow") == 0 ? CDC_SCHEMA_FOLLOW :
+		strcmp(text, "stop") == 0 ? CDC_SCHEMA_STOP : CDC_SCHEMA_IGNORE;
+}
+
 static char *
 parse_text(const OptionDef *def, const JsonbValue *value)
 {
@@ -287,13 +336,6 @@ check_boolean(const OptionDef *def, const JsonbValue *value)
 		bad_value(def->name, "Give true or false.");
 }
 
-static void
-check_enum(const OptionDef *def, const JsonbValue *value)
-{
-	if (value->type != jbvString || !in_list(def->values, jsonb_cstring(value)))
-		bad_value(def->name, psprintf("Valid values are: %s.", def->values));
-}
-
 /* An option that knows one value only: is it given that one? */
 static void
 check_only(const OptionDef *def, const JsonbValue *value)
@@ -312,6 +354,7 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 	char	   *text = NULL;
 	double		number = 0;
 	int64		usecs = 0;
+	int64		bytes = 0;
 
 	switch (def->type)
 	{
@@ -321,6 +364,9 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		case OPTION_NUMBER:
 			number = parse_number(def, value);
 			break;
+		case OPTION_SIZE:
+			bytes = parse_size(def, value);
+			break;
 		case OPTION_INTERVAL:
 			usecs = parse_interval(def->name, value);
 			break;
@@ -328,7 +374,7 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 			usecs = parse_retention(def->name, value);
 			break;
 		case OPTION_ENUM:
-			check_enum(def, value);
+			text = parse_enum(def, value);
 			break;
 		case OPTION_TEXT:
 			text = parse_text(def, value);
@@ -370,6 +416,10 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->placeholder = text;
 	else if (strcmp(def->name, "max_quarantine_share") == 0)
 		options->max_quarantine_share = number;
+	else if (strcmp(def->name, "schema_changes") == 0)
+		options->schema_changes = schema_changes_of(text);
+	else if (strcmp(def->name, "max_rewrite_size") == 0)
+		options->max_rewrite_size = bytes;
 	else if (strcmp(def->name, "strict") == 0)
 		options->strict = value->val.boolean;
 	else if (strcmp(def->name, "auto_sync") == 0)
@@ -436,6 +486,7 @@ cdc_options_parse(Jsonb *options)
 	result->start = "earliest";
 	result->max_quarantine_share = 0.1;
 	result->constraint_wait = 10 * USECS_PER_MINUTE;
+	result->max_rewrite_size = INT64CONST(1024) * 1024 * 1024;
 	result->auto_sync = true;
 	result->retention = USECS_PER_DAY;
 

@@ -11,6 +11,15 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+/* What becomes of a change of the source's table. */
+typedef enum CdcSchemaChanges
+{
+	CDC_SCHEMA_UNSAID,			/* follow for a target that we made, else ignore */
+	CDC_SCHEMA_FOLLOW,
+	CDC_SCHEMA_IGNORE,
+	CDC_SCHEMA_STOP
+} CdcSchemaChanges;
+
 typedef struct CdcOptions
 {
 	Jsonb	   *stored;			/* as it goes into the catalog: checked, without
@@ -23,6 +32,8 @@ typedef struct CdcOptions
 	char	   *placeholder;	/* unavailable value's placeholder, or NULL */
 	double		max_quarantine_share;
 	int64		constraint_wait;	/* us */
+	CdcSchemaChanges schema_changes;
+	int64		max_rewrite_size;	/* bytes */
 	bool		strict;
 	bool		auto_sync;
 	int64		sync_interval;	/* us */

@@ -99,6 +99,10 @@ pipeline_from_row(int32 *landing_id)
 	pipeline->strict = options->strict;
 	pipeline->max_quarantine_share = options->max_quarantine_share;
 	pipeline->constraint_wait = options->constraint_wait;
+	pipeline->schema_changes = options->schema_changes != CDC_SCHEMA_UNSAID ?
+		options->schema_changes :
+		pipeline->target_made ? CDC_SCHEMA_FOLLOW : CDC_SCHEMA_IGNORE;
+	pipeline->max_rewrite_size = options->max_rewrite_size;
 	pipeline->target_schema = options->target_schema;
 	pipeline->target_name = options->target_name ? options->target_name :
 		psprintf("%s_target", pipeline->name);

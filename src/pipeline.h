@@ -14,6 +14,7 @@
 #include "utils/jsonb.h"
 
 #include "landing.h"
+#include "options.h"
 
 typedef enum CdcPipelineState
 {
@@ -65,6 +66,8 @@ typedef struct CdcPipeline
 	bool		strict;
 	double		max_quarantine_share;
 	int64		constraint_wait;	/* us that a record waits for a constraint */
+	CdcSchemaChanges schema_changes;	/* never UNSAID */
+	int64		max_rewrite_size;	/* bytes */
 	char	   *target_schema;	/* of a target that we make */
 	char	   *target_name;	/* its name */
 	char	   *helper_schema;	/* of landing and staging, when they are made */

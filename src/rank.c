@@ -19,6 +19,7 @@
 
 #include "evidence.h"
 #include "fit.h"
+#include "source_watch.h"
 #include "value.h"
 #include "window.h"
 
@@ -491,19 +492,75 @@ is_resent(CdcEvent *rec)
 	return false;
 }
 
+/* Make what the window keeps of an embedded schema; NULL if it cannot be read. */
+static CdcRowSchema *
+read_schema(CdcRank *rank, const CdcChange *change)
+{
+	CdcDecodeError error;
+	CdcSchema  *schema = cdc_schema_parse(change->schema, change->schema_len, &error);
+	MemoryContext old;
+	CdcRowSchema *rs;
+
+	if (schema == NULL)
+		return NULL;
+	old = MemoryContextSwitchTo(rank->context);
+	rs = palloc0(sizeof(CdcRowSchema));
+	rs->schema = schema;
+	rs->by_column = palloc0(sizeof(CdcSchemaField *) * rank->target->ncolumns);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (rank->target->columns[i].source == CDC_COLUMN_FIELD)
+			rs->by_column[i] = cdc_value_schema_field(schema,
+													  &rank->target->fields[rank->target->columns[i].index]);
+	rank->state->schemas = lappend(rank->state->schemas, rs);
+	MemoryContextSwitchTo(old);
+	return rs;
+}
+
+/* Warn of columns that cannot take what the schema announces. */
+static void
+check_fit(CdcRank *rank, CdcRowSchema *rs)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (rs->by_column[i])
+			cdc_fit_check_column(&rank->target->columns[i], rs->by_column[i]);
+	rs->checked = true;
+}
+
+/* The schema of a record, if it was seen in the window. */
+static CdcRowSchema *
+find_schema(const CdcRankState *st, const CdcChange *change)
+{
+	for (int i = list_length(st->schemas) - 1; i >= 0; i--)
+	{
+		CdcRowSchema *rs = list_nth(st->schemas, i);
+
+		if (rs->schema->len == change->schema_len &&
+			memcmp(rs->schema->text, change->schema, change->schema_len) == 0)
+			return rs;
+	}
+	return NULL;
+}
+
+typedef enum Context
+{
+	CONTEXT_NOTED,
+	CONTEXT_UNREADABLE,			/* the schema cannot be read */
+	CONTEXT_CHANGED				/* the source's table has changed before it */
+} Context;
+
 /*
- * Note connector and embedded schema of the record for its conversions; false
- * if there is a schema that cannot be read.
+ * Note connector and embedded schema of a change for its conversions; rec is the
+ * record that is being added, or NULL.
  */
-static bool
-note_context(CdcRank *rank, const CdcChange *change)
+static Context
+note_context(CdcRank *rank, const CdcChange *change, const CdcEvent *rec)
 {
 	CdcRankState *st = rank->state;
 	const CdcToken *name = &change->connector;
+	/* what comes out of quarantine was looked at before */
+	bool		watched = rank->watch && rec && rec->since == 0;
+	CdcOrigin	at;
 	CdcRowSchema *rs;
-	CdcDecodeError error;
-	CdcSchema  *schema;
-	MemoryContext old;
 
 	if (name->len != st->connector_name.len || name->len > sizeof(st->connector_buf) ||
 		memcmp(name->text, st->connector_buf, name->len) != 0)
@@ -516,53 +573,43 @@ note_context(CdcRank *rank, const CdcChange *change)
 	if (change->schema == NULL)
 	{
 		st->schema = NULL;
-		return true;
+		if (!watched || !change->new_names || !change->has_after)
+			return CONTEXT_NOTED;
+		at = cdc_event_origin(rank, rec);
+		return cdc_source_watch_names(rank->watch, change, &at) ?
+			CONTEXT_NOTED : CONTEXT_CHANGED;
 	}
-	for (int i = list_length(st->schemas) - 1; i >= 0; i--)
+	rs = find_schema(st, change);
+	if (rs == NULL && (rs = read_schema(rank, change)) == NULL)
+		return CONTEXT_UNREADABLE;
+	if (watched && rs != st->schema)
 	{
-		rs = list_nth(st->schemas, i);
-		if (rs->schema->len == change->schema_len &&
-			memcmp(rs->schema->text, change->schema, change->schema_len) == 0)
-		{
-			st->schema = rs;
-			return true;
-		}
+		at = cdc_event_origin(rank, rec);
+		if (!cdc_source_watch_schema(rank->watch, rs->schema, change, st->connector, &at))
+			return CONTEXT_CHANGED;
 	}
-	schema = cdc_schema_parse(change->schema, change->schema_len, &error);
-	if (schema == NULL)
-		return false;
-	old = MemoryContextSwitchTo(rank->context);
-	rs = palloc0(sizeof(CdcRowSchema));
-	rs->schema = schema;
-	rs->by_column = palloc0(sizeof(CdcSchemaField *) * rank->target->ncolumns);
-	for (int i = 0; i < rank->target->ncolumns; i++)
-	{
-		const CdcColumn *column = &rank->target->columns[i];
-
-		if (column->source != CDC_COLUMN_FIELD)
-			continue;
-		rs->by_column[i] = cdc_value_schema_field(schema,
-												  &rank->target->fields[column->index]);
-		if (rs->by_column[i])
-			cdc_fit_check_column(column, rs->by_column[i]);
-	}
-	st->schemas = lappend(st->schemas, rs);
-	MemoryContextSwitchTo(old);
+	if (!rs->checked)
+		check_fit(rank, rs);
 	st->schema = rs;
-	return true;
+	return CONTEXT_NOTED;
 }
 
-static void
+/* False: the window ends before it. */
+static bool
 add_change(CdcRank *rank, CdcEvent *rec)
 {
+	Context		context = note_context(rank, &rec->change, rec);
+
+	if (context == CONTEXT_CHANGED)
+		return false;
 	if (is_resent(rec))
-		return;
+		return true;
 	rank->ordinal++;
-	if (!note_context(rank, &rec->change))
+	if (context == CONTEXT_UNREADABLE)
 	{
 		cdc_event_bad(rank, rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
 				   "the event's embedded schema cannot be read");
-		return;
+		return true;
 	}
 	if (rank->evidence)
 	{
@@ -588,10 +635,11 @@ add_change(CdcRank *rank, CdcEvent *rec)
 			rank->ordinal--;	/* m: a message, no row */
 			break;
 	}
+	return true;
 }
 
-/* Add record i of a chunk to the window. */
-static void
+/* Add record i of a chunk to the window; false: the window ends before it. */
+static bool
 add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 		   TimestampTz since, bool old_key)
 {
@@ -606,6 +654,7 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 		.old_key = old_key,
 	};
 	bool		after_skipped_delete = progress->skipped_delete;
+	bool		added = true;
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
 
 	/* Debezium sends a delete's tombstone right after it */
@@ -621,7 +670,7 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 		switch (rec.change.shape)
 		{
 			case CDC_SHAPE_CHANGE:
-				add_change(rank, &rec);
+				added = add_change(rank, &rec);
 				break;
 			case CDC_SHAPE_TOMBSTONE:
 				if (after_skipped_delete)
@@ -651,7 +700,10 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 			default:
 				break;			/* heartbeat and the like */
 		}
+	if (!added)
+		progress->skipped_delete = after_skipped_delete;
 	MemoryContextSwitchTo(old);
+	return added;
 }
 
 void
@@ -659,14 +711,14 @@ cdc_rank_again(CdcRank *rank, const CdcChunk *chunk, TimestampTz since, bool old
 {
 	CdcProgress nowhere = {.refresh_time = DT_NOBEGIN};
 
-	add_record(rank, chunk, 0, &nowhere, since, old_key);
+	(void) add_record(rank, chunk, 0, &nowhere, since, old_key);
 	rank->again = rank->ordinal;
 }
 
-void
+bool
 cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
 {
-	add_record(rank, chunk, i, progress, 0, false);
+	return add_record(rank, chunk, i, progress, 0, false);
 }
 
 /* Decode a record by itself; false if it is no change of a row, or cannot be read. */
@@ -677,7 +729,8 @@ decode_record(CdcRank *rank, const CdcRecordBytes *record, CdcChange *change)
 
 	return cdc_decode_value(rank->state->decoder, record->value.data,
 							record->value.len, change, &error) &&
-		change->shape == CDC_SHAPE_CHANGE && note_context(rank, change);
+		change->shape == CDC_SHAPE_CHANGE &&
+		note_context(rank, change, NULL) != CONTEXT_UNREADABLE;
 }
 
 bool

@@ -25,6 +25,7 @@ typedef struct CdcRowSchema
 {
 	CdcSchema  *schema;
 	const CdcSchemaField **by_column;	/* [ncolumns], NULL: not in it */
+	bool		checked;		/* against the types of the target */
 } CdcRowSchema;
 
 /* Where a change comes from. */
@@ -140,6 +141,8 @@ typedef struct CdcRank
 	bool		truncated;		/* the target is to be emptied first */
 	int32		truncate_epoch; /* of the truncate */
 	int64		truncate_offset;
+	struct CdcSourceWatch *watch;	/* NULL: changes of the source's table do not
+									 * matter */
 	struct CdcRankState *state;
 } CdcRank;
 
@@ -152,8 +155,12 @@ struct CdcMoves;
 extern CdcRank *cdc_rank_begin(const CdcTarget *target, CdcDecoder *decoder,
 							   struct CdcMoves *moves, bool multi_partition);
 
-/* Add record i of a chunk.  The chunk's memory need not outlive the call. */
-extern void cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i,
+/*
+ * Add record i of a chunk.  The chunk's memory need not outlive the call.  False,
+ * and nothing is changed: the window ends before it, as the source's table has
+ * changed there (see rank->watch).
+ */
+extern bool cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i,
 						 CdcProgress *progress);
 
 /*

@@ -31,6 +31,7 @@
 #include "breaker.h"
 #include "catalog.h"
 #include "evidence.h"
+#include "evolve.h"
 #include "fault.h"
 #include "infer.h"
 #include "merge.h"
@@ -62,6 +63,7 @@ typedef struct Sync
 	CdcDecoder *decoder;
 	CdcMoves   *moves;
 	CdcEvidence *evidence;		/* NULL: none is needed */
+	CdcSourceWatch *watch;		/* NULL in a rebuild */
 	CdcLandingPosition *positions;
 	CdcProgress *progress;		/* one for each position */
 	int			npartitions;
@@ -73,6 +75,7 @@ typedef struct Sync
 	bool		alone;			/* nothing follows in the transaction */
 	CdcRebuild *rebuild;		/* not NULL: not to the target */
 	bool	   *fed;			/* rebuild: [ncolumns] set by some event */
+	bool		background;		/* the caller commits and comes again */
 	MemoryContext window;		/* reset per window */
 	Size		unchecked;		/* bytes read since the window's size was looked at */
 	CdcSyncResult *result;
@@ -122,7 +125,11 @@ rank_epoch(Sync *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p,
 		{
 			if (cdc_chunk_offset(chunk, i) >= end)
 				break;
-			cdc_rank_add(rank, chunk, i, p);
+			if (!cdc_rank_add(rank, chunk, i, p))
+			{
+				room = false;
+				break;
+			}
 			p->next_offset = cdc_chunk_offset(chunk, i) + 1;
 			p->refresh_time = Max(p->refresh_time, chunk->refresh_time);
 			p->events++;
@@ -255,6 +262,13 @@ rehash_quarantine(Sync *sync, bool unknown)
 	MemoryContextDelete(context);
 }
 
+/* Has the window ended at a change of the source's table? */
+static bool
+has_news(const Sync *sync)
+{
+	return sync->watch && sync->watch->news;
+}
+
 /* Rank and apply a window, quarantine included; false if the breaker trips. */
 static bool
 try_window(void *arg)
@@ -273,6 +287,8 @@ try_window(void *arg)
 	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
 	if (window->trip)
 		return false;
+	if (has_news(sync) && rank->ordinal == 0 && window->taken == 0)
+		return true;			/* nothing was read before the change */
 	written = rank->nbad;
 	/* first those that are known: later changes of their keys heed them */
 	cdc_quarantine_write(sync->pipeline, rank, 0, written);
@@ -330,6 +346,7 @@ run_window(Sync *sync)
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
 	window.rank->evidence = sync->evidence;
+	window.rank->watch = sync->watch;
 	if (cdc_attempt(try_window, &window, NULL, NULL))
 	{
 		for (int i = 0; i < sync->npartitions; i++)
@@ -339,6 +356,11 @@ run_window(Sync *sync)
 		sync->result->applied += window.applied;
 		cdc_breaker_save(sync->breaker, window.rank, records);
 		cdc_watermark_save(sync->pipeline, sync->npartitions, sync->progress);
+		if (sync->watch)
+		{
+			cdc_evolve_passed(sync->pipeline, sync->target, sync->watch);
+			cdc_source_watch_save(sync->watch);
+		}
 		CDC_FAULT("sync_saved");
 	}
 	else
@@ -409,6 +431,8 @@ describe(Sync *sync)
 									   pipeline->readings, pipeline->strict);
 	cdc_staging_adapt(pipeline->staging, sync->target);
 	sync->decoder = make_decoder(sync->target, pipeline->placeholder);
+	sync->moves = cdc_moves_load(pipeline->name, sync->target);
+	sync->evidence = cdc_evidence_load(pipeline->name, sync->target);
 }
 
 /* Lock what the sync needs and describe it; false: there is nothing to do yet. */
@@ -442,6 +466,8 @@ open_sync(Sync *sync, bool nowait)
 				 errhint("Try again.")));
 	cdc_sync_lock_target(pipeline);
 	describe(sync);
+	sync->watch = cdc_source_watch_load(pipeline->name);
+	sync->watch->passes = pipeline->schema_changes == CDC_SCHEMA_IGNORE;
 	sync->quarantine = cdc_quarantine_any(pipeline->name);
 	if (!sync->only_retry)
 		sync->retries = sync->quarantine &&
@@ -453,8 +479,6 @@ open_sync(Sync *sync, bool nowait)
 	for (int i = 0; sync->quarantine && !sync->only_retry && i < sync->npartitions; i++)
 		cdc_quarantine_reread(pipeline->name, sync->progress[i].partition,
 							  sync->progress[i].epoch, sync->progress[i].next_offset);
-	sync->moves = cdc_moves_load(pipeline->name, sync->target);
-	sync->evidence = cdc_evidence_load(pipeline->name, sync->target);
 	if (sync->quarantine)
 		rehash_quarantine(sync, false);
 	return true;
@@ -479,8 +503,6 @@ open_rebuild(Sync *sync)
 		sync->progress[i].epoch = rebuild->from[i].epoch;
 		sync->progress[i].next_offset = rebuild->from[i].next_offset;
 	}
-	sync->moves = cdc_moves_load(sync->pipeline->name, sync->target);
-	sync->evidence = cdc_evidence_load(sync->pipeline->name, sync->target);
 }
 
 char *
@@ -519,16 +541,63 @@ raise_work_mem(void)
 								 true, 0, false);
 }
 
-/* Run the windows that there are. */
+/*
+ * The last window has ended at a change of the source's table: let the target
+ * follow.  False: not now.
+ */
+static bool
+follow_source(Sync *sync)
+{
+	ErrorData  *error;
+
+	switch (cdc_evolve(sync->pipeline, sync->target, sync->watch, &error))
+	{
+		case CDC_EVOLVED:
+			describe(sync);
+					return true;
+		case CDC_EVOLVE_STOPPED:
+			sync->result->more = false;
+			return false;
+		case CDC_EVOLVE_LATER:
+			break;
+	}
+	/* keep what was done before the change; the next call meets it first */
+	if (error && sync->result->events == 0)
+		ReThrowError(error);
+	if (!sync->background)
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("pipeline \"%s\" has to alter its target before it goes on, which others use now",
+						sync->pipeline->name),
+				 errhint("Call cdc_sync() again later, in a transaction of its own.")));
+	return false;
+}
+
+/*
+ * Run the windows that there are.  A window that is empty, as the source's table
+ * has changed before the first record, does not count.  Who comes again gets
+ * each change of the target alone, so that its lock is not held for a window.
+ */
 static void
 run_windows(Sync *sync, int max_windows)
 {
+	int			n = 0;
+
 	sync->result->more = true;
-	for (int n = 0; sync->result->more && (max_windows <= 0 || n < max_windows); n++)
+	while (sync->result->more && (max_windows <= 0 || n < max_windows))
 	{
+		int64		events = sync->result->events;
+
 		sync->result->more = has_work(sync) && run_window(sync);
 		if (sync->rebuild)
 			sync->rebuild->progress(sync->result->events);
+		if (!has_news(sync) || sync->result->events > events)
+			n++;
+		if (!has_news(sync) || !sync->result->more ||
+			(max_windows > 0 && n >= max_windows))
+			continue;
+		if (!follow_source(sync) || sync->background)
+			break;
 	}
 	sync->result->waiting = sync->quarantine &&
 		cdc_quarantine_waiting(sync->pipeline->name, DT_NOEND);
@@ -548,6 +617,7 @@ run_sync(Sync *sync, int max_windows, bool nowait)
 	MemoryContext old;
 	CdcSpi		spi;
 
+	sync->background = nowait;
 	memset(result, 0, sizeof(CdcSyncResult));
 	result->latest_refresh_time = DT_NOBEGIN;
 	cdc_spi_begin_as(&spi, pipeline->owner, cdc_sync_search_path(pipeline));

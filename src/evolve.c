@@ -1,0 +1,502 @@
+/*-------------------------------------------------------------------------
+ *
+ * evolve.c
+ *	  Let the target follow a change of the source's table.
+ *
+ * The target only ever gets more: new columns, wider types, NULLs where they
+ * were not allowed.  What the source dropped or narrowed stays as it is, and is
+ * recorded.  A constant default of a new column goes to the rows that are there,
+ * as it does at the source, which sends no event for them.  It stays the
+ * column's default, for rows that come late from before the change.
+ *
+ * Runs between two windows, in the sync's transaction, as the pipeline's owner.
+ * The ALTERs are tried in a subtransaction under a short lock_timeout: readers
+ * queue behind a waiting ALTER, so it must not wait for long.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "attempt.h"
+#include "catalog.h"
+#include "evolve.h"
+#include "exact.h"
+#include "schema_change.h"
+#include "widen.h"
+
+/* How long readers may be kept waiting by an ALTER that waits for others. */
+#define ALTER_LOCK_TIMEOUT	"200ms"
+
+/* What a stop of "schema_changes" => "stop" is known by when it goes on. */
+#define STOP_MESSAGE "the option \"schema_changes\" is \"stop\""
+
+/* One change, and what it needs. */
+typedef struct Step
+{
+	const CdcSourceChange *change;
+	CdcSchemaChange record;
+	List	   *statements;		/* char * */
+	bool		rewrites;		/* they write each row of the target anew */
+} Step;
+
+typedef struct Evolve
+{
+	const CdcPipeline *pipeline;
+	const CdcTarget *target;
+	char	   *table;			/* the target's quoted name */
+	List	   *steps;			/* Step * */
+} Evolve;
+
+/* The target's column that takes a field, or NULL. */
+static const CdcColumn *
+column_of(const CdcTarget *target, const char *field)
+{
+	size_t		len = strlen(field);
+	const CdcColumn *folded = NULL;
+
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *column = &target->columns[i];
+		const CdcField *wanted = &target->fields[Max(column->index, 0)];
+
+		if (column->source != CDC_COLUMN_FIELD || wanted->len != len)
+			continue;
+		if (memcmp(wanted->name, field, len) == 0)
+			return column;
+		if (wanted->fold && pg_strncasecmp(wanted->name, field, len) == 0)
+			folded = column;
+	}
+	return folded;
+}
+
+static bool
+is_not_null(const CdcTarget *target, const CdcColumn *column)
+{
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(target->relid),
+										Int16GetDatum(column->attnum));
+	bool		not_null;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for attribute %d of relation %u",
+			 column->attnum, target->relid);
+	not_null = ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+	ReleaseSysCache(tuple);
+	return not_null;
+}
+
+static bool
+has_rows(const Evolve *evolve)
+{
+	return cdc_spi_run(psprintf("SELECT FROM %s LIMIT 1", evolve->table),
+					   0, NULL, NULL, NULL, 1) > 0;
+}
+
+static void
+need(Step *step, char *statement)
+{
+	step->statements = lappend(step->statements, statement);
+}
+
+static void
+leave(Step *step, const char *state, const char *message)
+{
+	step->record.state = state;
+	step->record.message = message;
+}
+
+/* The source gave its rows values of which nobody told us. */
+static void
+rows_unknown(const Evolve *evolve, Step *step)
+{
+	if (has_rows(evolve))
+		leave(step, CDC_CHANGE_UNKNOWN,
+			  "the events do not tell what the source put into the rows that were there");
+}
+
+/*
+ * A field that the target takes already: its column was made when later events
+ * had been seen, or by the user.  Rows that came before have not got it.
+ */
+static void
+fill_column(const Evolve *evolve, Step *step, const CdcColumn *column, bool follow)
+{
+	const CdcSourceField *field = step->change->after;
+	const char *name = quote_identifier(column->name);
+
+	if (field->default_value && follow && column->key_no < 0)
+	{
+		need(step, psprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT %s", evolve->table,
+							name, quote_literal_cstr(field->default_value)));
+		need(step, psprintf("UPDATE %s SET %s = DEFAULT WHERE %s IS NULL", evolve->table,
+							name, name));
+		step->rewrites = true;
+	}
+	else if (field->type == NULL || field->default_value || !field->optional)
+		rows_unknown(evolve, step);
+}
+
+static void
+plan_added(const Evolve *evolve, Step *step, bool follow)
+{
+	const CdcSourceField *field = step->change->after;
+	const CdcColumn *column = column_of(evolve->target, field->name);
+
+	if (column)
+		fill_column(evolve, step, column, follow);
+	else if (!follow)
+		return;
+	else if (field->type == NULL)
+		leave(step, CDC_CHANGE_IGNORED,
+			  "the events do not tell the type: add the column to the target where it is wanted");
+	else if (evolve->pipeline->target_made && evolve->pipeline->readings != NIL)
+		leave(step, CDC_CHANGE_IGNORED, "\"columns\" says which fields the target takes");
+	else if (strlen(field->name) >= NAMEDATALEN || strcmp(field->name, "refresh_time") == 0 ||
+			 get_attnum(evolve->target->relid, field->name) != InvalidAttrNumber)
+		leave(step, CDC_CHANGE_IGNORED,
+			  "the target cannot have another column of this name: map the field in \"columns\"");
+	else
+	{
+		need(step, psprintf("ALTER TABLE %s ADD COLUMN %s %s%s%s", evolve->table,
+							quote_identifier(field->name), field->type,
+							field->default_value ? " DEFAULT " : "",
+							field->default_value ? quote_literal_cstr(field->default_value) : ""));
+		if (field->default_value == NULL && !field->optional)
+			rows_unknown(evolve, step);
+	}
+}
+
+static void
+plan_type(const Evolve *evolve, Step *step)
+{
+	const CdcColumn *column = column_of(evolve->target, step->change->after->name);
+	char	   *to;
+	bool		rewrites;
+
+	if (column == NULL)
+	{
+		leave(step, CDC_CHANGE_IGNORED, NULL);
+		return;
+	}
+	switch (cdc_widen(column->typid, column->typmod, step->change->after->type,
+					  &to, &rewrites))
+	{
+		case CDC_WIDEN_HOLDS:
+			break;
+		case CDC_WIDEN_TO:
+			need(step, psprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s", evolve->table,
+								quote_identifier(column->name), to));
+			step->rewrites = rewrites;
+			break;
+		case CDC_WIDEN_NOT:
+			leave(step, CDC_CHANGE_IGNORED,
+				  psprintf("column \"%s\" of type %s is not widened to that: values that do not fit go to quarantine",
+						   column->name,
+						   format_type_with_typemod(column->typid, column->typmod)));
+			break;
+	}
+}
+
+/* NULL comes from now on, or nothing at all. */
+static void
+plan_nullable(const Evolve *evolve, Step *step)
+{
+	const CdcSourceChange *change = step->change;
+	const CdcColumn *column = column_of(evolve->target,
+										change->after ? change->after->name : change->before->name);
+
+	if (change->kind == CDC_COLUMN_DROPPED || column == NULL)
+		leave(step, CDC_CHANGE_IGNORED, column ?
+			  "the target keeps its column: new rows get its default" : NULL);
+	if (column && column->key_no < 0 && is_not_null(evolve->target, column))
+		need(step, psprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", evolve->table,
+							quote_identifier(column->name)));
+}
+
+/* What has to be done for one change. */
+static Step *
+plan_step(const Evolve *evolve, const CdcSourceChange *change, bool follow)
+{
+	Step	   *step = palloc0(sizeof(Step));
+
+	step->change = change;
+	step->record.kind = cdc_source_change_kind(change);
+	step->record.column = change->after ? change->after->name : change->before->name;
+	step->record.old_type = change->before ? change->before->type : NULL;
+	step->record.new_type = change->after ? change->after->type : NULL;
+	step->record.state = follow ? CDC_CHANGE_APPLIED : CDC_CHANGE_IGNORED;
+	if (change->kind == CDC_COLUMN_ADDED)
+		plan_added(evolve, step, follow);
+	else if (change->kind == CDC_COLUMN_NOT_NULL || change->kind == CDC_COLUMN_DEFAULT)
+		leave(step, CDC_CHANGE_IGNORED, NULL);	/* rows that are there stay as they are */
+	else if (follow && change->kind == CDC_COLUMN_TYPE)
+		plan_type(evolve, step);
+	else if (follow)
+		plan_nullable(evolve, step);
+	return step;
+}
+
+static void
+plan(Evolve *evolve, const CdcSourceNews *news, bool follow)
+{
+	ListCell   *lc;
+
+	foreach(lc, news->changes)
+	{
+		Step	   *step = plan_step(evolve, lfirst(lc), follow);
+		StringInfoData statements;
+		ListCell   *ls;
+
+		initStringInfo(&statements);
+		foreach(ls, step->statements)
+			appendStringInfo(&statements, "%s%s", statements.len ? "; " : "",
+							 (char *) lfirst(ls));
+		if (step->statements != NIL)
+			step->record.statement = statements.data;
+		evolve->steps = lappend(evolve->steps, step);
+	}
+}
+
+/* Everything that is to be run, for a person. */
+static char *
+all_statements(const Evolve *evolve)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, evolve->steps)
+	{
+		const Step *step = lfirst(lc);
+
+		if (step->record.statement)
+			appendStringInfo(&buf, "%s%s", buf.len ? "; " : "", step->record.statement);
+	}
+	return buf.data;
+}
+
+static void
+record(const Evolve *evolve, const CdcSourceNews *news)
+{
+	const char *name = evolve->pipeline->name;
+	ListCell   *lc;
+
+	cdc_schema_change_forget(name, &news->at);
+	foreach(lc, evolve->steps)
+	{
+		const CdcSchemaChange *change = &((Step *) lfirst(lc))->record;
+
+		cdc_schema_change_record(name, &news->at, change);
+		if (strcmp(change->state, CDC_CHANGE_UNKNOWN) == 0)
+			cdc_pipeline_set_inexact(name, psprintf("a column \"%s\" was added at the source, with values that are not known for the rows that were there",
+													change->column));
+	}
+}
+
+/* The same, with everything that was to be done waiting. */
+static void
+record_waiting(const Evolve *evolve, const CdcSourceNews *news, const char *message,
+			   bool all)
+{
+	ListCell   *lc;
+
+	foreach(lc, evolve->steps)
+	{
+		Step	   *step = lfirst(lc);
+
+		if (all || step->statements != NIL)
+			leave(step, CDC_CHANGE_WAITING, message);
+	}
+	record(evolve, news);
+}
+
+static void
+stop(const Evolve *evolve, const CdcSourceNews *news, const char *message, bool all,
+	 char *reason, int sqlerrcode, const char *hint)
+{
+	record_waiting(evolve, news, message, all);
+	cdc_pipeline_stop(evolve->pipeline, reason, unpack_sql_state(sqlerrcode), hint);
+	ereport(WARNING,
+			(errcode(sqlerrcode),
+			 errmsg("pipeline \"%s\" is stopped: %s", evolve->pipeline->name, reason),
+			 errhint("%s Then call cdc_resume().", hint)));
+}
+
+/* "column added: "CITY", and 2 more changes" */
+static char *
+summary(const Evolve *evolve)
+{
+	const CdcSchemaChange *first = &((Step *) linitial(evolve->steps))->record;
+	int			more = list_length(evolve->steps) - 1;
+	char	   *text = psprintf("%s: \"%s\"", first->kind, first->column);
+
+	if (more > 0)
+		text = psprintf("%s, and %d more", text, more);
+	return text;
+}
+
+/* Size of the target, its partitions included. */
+static int64
+target_size(const Evolve *evolve)
+{
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(evolve->target->relid)};
+	bool		isnull;
+
+	(void) cdc_spi_run("SELECT coalesce((SELECT sum(pg_table_size(relid))::bigint"
+					   " FROM pg_partition_tree($1)), pg_table_size($1))",
+					   1, types, values, NULL, 1);
+	return DatumGetInt64(cdc_spi_value(0, 1, &isnull));
+}
+
+/* Would it write a table anew that is too large for that? */
+static bool
+refuse_rewrite(const Evolve *evolve, const CdcSourceNews *news)
+{
+	bool		rewrites = false;
+	int64		size;
+	ListCell   *lc;
+
+	foreach(lc, evolve->steps)
+		rewrites |= ((Step *) lfirst(lc))->rewrites;
+	if (!rewrites || (size = target_size(evolve)) <= evolve->pipeline->max_rewrite_size)
+		return false;
+	stop(evolve, news, "the target is larger than \"max_rewrite_size\"", false,
+		 psprintf("to follow the source (%s), target \"%s\" would have to be rewritten, which is larger than max_rewrite_size",
+				  summary(evolve), get_rel_name(evolve->target->relid)),
+		 ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+		 psprintf("The target has " INT64_FORMAT " bytes. Raise the option \"max_rewrite_size\", or run this yourself: %s.",
+				  size, all_statements(evolve)));
+	return true;
+}
+
+static bool
+run_statements(void *arg)
+{
+	Evolve	   *evolve = arg;
+	int			level = NewGUCNestLevel();
+	ListCell   *lc;
+	ListCell   *ls;
+
+	(void) set_config_option("lock_timeout", ALTER_LOCK_TIMEOUT, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	foreach(lc, evolve->steps)
+		foreach(ls, ((Step *) lfirst(lc))->statements)
+		(void) cdc_spi_run(lfirst(ls), 0, NULL, NULL, NULL, 0);
+	AtEOXact_GUC(true, level);
+	return true;
+}
+
+/* It may be had later: a lock, or a table that this transaction has to leave first. */
+static bool
+is_passing(const ErrorData *edata)
+{
+	return edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		edata->sqlerrcode == ERRCODE_OBJECT_IN_USE;
+}
+
+/* .. or it fails for a reason that a person has to look at. */
+static bool
+is_expected(const ErrorData *edata)
+{
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_INTERNAL_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
+/* Alter the target. */
+static CdcEvolved
+follow(Evolve *evolve, const CdcSourceNews *news, ErrorData **error)
+{
+	ErrorData  *edata;
+
+	if (refuse_rewrite(evolve, news))
+		return CDC_EVOLVE_STOPPED;
+	if (cdc_attempt(run_statements, evolve, is_expected, &edata))
+	{
+		record(evolve, news);
+		return CDC_EVOLVED;
+	}
+	if (is_passing(edata))
+	{
+		if (cdc_schema_change_waits(evolve->pipeline->name, &news->at, NULL))
+		{
+			edata->hint = psprintf("To follow the source (%s), the target is to be altered, which waits for all who use it: %s.",
+								   summary(evolve), all_statements(evolve));
+			*error = edata;
+		}
+		else
+			record_waiting(evolve, news, edata->message, false);
+		return CDC_EVOLVE_LATER;
+	}
+	stop(evolve, news, edata->message, false,
+		 psprintf("cannot follow the source (%s): %s", summary(evolve), edata->message),
+		 edata->sqlerrcode,
+		 psprintf("Run this yourself, or make it possible: %s.", all_statements(evolve)));
+	return CDC_EVOLVE_STOPPED;
+}
+
+void
+cdc_evolve_passed(const CdcPipeline *pipeline, const CdcTarget *target,
+				  CdcSourceWatch *watch)
+{
+	ListCell   *lc;
+
+	foreach(lc, watch->passed)
+	{
+		Evolve		evolve = {.pipeline = pipeline,.target = target,
+		.table = cdc_qualified_name(target->relid)};
+
+		plan(&evolve, lfirst(lc), false);
+		record(&evolve, lfirst(lc));
+	}
+	watch->passed = NIL;
+}
+
+CdcEvolved
+cdc_evolve(const CdcPipeline *pipeline, const CdcTarget *target, CdcSourceWatch *watch,
+		   ErrorData **error)
+{
+	CdcSourceNews *news = watch->news;
+	CdcSchemaChanges mode = pipeline->schema_changes;
+	Evolve		evolve = {.pipeline = pipeline,.target = target};
+	CdcEvolved	result = CDC_EVOLVED;
+
+	*error = NULL;
+	evolve.table = cdc_qualified_name(target->relid);
+	plan(&evolve, news, mode == CDC_SCHEMA_FOLLOW);
+	if (mode == CDC_SCHEMA_FOLLOW)
+		result = follow(&evolve, news, error);
+	else if (mode == CDC_SCHEMA_STOP &&
+			 !cdc_schema_change_waits(pipeline->name, &news->at, STOP_MESSAGE))
+	{
+		stop(&evolve, news, STOP_MESSAGE, true,
+			 psprintf("the source's table has changed (%s)", summary(&evolve)),
+			 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+			 "Look at cdcsync.schema_change, and alter the target as you want it.");
+		result = CDC_EVOLVE_STOPPED;
+	}
+	else
+		record(&evolve, news);	/* who resumed it has agreed */
+	if (result == CDC_EVOLVED)
+	{
+		cdc_source_watch_accept(watch);
+		cdc_source_watch_save(watch);
+	}
+	return result;
+}

@@ -1,0 +1,222 @@
+/*-------------------------------------------------------------------------
+ *
+ * source_watch.c
+ *	  What a pipeline knows of its source's table, and whether a record shows
+ *	  that it has changed.
+ *
+ * What is known stands in cdcsync.source_schema, so that a change between two
+ * syncs is seen; it is written in the sync's transaction, whose lock on the
+ * staging table keeps others away.  Records of another schema than the last
+ * one are rare, so this costs nothing per record.
+ *
+ * In a topic of several partitions, and when records are read again, some are
+ * older than the change: these, told by their place at the source, say nothing
+ * new.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "catalog.h"
+#include "source_watch.h"
+
+CdcSourceWatch *
+cdc_source_watch_load(const char *pipeline)
+{
+	CdcSourceWatch *watch = palloc0(sizeof(CdcSourceWatch));
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline)};
+	CdcSpi		spi;
+
+	watch->pipeline = pipeline;
+	watch->context = CurrentMemoryContext;
+	cdc_spi_begin_catalog(&spi);
+	if (cdc_spi_run("SELECT fingerprint, fields, source_position, source_ts_ms"
+					" FROM cdcsync.source_schema WHERE pipeline = $1",
+					1, types, values, NULL, 1) == 1)
+	{
+		MemoryContext old = MemoryContextSwitchTo(watch->context);
+		bool		isnull;
+		char	   *position = cdc_spi_text(0, 3);
+
+		watch->fingerprint = cdc_spi_text(0, 1);
+		watch->fields = cdc_source_fields_read(DatumGetJsonbP(cdc_spi_value(0, 2, &isnull)));
+		if (position)
+			(void) cdc_position_parse(position, &watch->position);
+		watch->ts_ms = DatumGetInt64(cdc_spi_value(0, 4, &isnull));
+		watch->has_ts_ms = !isnull;
+		MemoryContextSwitchTo(old);
+	}
+	cdc_spi_end(&spi);
+	return watch;
+}
+
+void
+cdc_source_watch_save(CdcSourceWatch *watch)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID};
+	Datum		values[5];
+	char		nulls[] = "     ";
+	char		position[CDC_POSITION_TEXT];
+	CdcSpi		spi;
+
+	if (!watch->dirty)
+		return;
+	values[0] = CStringGetTextDatum(watch->pipeline);
+	values[1] = watch->fingerprint ? CStringGetTextDatum(watch->fingerprint) : (Datum) 0;
+	nulls[1] = watch->fingerprint ? ' ' : 'n';
+	values[2] = CStringGetTextDatum(cdc_source_fields_print(watch->fields));
+	cdc_position_print(&watch->position, position);
+	values[3] = CStringGetTextDatum(position);
+	nulls[3] = watch->position.kind != CDC_POSITION_NONE ? ' ' : 'n';
+	values[4] = Int64GetDatum(watch->ts_ms);
+	nulls[4] = watch->has_ts_ms ? ' ' : 'n';
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("INSERT INTO cdcsync.source_schema (pipeline, fingerprint, fields,"
+					   " source_position, source_ts_ms)"
+					   " VALUES ($1, $2, $3::jsonb, $4, $5)"
+					   " ON CONFLICT (pipeline) DO UPDATE SET fingerprint = excluded.fingerprint,"
+					   " fields = excluded.fields, source_position = excluded.source_position,"
+					   " source_ts_ms = excluded.source_ts_ms",
+					   5, types, values, nulls, 0);
+	cdc_spi_end(&spi);
+	watch->dirty = false;
+}
+
+/* Is the record older, at the source, than what is known? */
+static bool
+is_older(const CdcSourceWatch *watch, const CdcChange *change)
+{
+	bool		timed = change->has_source_ts_ms && watch->has_ts_ms;
+	int			cmp;
+
+	/* positions may begin anew, the clock does not */
+	if (cdc_position_compare(&change->position, &watch->position, &cmp))
+		return cmp < 0 && !(timed && change->source_ts_ms > watch->ts_ms);
+	return timed && change->source_ts_ms < watch->ts_ms;
+}
+
+/* Tells a schema from others, for good: 128 bits. */
+static char *
+fingerprint_of(const CdcSchema *schema)
+{
+	const unsigned char *text = (const unsigned char *) schema->text;
+
+	return psprintf(UINT64_FORMAT "." UINT64_FORMAT,
+					hash_bytes_extended(text, schema->len, 0),
+					hash_bytes_extended(text, schema->len, 1));
+}
+
+/* The news become what is known. */
+static void
+accept(CdcSourceWatch *watch, const CdcSourceNews *news)
+{
+	if (news->fingerprint)
+		watch->fingerprint = news->fingerprint;
+	watch->fields = news->fields;
+	watch->position = news->position;
+	watch->has_ts_ms = news->has_ts_ms;
+	watch->ts_ms = news->ts_ms;
+	watch->dirty = true;
+}
+
+void
+cdc_source_watch_accept(CdcSourceWatch *watch)
+{
+	accept(watch, watch->news);
+	watch->news = NULL;
+}
+
+/* Compare; true if there is nothing that the window has to end for. */
+static bool
+take_news(CdcSourceWatch *watch, CdcSourceNews *news, const CdcChange *change,
+		  const CdcOrigin *at)
+{
+	news->at = *at;
+	news->position = change->position;
+	news->has_ts_ms = change->has_source_ts_ms;
+	news->ts_ms = change->source_ts_ms;
+	if (watch->fields != NIL)
+		news->changes = cdc_source_fields_compare(watch->fields, news->fields);
+	if (news->changes != NIL && !watch->passes)
+	{
+		watch->news = news;
+		return false;
+	}
+	if (news->changes != NIL)
+		watch->passed = lappend(watch->passed, news);
+	accept(watch, news);
+	return true;
+}
+
+bool
+cdc_source_watch_schema(CdcSourceWatch *watch, const CdcSchema *schema,
+						const CdcChange *change, CdcConnector connector,
+						const CdcOrigin *at)
+{
+	MemoryContext old = MemoryContextSwitchTo(watch->context);
+	char	   *fingerprint = fingerprint_of(schema);
+	CdcSourceNews *news;
+	bool		nothing = true;
+
+	if ((watch->fingerprint == NULL || strcmp(watch->fingerprint, fingerprint) != 0) &&
+		!(watch->fingerprint && is_older(watch, change)))
+	{
+		news = palloc0(sizeof(CdcSourceNews));
+		news->fingerprint = fingerprint;
+		news->fields = cdc_source_fields_of(schema, connector);
+		nothing = take_news(watch, news, change, at);
+	}
+	MemoryContextSwitchTo(old);
+	return nothing;
+}
+
+/* Does a row have a field that is not known? */
+static bool
+has_new_name(const CdcSourceWatch *watch, const CdcToken *row)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
+												  "cdcsync field names",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	List	   *fields = cdc_source_fields_named(row);
+	bool		found = false;
+	ListCell   *lc;
+
+	foreach(lc, fields)
+		found = found ||
+			cdc_source_field(watch->fields, ((CdcSourceField *) lfirst(lc))->name) == NULL;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	return found;
+}
+
+bool
+cdc_source_watch_names(CdcSourceWatch *watch, const CdcChange *change,
+					   const CdcOrigin *at)
+{
+	MemoryContext old;
+	CdcSourceNews *news;
+	bool		nothing;
+	ListCell   *lc;
+
+	/* schemas, where there are any, say more */
+	if (watch->fingerprint || !has_new_name(watch, &change->after_json))
+		return true;
+	old = MemoryContextSwitchTo(watch->context);
+	news = palloc0(sizeof(CdcSourceNews));
+	news->fields = cdc_source_fields_named(&change->after_json);
+	/* those that this row lacks stay known */
+	foreach(lc, watch->fields)
+		if (cdc_source_field(news->fields, ((CdcSourceField *) lfirst(lc))->name) == NULL)
+			news->fields = lappend(news->fields, lfirst(lc));
+	nothing = take_news(watch, news, change, at);
+	MemoryContextSwitchTo(old);
+	return nothing;
+}
