@@ -86,6 +86,7 @@ CREATE TABLE cdcsync.pipeline (
 	key text[],
 	columns jsonb,
 	options jsonb NOT NULL DEFAULT '{}',
+	source_table text,				-- which the records come from, where no filter says it
 	state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'stopped')),
 	paused_what text CHECK (paused_what IN ('sync', 'all')),
 	reason text,
@@ -108,6 +109,7 @@ CREATE TABLE cdcsync.watermark (
 	source_ts_ms bigint,			-- and the source's clock there
 	events bigint NOT NULL DEFAULT 0,
 	resent bigint NOT NULL DEFAULT 0,	-- re-sent by Kafka Connect, skipped
+	passed bigint NOT NULL DEFAULT 0,	-- of other tables, or no changes of rows
 	skipped_delete boolean NOT NULL DEFAULT false,	-- the last one was a delete: skip its tombstone
 	synced_at timestamptz,
 	PRIMARY KEY (pipeline, kafka_partition)
@@ -630,7 +632,8 @@ CREATE FUNCTION cdcsync.partitions(OUT pipeline text, OUT landing_id integer, OU
 								   OUT epoch integer, OUT next_offset bigint, OUT end_offset bigint,
 								   OUT end_seen_at timestamptz, OUT watermark_epoch integer,
 								   OUT watermark bigint, OUT lag_records bigint, OUT lag_time interval,
-								   OUT events bigint, OUT resent bigint, OUT synced_at timestamptz)
+								   OUT events bigint, OUT resent bigint, OUT passed bigint,
+								   OUT synced_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'cdc_status_partitions' LANGUAGE C ROWS 30;
 COMMENT ON FUNCTION cdcsync.partitions() IS
@@ -638,7 +641,8 @@ COMMENT ON FUNCTION cdcsync.partitions() IS
 
 CREATE VIEW cdcsync.partition_status WITH (security_invoker = true) AS
 SELECT s.pipeline, s.kafka_partition, s.epoch, s.next_offset, s.end_offset, s.end_seen_at,
-	   s.watermark_epoch, s.watermark, s.lag_records, s.lag_time, s.events, s.resent, s.synced_at,
+	   s.watermark_epoch, s.watermark, s.lag_records, s.lag_time, s.events, s.resent, s.passed,
+	   s.synced_at,
 	   (SELECT pg_catalog.count(*) FROM cdcsync.quarantine q
 		WHERE q.pipeline = s.pipeline AND q.kafka_partition = s.kafka_partition) AS quarantined,
 	   coalesce((SELECT g.reason FROM cdcsync.gap g
@@ -656,6 +660,7 @@ COMMENT ON COLUMN cdcsync.partition_status.end_offset IS 'end of the log, when i
 COMMENT ON COLUMN cdcsync.partition_status.end_seen_at IS 'when that was';
 COMMENT ON COLUMN cdcsync.partition_status.watermark IS 'what is below is in the target; NULL: nothing was synced yet';
 COMMENT ON COLUMN cdcsync.partition_status.resent IS 'records that Kafka Connect has sent again, skipped';
+COMMENT ON COLUMN cdcsync.partition_status.passed IS 'records of other tables, left out by the filter, and such as say nothing of a row (heartbeats and the like)';
 COMMENT ON COLUMN cdcsync.partition_status.last_error IS 'the gap at which reading stopped, or the newest error in quarantine';
 GRANT SELECT ON cdcsync.partition_status TO PUBLIC;
 

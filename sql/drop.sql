@@ -10,10 +10,10 @@ SELECT (SELECT string_agg(name, ' ' ORDER BY name) FROM cdcsync.pipeline) AS pip
 	   (SELECT count(*) FROM cdcsync.landing) AS landings,
 	   (SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class
 		WHERE relnamespace = 'drop_test'::regnamespace AND relkind IN ('r', 'v', 'f')) AS relations;
-CREATE TABLE t (id bigint PRIMARY KEY);
+CREATE TABLE t (id bigint, source text, PRIMARY KEY (id, source));
 CREATE SERVER drop_msk FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers '127.0.0.1:1');
-SELECT cdc_create('a', target => 't');
-SELECT cdc_create('b', target => 't', options => '{"landing": "a_debezium"}');
+SELECT cdc_create('a', target => 't', columns => '{"source": "$source.name"}');
+SELECT cdc_create('b', target => 't', columns => '{"source": "$source.name"}', options => '{"landing": "a_debezium"}');
 SELECT cdc_create('later');
 
 -- refused without CASCADE
@@ -163,8 +163,8 @@ SELECT * FROM drop_left;
 SELECT relname FROM pg_class WHERE relnamespace = 'drop_test3'::regnamespace;
 
 -- two pipelines on one target, both dropped with it
-CREATE TABLE t (id bigint PRIMARY KEY);
-SELECT cdc_create('c1', target => 't'), cdc_create('c2', target => 't');
+CREATE TABLE t (id bigint, source text, PRIMARY KEY (id, source));
+SELECT cdc_create('c1', target => 't', columns => '{"source": "$source.name"}'), cdc_create('c2', target => 't', columns => '{"source": "$source.name"}');
 SELECT cdc_drop('c1', drop_target => true);
 SELECT cdc_drop('c*', drop_target => true);
 SELECT * FROM drop_left;

@@ -158,6 +158,7 @@ GRANT USAGE ON SCHEMA resync_test TO regress_cdc_resync;
 SET ROLE regress_cdc_resync;
 SELECT cdc_resync('part');
 RESET ROLE;
+DO $$ BEGIN PERFORM cdc_drop('part'); END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON part TO regress_cdc_resync;
 GRANT CREATE ON SCHEMA resync_test TO regress_cdc_resync;
 SET ROLE regress_cdc_resync;

@@ -266,7 +266,8 @@ struct_fields(const CdcToken *object)
 
 /*
  * The fields of the row that a schema describes: of "after", if the schema
- * is that of an envelope (it has an "op", too), else its own.
+ * is that of an envelope (it has an "op", or in a CloudEvent a "before", too), else
+ * its own.
  */
 static CdcToken
 row_fields(const CdcToken *root)
@@ -274,7 +275,7 @@ row_fields(const CdcToken *root)
 	CdcToken	fields = struct_fields(root);
 	CdcToken	after = {0};
 	CdcToken	element;
-	bool		has_op = false;
+	bool		has_other = false;
 	CdcScanner	scanner;
 
 	if (fields.kind != CDC_JSON_ARRAY)
@@ -289,10 +290,10 @@ row_fields(const CdcToken *root)
 			continue;
 		if (name_is(&name, "after"))
 			after = struct_fields(&element);
-		else if (name_is(&name, "op"))
-			has_op = true;
+		else if (name_is(&name, "op") || name_is(&name, "before"))
+			has_other = true;
 	}
-	return has_op && after.kind == CDC_JSON_ARRAY ? after : fields;
+	return has_other && after.kind == CDC_JSON_ARRAY ? after : fields;
 }
 
 static bool

@@ -42,6 +42,7 @@
 #include "evidence.h"
 #include "exact.h"
 #include "fit.h"
+#include "intake.h"
 #include "kafka_options.h"
 #include "staging.h"
 #include "target.h"
@@ -793,6 +794,7 @@ check_pipeline(NewPipeline *new)
 					  new->create->whole_target);
 		if (new->inferred)
 			cdc_fit_check(new->target, new->inferred);
+		cdc_intake_check_shared(p->name, new->target);
 		warn_without_index(new->target, p->key);
 	}
 	else
@@ -913,6 +915,7 @@ alter_target(const CdcPipeline *pipeline, const CdcInferred *inferred)
 		cdc_fit_check(target, inferred);
 	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
+	cdc_intake_check_shared(pipeline->name, target);
 }
 
 static void

@@ -715,6 +715,7 @@ pseudo_type(const char *field)
 		{"$ts_ms", "bigint"},
 		{"$kafka_partition", "bigint"},
 		{"$kafka_offset", "bigint"},
+		{"$row", "jsonb"},
 		{NULL, NULL}
 	};
 
@@ -773,7 +774,7 @@ column_of_reading(const CdcInferred *inferred, const CdcReading *reading)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unknown pseudo-field \"%s\" for column \"%s\"",
 							reading->field, reading->column),
-					 errhint("Pseudo-fields are $refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset and $source.<field>.")));
+					 errhint("Pseudo-fields are $refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset, $row and $source.<field>.")));
 		return column;
 	}
 	field = find_field(inferred, reading->field);

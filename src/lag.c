@@ -90,7 +90,8 @@ read_row(uint64 row, CdcLag *lag)
 		lag->applied_at = time_column(row, 10);
 	lag->events = bigint_column(row, 11, NULL);
 	lag->resent = bigint_column(row, 12, NULL);
-	lag->synced_at = time_column(row, 13);
+	lag->passed = bigint_column(row, 13, NULL);
+	lag->synced_at = time_column(row, 14);
 }
 
 /* Names of the pipelines as an array. */
@@ -134,7 +135,7 @@ read_catalog(CdcLagPipeline **pipelines, int n)
 	nrows = cdc_spi_run("SELECT p.name, o.kafka_partition, o.epoch::bigint, o.next_offset,"
 						" o.high_offset, o.refreshed_at, w.epoch::bigint, w.next_offset,"
 						" w.source_ts_ms, w.refresh_time AT TIME ZONE 'UTC', w.events, w.resent,"
-						" w.synced_at"
+						" w.passed, w.synced_at"
 						" FROM cdcsync.pipeline p JOIN cdcsync.position o USING (landing_id)"
 						" LEFT JOIN cdcsync.watermark w"
 						"  ON w.pipeline = p.name AND w.kafka_partition = o.kafka_partition"

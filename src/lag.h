@@ -27,6 +27,7 @@ typedef struct CdcLag
 								 * unknown */
 	int64		events;			/* synced */
 	int64		resent;
+	int64		passed;
 	TimestampTz synced_at;		/* DT_NOBEGIN: never */
 	int64		records;		/* that are not in the target; -1: unknown */
 	int64		landed;			/* of these, as far as they have landed; so, too */

@@ -26,6 +26,7 @@
 
 #include "catalog.h"
 #include "compat.h"
+#include "filter.h"
 #include "options.h"
 #include "pipeline.h"
 
@@ -39,6 +40,8 @@ typedef enum OptionType
 	OPTION_ENUM,				/* one of values */
 	OPTION_TEXT,				/* not empty */
 	OPTION_NAME,				/* of a table */
+	OPTION_PREFIX,				/* of names; may be empty */
+	OPTION_FILTER,
 	OPTION_START,
 	OPTION_FOLLOW,				/* of cdc_create_all() alone */
 	OPTION_ABSENT				/* its feature does not exist */
@@ -56,10 +59,11 @@ typedef struct OptionDef
 } OptionDef;
 
 static const OptionDef option_defs[] = {
+	{.name = "add_fields_prefix",.type = OPTION_PREFIX},
 	{.name = "auto_refresh",.type = OPTION_BOOLEAN},
 	{.name = "auto_sync",.type = OPTION_BOOLEAN},
 	{.name = "constraint_wait",.type = OPTION_INTERVAL},
-	{.name = "filter",.type = OPTION_ABSENT},
+	{.name = "filter",.type = OPTION_FILTER},
 	{.name = "follow_new_topics",.type = OPTION_FOLLOW},
 	{.name = "helper_schema",.type = OPTION_TEXT,.fixed = true},
 	{.name = "landing",.type = OPTION_TEXT,.fixed = true},
@@ -75,7 +79,8 @@ static const OptionDef option_defs[] = {
 	{.name = "retention",.type = OPTION_RETENTION},
 	{.name = "schema_changes",.type = OPTION_ENUM,
 	.values = "follow, ignore, stop"},
-	{.name = "shape",.type = OPTION_ABSENT},
+	{.name = "shape",.type = OPTION_ENUM,
+	.values = "auto, envelope, flat, plain"},
 	{.name = "start",.type = OPTION_START,.fixed = true},
 	{.name = "strict",.type = OPTION_BOOLEAN},
 	{.name = "sync_interval",.type = OPTION_INTERVAL},
@@ -304,6 +309,25 @@ parse_name(const OptionDef *def, const JsonbValue *value)
 	return jsonb_cstring(value);
 }
 
+static char *
+parse_prefix(const OptionDef *def, const JsonbValue *value)
+{
+	if (value->type != jbvString || value->val.string.len >= NAMEDATALEN)
+		bad_value(def->name, psprintf("Give a string of at most %d bytes, such as \"__\".",
+									  NAMEDATALEN - 1));
+	return jsonb_cstring(value);
+}
+
+static CdcReadAs
+read_as_of(const JsonbValue *shape)
+{
+	char	   *name = jsonb_cstring(shape);
+
+	return strcmp(name, "envelope") == 0 ? CDC_READ_ENVELOPE :
+		strcmp(name, "flat") == 0 ? CDC_READ_FLAT :
+		strcmp(name, "plain") == 0 ? CDC_READ_PLAIN : CDC_READ_AUTO;
+}
+
 /* "earliest", "latest" or the time in UTC, as text that any session reads. */
 static char *
 parse_start(const OptionDef *def, const JsonbValue *value)
@@ -382,6 +406,12 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		case OPTION_NAME:
 			text = parse_name(def, value);
 			break;
+		case OPTION_PREFIX:
+			text = parse_prefix(def, value);
+			break;
+		case OPTION_FILTER:
+			options->filter = cdc_filter_parse(value);
+			break;
 		case OPTION_FOLLOW:
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -412,6 +442,10 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->target_name = text;
 	else if (strcmp(def->name, "start") == 0)
 		options->start = text;
+	else if (strcmp(def->name, "add_fields_prefix") == 0)
+		options->add_fields_prefix = text;
+	else if (strcmp(def->name, "shape") == 0)
+		options->read_as = read_as_of(value);
 	else if (strcmp(def->name, "unavailable_value_placeholder") == 0)
 		options->placeholder = text;
 	else if (strcmp(def->name, "max_quarantine_share") == 0)
@@ -589,7 +623,7 @@ cdc_options_for_all(Jsonb *options, CdcFollow *follow)
 #define READING_MEMBERS "field, scale, unsigned, unit, encoding, timezone"
 #define READING_UNITS "d, s, ms, us, ns"
 #define READING_ENCODINGS "base64, base64url, hex, string, json"
-#define PSEUDO_FIELDS "$refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset"
+#define PSEUDO_FIELDS "$refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset, $row"
 
 static void
 bad_reading(const char *column, const char *member, const char *hint)

@@ -11,6 +11,8 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+#include "envelope.h"
+
 /* What becomes of a change of the source's table. */
 typedef enum CdcSchemaChanges
 {
@@ -30,6 +32,9 @@ typedef struct CdcOptions
 	char	   *target_name;	/* or NULL */
 	char	   *start;			/* "earliest", "latest" or a time in UTC */
 	char	   *placeholder;	/* unavailable value's placeholder, or NULL */
+	CdcReadAs	read_as;		/* shape */
+	char	   *add_fields_prefix;	/* of a flattened event, or NULL */
+	List	   *filter;			/* CdcFilterTerm *; NIL: none */
 	double		max_quarantine_share;
 	int64		constraint_wait;	/* us */
 	CdcSchemaChanges schema_changes;

@@ -93,6 +93,7 @@ pipeline_from_row(int32 *landing_id)
 	pipeline->hint = cdc_spi_text(0, 12);
 	pipeline->refresh_paused = DatumGetBool(cdc_spi_value(0, 13, &isnull));
 	pipeline->here = DatumGetBool(cdc_spi_value(0, 14, &isnull));
+	pipeline->source_table = cdc_spi_text(0, 15);
 
 	options = cdc_options_parse(DatumGetJsonbPCopy(cdc_spi_value(0, 9, &isnull)));
 	pipeline->auto_sync = options->auto_sync;
@@ -108,6 +109,9 @@ pipeline_from_row(int32 *landing_id)
 		psprintf("%s_target", pipeline->name);
 	pipeline->helper_schema = options->helper_schema;
 	pipeline->placeholder = options->placeholder;
+	pipeline->read_as = options->read_as;
+	pipeline->add_fields_prefix = options->add_fields_prefix;
+	pipeline->filter = options->filter;
 	return pipeline;
 }
 
@@ -118,7 +122,8 @@ cdc_pipeline_get(const char *name)
 	static CdcPlan plan = {
 		.sql = "SELECT s.name, s.owner::oid, p.landing_id, p.staging::oid,"
 		" p.target::oid, p.target_made, p.key, p.columns, p.options,"
-		" s.state, s.reason, s.hint, s.refresh_paused, s.here"
+		" s.state, s.reason, s.hint, s.refresh_paused, s.here,"
+		" p.source_table"
 		" FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)"
 		" WHERE p.name = $1",
 		.nargs = 1,

@@ -13,6 +13,7 @@
 #include "storage/lockdefs.h"
 #include "utils/jsonb.h"
 
+#include "envelope.h"
 #include "landing.h"
 #include "options.h"
 
@@ -72,6 +73,11 @@ typedef struct CdcPipeline
 	char	   *target_name;	/* its name */
 	char	   *helper_schema;	/* of landing and staging, when they are made */
 	char	   *placeholder;	/* unavailable value's placeholder, NULL: default */
+	CdcReadAs	read_as;		/* what records are to be read as */
+	char	   *add_fields_prefix;	/* of what a flattened event says of its source,
+									 * NULL: default */
+	List	   *filter;			/* CdcFilterTerm *; NIL: none */
+	char	   *source_table;	/* which the records come from, NULL: not known */
 } CdcPipeline;
 
 /*

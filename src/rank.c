@@ -365,6 +365,11 @@ add_upsert(CdcRank *rank, CdcEvent *rec)
 	}
 	cdc_event_spread(rank, rec->change.after, rec->change.source, st->tokens);
 	missing = cdc_winner_key(rank, st->tokens, &key);
+	if (missing && (rec->change.partial || rec->change.shape == CDC_SHAPE_ROW))
+	{
+		cdc_event_key_from_record(rank, rec);
+		missing = cdc_winner_key(rank, st->tokens, &key);
+	}
 	if (missing)
 	{
 		cdc_event_bad(rank, rec, missing, ERRCODE_NOT_NULL_VIOLATION,
@@ -638,6 +643,38 @@ add_change(CdcRank *rank, CdcEvent *rec)
 	return true;
 }
 
+/* Is it the event's source that tells whether, or which, row is meant? */
+static bool
+needs_source(const CdcRank *rank)
+{
+	return cdc_intake_filters(rank->intake) || rank->target->nscope > 0;
+}
+
+/* Debezium sends a delete's tombstone right after it. */
+static void
+add_tombstone(CdcRank *rank, CdcEvent *rec, bool after_skipped_delete)
+{
+	CdcBytes	key;
+
+	if (after_skipped_delete)
+	{
+		if (needs_source(rank))
+			rec->progress->passed++;
+		else if (record_key(rank, rec, NULL, rank->state->tokens, &key) == NULL)
+			rec->progress->resent++;
+		return;
+	}
+	rank->ordinal++;
+	if (needs_source(rank))
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
+					  "the record is null and does not tell the table that it deletes from");
+		return;
+	}
+	rec->rename = cdc_rename_of(rank, rec->chunk, rec->i);
+	add_delete(rank, rec);
+}
+
 /* Add record i of a chunk to the window; false: the window ends before it. */
 static bool
 add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
@@ -657,7 +694,6 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 	bool		added = true;
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
 
-	/* Debezium sends a delete's tombstone right after it */
 	progress->skipped_delete = false;
 	if (!cdc_decode_value(rank->state->decoder, value->data, value->len,
 						  &rec.change, &error))
@@ -667,38 +703,22 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 				   psprintf("%s (byte %u)", error.message, error.offset));
 	}
 	else
-		switch (rec.change.shape)
+		switch (cdc_event_admit(rank, &rec))
 		{
-			case CDC_SHAPE_CHANGE:
-				added = add_change(rank, &rec);
+			case CDC_ADMIT:
+				if (rec.change.shape == CDC_SHAPE_TOMBSTONE)
+					add_tombstone(rank, &rec, after_skipped_delete);
+				else
+					added = add_change(rank, &rec);
+				/* a tombstone does not tell what the delete has told */
+				progress->skipped_delete |= rec.change.op == 'd' &&
+					needs_source(rank);
 				break;
-			case CDC_SHAPE_TOMBSTONE:
-				if (after_skipped_delete)
-				{
-					CdcBytes	key;
-
-					if (record_key(rank, &rec, NULL, rank->state->tokens, &key) == NULL)
-						progress->resent++;
-					break;
-				}
-				rank->ordinal++;
-				rec.rename = cdc_rename_of(rank, chunk, i);
-				add_delete(rank, &rec);
+			case CDC_ADMIT_PASS:
+				progress->passed++;
 				break;
-			case CDC_SHAPE_FOREIGN:
-				rank->ordinal++;
-				cdc_event_bad(rank, &rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
-							  psprintf("the record is in the format of %s, which is not decoded",
-									   rec.change.format));
+			case CDC_ADMIT_NOT:
 				break;
-			case CDC_SHAPE_ROW:
-			case CDC_SHAPE_OTHER:
-				rank->ordinal++;
-				cdc_event_bad(rank, &rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
-						   "the record is no Debezium change event");
-				break;
-			default:
-				break;			/* heartbeat and the like */
 		}
 	if (!added)
 		progress->skipped_delete = after_skipped_delete;

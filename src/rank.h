@@ -14,6 +14,7 @@
 #ifndef CDC_RANK_H
 #define CDC_RANK_H
 
+#include "intake.h"
 #include "landing.h"
 #include "target.h"
 
@@ -117,6 +118,7 @@ typedef struct CdcProgress
 	int64		source_ts_ms;
 	int64		events;			/* in this window */
 	int64		resent;			/* in this window */
+	int64		passed;			/* in this window: of other tables, or no changes */
 	bool		skipped_delete; /* the last record was a delete that was left
 								 * out, or whose key only its image tells: its
 								 * tombstone is to be left out */
@@ -126,6 +128,7 @@ typedef struct CdcProgress
 typedef struct CdcRank
 {
 	const CdcTarget *target;
+	CdcIntake  *intake;			/* set by the caller */
 	struct CdcEvidence *evidence;	/* set by the caller; NULL: none is needed */
 	bool		multi_partition;
 	MemoryContext context;		/* all of the window */

@@ -673,8 +673,8 @@ cdc_status_partitions(PG_FUNCTION_ARGS)
 		for (int j = 0; j < pipelines[i]->lag.nlags; j++)
 		{
 			const CdcLag *lag = &pipelines[i]->lag.lags[j];
-			Datum		values[14];
-			bool		nulls[14] = {0};
+			Datum		values[15];
+			bool		nulls[15] = {0};
 
 			set_text(pipelines[i]->lag.name, &values[0], &nulls[0]);
 			values[1] = Int32GetDatum(pipelines[i]->lag.landing);
@@ -692,7 +692,8 @@ cdc_status_partitions(PG_FUNCTION_ARGS)
 			set_lag_time(lag->since, now, &values[10], &nulls[10]);
 			values[11] = Int64GetDatum(lag->events);
 			values[12] = Int64GetDatum(lag->resent);
-			set_time(lag->synced_at, &values[13], &nulls[13]);
+			values[13] = Int64GetDatum(lag->passed);
+			set_time(lag->synced_at, &values[14], &nulls[14]);
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 		}
 	return (Datum) 0;

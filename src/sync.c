@@ -34,6 +34,7 @@
 #include "evolve.h"
 #include "fault.h"
 #include "infer.h"
+#include "intake.h"
 #include "merge.h"
 #include "move.h"
 #include "quarantine.h"
@@ -62,6 +63,7 @@ typedef struct Sync
 	CdcTarget  *target;
 	CdcDecoder *decoder;
 	CdcMoves   *moves;
+	CdcIntake  *intake;
 	CdcEvidence *evidence;		/* NULL: none is needed */
 	CdcSourceWatch *watch;		/* NULL in a rebuild */
 	CdcLandingPosition *positions;
@@ -88,7 +90,8 @@ free_decoder(void *arg)
 }
 
 static CdcDecoder *
-make_decoder(const CdcTarget *target, const char *placeholder)
+make_decoder(const CdcTarget *target, const CdcIntake *intake,
+			 const char *placeholder)
 {
 	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
 	CdcDecoder *decoder = cdc_decoder_create(target->fields, target->nfields,
@@ -102,6 +105,7 @@ make_decoder(const CdcTarget *target, const char *placeholder)
 	callback->func = free_decoder;
 	callback->arg = decoder;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	cdc_intake_prepare(intake, decoder);
 	return decoder;
 }
 
@@ -256,6 +260,7 @@ rehash_quarantine(Sync *sync, bool unknown)
 	CdcRank    *rank;
 
 	rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves, false);
+	rank->intake = sync->intake;
 	rank->evidence = sync->evidence;
 	cdc_quarantine_rehash(sync->pipeline, rank, unknown);
 	MemoryContextSwitchTo(old);
@@ -345,6 +350,7 @@ run_window(Sync *sync)
 	memcpy(before, sync->progress, sizeof(CdcProgress) * sync->npartitions);
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
+	window.rank->intake = sync->intake;
 	window.rank->evidence = sync->evidence;
 	window.rank->watch = sync->watch;
 	if (cdc_attempt(try_window, &window, NULL, NULL))
@@ -355,6 +361,7 @@ run_window(Sync *sync)
 		sync->result->retried += window.taken;
 		sync->result->applied += window.applied;
 		cdc_breaker_save(sync->breaker, window.rank, records);
+		cdc_intake_save(sync->intake, sync->pipeline);
 		cdc_watermark_save(sync->pipeline, sync->npartitions, sync->progress);
 		if (sync->watch)
 		{
@@ -430,7 +437,8 @@ describe(Sync *sync)
 	sync->target = cdc_target_describe(pipeline->target, pipeline->key,
 									   pipeline->readings, pipeline->strict);
 	cdc_staging_adapt(pipeline->staging, sync->target);
-	sync->decoder = make_decoder(sync->target, pipeline->placeholder);
+	sync->intake = cdc_intake_make(pipeline, sync->target);
+	sync->decoder = make_decoder(sync->target, sync->intake, pipeline->placeholder);
 	sync->moves = cdc_moves_load(pipeline->name, sync->target);
 	sync->evidence = cdc_evidence_load(pipeline->name, sync->target);
 }

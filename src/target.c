@@ -123,7 +123,7 @@ pseudo_type(CdcColumnSource source)
 static CdcColumnSource
 column_source(const char *column, const char *field)
 {
-	if (field[0] != '$')
+	if (field[0] != '$' || strcmp(field, CDC_WHOLE_ROW) == 0)
 		return CDC_COLUMN_FIELD;
 	if (strcmp(field, "$refresh_time") == 0)
 		return CDC_COLUMN_REFRESH_TIME;
@@ -141,7 +141,7 @@ column_source(const char *column, const char *field)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown pseudo-field \"%s\" for column \"%s\"", field, column),
-			 errhint("Pseudo-fields are $refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset and $source.<field>.")));
+			 errhint("Pseudo-fields are $refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset, $row and $source.<field>.")));
 	return CDC_COLUMN_FIELD;	/* keep compiler quiet */
 }
 
@@ -291,12 +291,26 @@ has_deferrable_constraint(Relation rel)
 	return false;
 }
 
+bool
+cdc_target_is_scope(const char *field)
+{
+	static const char *const names[] = {"name", "db", "schema", "table", "collection"};
+
+	if (strncmp(field, SOURCE_PREFIX, strlen(SOURCE_PREFIX)) != 0)
+		return false;
+	for (int i = 0; i < lengthof(names); i++)
+		if (strcmp(field + strlen(SOURCE_PREFIX), names[i]) == 0)
+			return true;
+	return false;
+}
+
 static void
-describe_key(CdcTarget *target, Relation rel, List *key)
+describe_key(CdcTarget *target, Relation rel, List *key, List *readings)
 {
 	ListCell   *lc;
 
 	target->keys = palloc(sizeof(int) * list_length(key));
+	target->scope = palloc(sizeof(int) * list_length(key));
 	foreach(lc, key)
 	{
 		Form_pg_attribute att = find_column(rel, lfirst(lc));
@@ -327,6 +341,9 @@ describe_key(CdcTarget *target, Relation rel, List *key)
 					 errdetail("The type has no equality that can be hashed.")));
 		column->key_no = target->nkeys;
 		target->keys[target->nkeys++] = column - target->columns;
+		if (column->source == CDC_COLUMN_SOURCE_FIELD &&
+			cdc_target_is_scope(find_reading(readings, column->name)->field))
+			target->scope[target->nscope++] = column - target->columns;
 	}
 }
 
@@ -403,7 +420,7 @@ cdc_target_describe(Oid relid, List *key, List *readings, bool strict)
 			target->identity_always = true;
 	}
 
-	describe_key(target, rel, key);
+	describe_key(target, rel, key, readings);
 	describe_indexes(target, rel);
 	target->deferrable = has_deferrable_constraint(rel);
 	table_close(rel, AccessShareLock);

@@ -47,6 +47,8 @@ typedef struct CdcTarget
 	CdcColumn  *columns;
 	int			nkeys;
 	int		   *keys;			/* key_no -> index in columns */
+	int			nscope;			/* key columns that tell the source of a row .. */
+	int		   *scope;			/* .. from that of others: indexes in columns */
 	int			nfields;		/* decoder's lists */
 	CdcField   *fields;
 	int			nsource_fields;
@@ -69,6 +71,14 @@ typedef struct CdcTarget
  */
 extern CdcTarget *cdc_target_describe(Oid relid, List *key, List *readings,
 									  bool strict);
+
+/*
+ * Does this pseudo-field tell the source of a row: $source.name, .db, .schema,
+ * .table?  Where the key has such a column, several sources may feed the target,
+ * and what is done for all rows of one (a truncate, a sweep) is done for those
+ * alone that have its values in CdcTarget.scope.
+ */
+extern bool cdc_target_is_scope(const char *field);
 
 /* Names (char *) of a table's primary key columns, NIL if it has none. */
 extern List *cdc_target_primary_key(Oid relid);

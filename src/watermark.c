@@ -143,7 +143,7 @@ column_array(Datum *values, bool *nulls, int n, Oid type)
 											  len, byval, align));
 }
 
-#define NCOLUMNS	9
+#define NCOLUMNS	10
 
 /* The columns of one watermark row. */
 static void
@@ -161,6 +161,7 @@ fill_row(const CdcProgress *p, Datum *values, bool *nulls)
 	values[6] = Int64GetDatum(p->events);
 	values[7] = Int64GetDatum(p->resent);
 	values[8] = BoolGetDatum(p->skipped_delete);
+	values[9] = Int64GetDatum(p->passed);
 	memset(nulls, false, NCOLUMNS);
 	nulls[3] = TIMESTAMP_NOT_FINITE(p->refresh_time);
 	nulls[4] = nulls[5] = p->position.kind == CDC_POSITION_NONE;
@@ -171,21 +172,21 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 				   CdcProgress *progress)
 {
 	static const Oid types[NCOLUMNS] = {INT8OID, INT4OID, INT8OID, TIMESTAMPOID, TEXTOID,
-	INT8OID, INT8OID, INT8OID, BOOLOID};
+	INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID};
 	static const Oid arg_types[NCOLUMNS + 1] = {TEXTOID, INT8ARRAYOID, INT4ARRAYOID,
 		INT8ARRAYOID, TIMESTAMPARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-	INT8ARRAYOID, BOOLARRAYOID};
+	INT8ARRAYOID, BOOLARRAYOID, INT8ARRAYOID};
 	static CdcPlan plan = {
 		.sql = "INSERT INTO cdcsync.watermark AS w (pipeline, kafka_partition, epoch, "
 		"next_offset, refresh_time, source_position, source_ts_ms, events, resent, "
-		"skipped_delete, synced_at) "
-		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10) u "
+		"skipped_delete, passed, synced_at) "
+		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11) u "
 		"ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET "
 		"epoch = excluded.epoch, next_offset = excluded.next_offset, "
 		"refresh_time = excluded.refresh_time, "
 		"source_position = excluded.source_position, "
 		"source_ts_ms = excluded.source_ts_ms, events = w.events + excluded.events, "
-		"resent = w.resent + excluded.resent, "
+		"resent = w.resent + excluded.resent, passed = w.passed + excluded.passed, "
 		"skipped_delete = excluded.skipped_delete, synced_at = excluded.synced_at",
 		.nargs = NCOLUMNS + 1,
 		.types = arg_types
@@ -215,7 +216,7 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 			column_nulls[c][n] = nulls[c];
 		}
 		n++;
-		progress[i].events = progress[i].resent = 0;
+		progress[i].events = progress[i].resent = progress[i].passed = 0;
 		progress[i].moved = false;
 	}
 	if (n == 0)

@@ -97,6 +97,21 @@ cdc_copy_bytes(const CdcBytes *b)
 	return copy;
 }
 
+/* admit.c */
+
+typedef enum CdcAdmission
+{
+	CDC_ADMIT,					/* a change of a row, or a tombstone */
+	CDC_ADMIT_PASS,				/* not of the pipeline's table, or no change */
+	CDC_ADMIT_NOT				/* it was noted as bad */
+} CdcAdmission;
+
+/* Is the record that was decoded one for the window? */
+extern CdcAdmission cdc_event_admit(CdcRank *rank, CdcEvent *rec);
+
+/* Take what the row at hand lacks of its key from the record's own key. */
+extern void cdc_event_key_from_record(CdcRank *rank, const CdcEvent *rec);
+
 /* rank.c */
 extern CdcOrigin cdc_event_origin(const CdcRank *rank, const CdcEvent *rec);
 
@@ -132,6 +147,10 @@ extern CdcWinner *cdc_winner_find(CdcRank *rank, const CdcBytes *key);
 extern CdcWinner *cdc_winner_get(CdcRank *rank, CdcEvent *rec,
 								 const CdcBytes *key, const CdcToken *tokens,
 								 bool *isnew);
+
+/* Are two keys equal, by their bytes or for their types? */
+extern bool cdc_winner_same_key(CdcRank *rank, const CdcToken *a,
+								const CdcToken *b);
 
 /*
  * Are two keys of different bytes equal for their types (1.0 and 1.00)?  The

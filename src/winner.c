@@ -551,6 +551,22 @@ cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec, const CdcToken *tok
 		prune_origins(rank, w, merged);
 }
 
+bool
+cdc_winner_same_key(CdcRank *rank, const CdcToken *a, const CdcToken *b)
+{
+	CdcBytes	key;
+	CdcBytes	first;
+	bool		same;
+
+	if (cdc_winner_key(rank, a, &key) != NULL)
+		return false;
+	first = cdc_copy_bytes(&key);
+	same = cdc_winner_key(rank, b, &key) == NULL &&
+		(cdc_bytes_equal(first, key) || cdc_winner_keys_equal(rank, a, b));
+	pfree(unconstify(char *, first.data));
+	return same;
+}
+
 /*
  * Are two keys of different bytes equal for their types (1.0 and 1.00)?  The
  * values that cannot be converted are not.

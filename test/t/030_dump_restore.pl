@@ -26,11 +26,11 @@ $node->safe_psql('source', q{
 	CREATE SCHEMA "My schema" AUTHORIZATION alice;
 	SET search_path = "My schema", public;
 	SET ROLE alice;
-	CREATE TABLE customer_target (id bigint PRIMARY KEY, name text, refresh_time timestamp);
+	CREATE TABLE customer_target (id bigint, name text, refresh_time timestamp, db text DEFAULT '', PRIMARY KEY (id, db));
 	INSERT INTO customer_target VALUES (1, 'one', '2025-01-31');
-	SELECT cdc_create('customer', target => 'customer_target', columns => '{"id": "ID"}',
+	SELECT cdc_create('customer', target => 'customer_target', columns => '{"id": "ID", "db": "$source.db"}',
 					  options => '{"retention": "2 days"}');
-	SELECT cdc_create('names', target => 'customer_target', options => '{"landing": "customer_debezium"}');
+	SELECT cdc_create('names', target => 'customer_target', columns => '{"db": "$source.db"}', options => '{"landing": "customer_debezium"}');
 	SELECT cdc_create('later');
 	INSERT INTO customer_debezium_chunk (kafka_partition, epoch, first_offset, last_offset, refresh_time,
 		kafka_timestamp_type, kafka_timestamp, kafka_key, kafka_value)
@@ -55,7 +55,7 @@ my $contents = q{
 	SET search_path = public;
 	SELECT l.landing_id, view, chunk, topic, l.owner, l.options FROM cdcsync.landing l ORDER BY 1;
 	SELECT * FROM cdcsync.position ORDER BY 1, 2;
-	SELECT name, landing_id, owner, staging, target, target_made, key, columns, options, state,
+	SELECT name, landing_id, owner, staging, target, target_made, key, columns, options, source_table, state,
 		paused_what, reason, since FROM cdcsync.pipeline ORDER BY 1;
 	SELECT * FROM cdcsync.watermark ORDER BY 1, 2;
 	SELECT * FROM cdcsync.quarantine;
