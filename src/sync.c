@@ -621,6 +621,7 @@ run_sync(Sync *sync, int max_windows, bool nowait)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync sync",
 												  ALLOCSET_DEFAULT_SIZES);
 	CdcPipeline *pipeline = sync->pipeline;
+	CdcPipeline given = *pipeline;
 	CdcSyncResult *result = sync->result;
 	MemoryContext old;
 	CdcSpi		spi;
@@ -642,6 +643,10 @@ run_sync(Sync *sync, int max_windows, bool nowait)
 			cdc_retry_wake(pipeline);
 	}
 	MemoryContextSwitchTo(old);
+	/* what it was read into again goes; what was made meanwhile is told */
+	given.target = pipeline->target;
+	given.staging = pipeline->staging;
+	*pipeline = given;
 	MemoryContextDelete(context);
 	cdc_spi_end(&spi);
 }
