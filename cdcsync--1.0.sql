@@ -111,6 +111,7 @@ CREATE TABLE cdcsync.watermark (
 	resent bigint NOT NULL DEFAULT 0,	-- re-sent by Kafka Connect, skipped
 	passed bigint NOT NULL DEFAULT 0,	-- of other tables, or no changes of rows
 	skipped_delete boolean NOT NULL DEFAULT false,	-- the last one was a delete: skip its tombstone
+	in_snapshot boolean NOT NULL DEFAULT false,	-- the last change was a row of a snapshot that nobody keeps account of
 	synced_at timestamptz,
 	PRIMARY KEY (pipeline, kafka_partition)
 ) WITH (fillfactor = 50);
@@ -162,6 +163,46 @@ CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
 	moved_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE INDEX ON cdcsync.moved (pipeline, pg_catalog.md5(new_key));
+
+CREATE SEQUENCE cdcsync.snapshot_id_seq;
+
+CREATE TABLE cdcsync.snapshot (		-- snapshots under way that are to replace a target
+	snapshot_id bigint NOT NULL DEFAULT pg_catalog.nextval('cdcsync.snapshot_id_seq'),
+	pipeline text NOT NULL,
+	identity bigint NOT NULL,		-- hash of the source position that all of its rows have
+	scope bigint NOT NULL,			-- hash of the fields of the source that are in the row's key
+	origin bigint NOT NULL,			-- hash of their server, database, schema and table; 0: of several
+	kafka_partition bigint NOT NULL,
+	epoch integer NOT NULL,
+	nrows bigint NOT NULL,
+	after_offset bigint,			-- what came before its rows ends here
+	first_offset bigint,			-- of its rows; NULL: it has none in the partition
+	last_offset bigint,
+	certain boolean NOT NULL,		-- none of them was missed before the first one
+	initial boolean NOT NULL,		-- nothing came before it, into an empty target
+	marked boolean NOT NULL,		-- they say which of them is first, or last of its table
+	end_offset bigint,				-- of the one that says that it is the last
+	streamed_offset bigint,			-- first change after them
+	await_epoch integer NOT NULL,
+	await_offset bigint,			-- where the partition ended when the end was seen
+	first_time timestamp,			-- Kafka's time of the first one
+	ended_at timestamp,				-- when the sign of its end landed
+	source_ts_ms bigint NOT NULL,
+	noted_at timestamptz NOT NULL,
+	PRIMARY KEY (pipeline, identity, kafka_partition)
+);
+
+CREATE TABLE cdcsync.sweep (		-- what became of snapshots that were to replace a target
+	pipeline text NOT NULL,
+	swept_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	snapshot_began timestamp,		-- Kafka's time of its first row
+	target_rows bigint,				-- before the sweep; NULL: was not counted
+	missing_rows bigint,			-- of these, those that the snapshot does not have
+	deleted_rows bigint NOT NULL,
+	problem text,					-- why some, or all, were kept
+	identity bigint NOT NULL		-- as in cdcsync.snapshot
+);
+CREATE INDEX ON cdcsync.sweep (pipeline, swept_at);
 
 CREATE TABLE cdcsync.inexact (		-- why a target may differ from its source
 	pipeline text NOT NULL,
@@ -240,6 +281,8 @@ COMMENT ON COLUMN cdcsync.quarantine.state IS
 	'bad; waiting: for rows of other tables, tried again by each sync; blocked: behind another record of its key; retried: by the sync that runs';
 COMMENT ON TABLE cdcsync.breaker IS 'what the breakers of pipelines have seen of bad records';
 COMMENT ON TABLE cdcsync.moved IS 'key changes of which one half has come';
+COMMENT ON TABLE cdcsync.snapshot IS 'snapshots of the source that are under way, of pipelines whose option "on_snapshot" is replace';
+COMMENT ON TABLE cdcsync.sweep IS 'what complete snapshots have removed from the targets of pipelines whose option "on_snapshot" is replace';
 COMMENT ON TABLE cdcsync.inexact IS 'why the targets of pipelines may differ from their sources, until they are loaded anew';
 COMMENT ON TABLE cdcsync.evidence IS 'how the strings of columns are encoded, as their values have shown';
 COMMENT ON TABLE cdcsync.source_schema IS 'the columns that the sources'' tables had when they were last seen';
@@ -259,6 +302,8 @@ BEGIN
 		DELETE FROM cdcsync.quarantine WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.breaker WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.moved WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.snapshot WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.sweep WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.inexact WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.evidence WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.source_schema WHERE pipeline = OLD.name;
@@ -317,6 +362,9 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.quarantine', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.breaker', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.moved', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.snapshot_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.snapshot', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.sweep', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.inexact', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.evidence', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.source_schema', '');
@@ -331,6 +379,8 @@ ALTER TABLE cdcsync.watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.quarantine ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.breaker ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.moved ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.snapshot ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.sweep ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.inexact ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.evidence ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.source_schema ENABLE ROW LEVEL SECURITY;
@@ -364,6 +414,10 @@ CREATE POLICY owned ON cdcsync.breaker FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = breaker.pipeline));
 CREATE POLICY owned ON cdcsync.moved FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = moved.pipeline));
+CREATE POLICY owned ON cdcsync.snapshot FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = snapshot.pipeline));
+CREATE POLICY owned ON cdcsync.sweep FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = sweep.pipeline));
 CREATE POLICY owned ON cdcsync.inexact FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = inexact.pipeline));
 CREATE POLICY owned ON cdcsync.source_schema FOR SELECT

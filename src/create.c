@@ -44,6 +44,7 @@
 #include "fit.h"
 #include "intake.h"
 #include "kafka_options.h"
+#include "snapshot.h"
 #include "staging.h"
 #include "target.h"
 #include "topic_sample.h"
@@ -997,5 +998,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 	update_pipeline(pipeline, options->stored);
 	if (!PG_ARGISNULL(1))
 		cdc_evidence_reset(pipeline->name, pipeline->readings);
+	if (!options->replace)
+		cdc_snapshots_abandon(pipeline->name);
 	PG_RETURN_VOID();
 }

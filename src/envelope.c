@@ -508,6 +508,17 @@ cdc_is_snapshot(const CdcToken *token)
 		cdc_token_says(token, "incremental");
 }
 
+static CdcSnapshotMark
+snapshot_mark(const CdcToken *token)
+{
+	if (cdc_token_says(token, "first") ||
+		cdc_token_says(token, "first_in_data_collection"))
+		return CDC_SNAPSHOT_FIRST;
+	if (cdc_token_says(token, "last_in_data_collection"))
+		return CDC_SNAPSHOT_LAST_OF_TABLE;
+	return cdc_token_says(token, "last") ? CDC_SNAPSHOT_LAST : CDC_SNAPSHOT_ROW;
+}
+
 /* Records that do not tell their connector are known by the fields they have. */
 void
 cdc_take_position(CdcDecoder *decoder, CdcChange *change)
@@ -548,6 +559,8 @@ take_source(CdcDecoder *decoder, const char *start, CdcChange *change,
 							"\"source.ts_ms\" of the event is not an integer");
 	change->snapshot = cdc_is_snapshot(snapshot);
 	change->incremental = cdc_token_says(snapshot, "incremental");
+	if (change->snapshot)
+		change->mark = snapshot_mark(snapshot);
 	if (cdc_is_present(snapshot) && !change->snapshot &&
 		snapshot->kind != CDC_JSON_NULL && snapshot->kind != CDC_JSON_FALSE &&
 		!cdc_token_says(snapshot, "false"))

@@ -77,6 +77,15 @@ typedef struct CdcPosition
 	bool		has_gtid;
 } CdcPosition;
 
+/* What source.snapshot says of a row of a snapshot. */
+typedef enum CdcSnapshotMark
+{
+	CDC_SNAPSHOT_ROW = 0,		/* true, or an incremental snapshot */
+	CDC_SNAPSHOT_FIRST,			/* first of all, or of its table */
+	CDC_SNAPSHOT_LAST_OF_TABLE,
+	CDC_SNAPSHOT_LAST			/* last of all */
+} CdcSnapshotMark;
+
 /*
  * One decoded record.  before, after and source are arrays as long as the
  * field lists that the decoder was made with, in their order; they belong to
@@ -104,6 +113,7 @@ typedef struct CdcChange
 	int64_t		source_ts_ms;	/* the source's clock at the change */
 	bool		snapshot;		/* source.snapshot is any snapshot value */
 	bool		incremental;	/* .. it is "incremental" */
+	CdcSnapshotMark mark;		/* .. and what it says */
 	CdcToken	connector;		/* source.connector */
 	CdcToken	before_json;	/* the whole objects, for cdc_decode() */
 	CdcToken	after_json;

@@ -80,7 +80,8 @@ cdc_exact_regain(const char *pipeline, TimestampTz since)
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("DELETE FROM cdcsync.inexact WHERE pipeline = $1 AND since < $2",
+	(void) cdc_spi_run("DELETE FROM cdcsync.inexact WHERE pipeline = $1 AND since < $2"
+					   " AND (kafka_partition IS NULL OR $2 = 'infinity')",
 					   2, types, values, NULL, 0);
 	cdc_spi_end(&spi);
 }
@@ -103,5 +104,21 @@ cdc_exact_rebuilt(const char *pipeline, const CdcLandingPosition *from,
 						   " OR kafka_partition = $2 AND (epoch, next_offset) <= ($3, $4))",
 						   4, types, values, NULL, 0);
 	}
+	cdc_spi_end(&spi);
+}
+
+void
+cdc_exact_regain_partition(const char *pipeline, int64 partition, int32 epoch,
+						   int64 offset)
+{
+	Oid			types[] = {TEXTOID, INT8OID, INT4OID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(partition),
+	Int32GetDatum(epoch), Int64GetDatum(offset)};
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("DELETE FROM cdcsync.inexact WHERE pipeline = $1"
+					   " AND kafka_partition = $2 AND (epoch, next_offset) <= ($3, $4)",
+					   4, types, values, NULL, 0);
 	cdc_spi_end(&spi);
 }

@@ -33,7 +33,7 @@ extern void cdc_exact_begin(const char *pipeline, int32 landing);
 
 /*
  * The target was loaded anew: forget the reasons that are older than since
- * (DT_NOEND: all).
+ * (DT_NOEND: all), but for missing records.
  */
 extern void cdc_exact_regain(const char *pipeline, TimestampTz since);
 
@@ -43,5 +43,8 @@ extern void cdc_exact_regain(const char *pipeline, TimestampTz since);
  */
 extern void cdc_exact_rebuilt(const char *pipeline, const CdcLandingPosition *from,
 							  int npartitions);
+/* .. those that say that records are missing before there. */
+extern void cdc_exact_regain_partition(const char *pipeline, int64 partition,
+									   int32 epoch, int64 offset);
 
 #endif							/* CDC_EXACT_H */

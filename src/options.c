@@ -69,12 +69,11 @@ static const OptionDef option_defs[] = {
 	{.name = "landing",.type = OPTION_TEXT,.fixed = true},
 	{.name = "max_quarantine_share",.type = OPTION_NUMBER,.min = 0,.max = 1},
 	{.name = "max_rewrite_size",.type = OPTION_SIZE},
-	{.name = "max_sweep_share",.type = OPTION_ABSENT},
+	{.name = "max_sweep_share",.type = OPTION_NUMBER,.min = 0,.max = 1},
 	{.name = "mode",.type = OPTION_ENUM,.only = "mirror",
 	.values = "mirror, append, history"},
 	{.name = "on_gap",.type = OPTION_ENUM,.values = "stop, continue"},
-	{.name = "on_snapshot",.type = OPTION_ENUM,.only = "upsert",
-	.values = "upsert, replace"},
+	{.name = "on_snapshot",.type = OPTION_ENUM,.values = "upsert, replace"},
 	{.name = "refresh_interval",.type = OPTION_INTERVAL},
 	{.name = "retention",.type = OPTION_RETENTION},
 	{.name = "schema_changes",.type = OPTION_ENUM,
@@ -454,6 +453,10 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->schema_changes = schema_changes_of(text);
 	else if (strcmp(def->name, "max_rewrite_size") == 0)
 		options->max_rewrite_size = bytes;
+	else if (strcmp(def->name, "max_sweep_share") == 0)
+		options->max_sweep_share = number;
+	else if (strcmp(def->name, "on_snapshot") == 0)
+		options->replace = strcmp(jsonb_cstring(value), "replace") == 0;
 	else if (strcmp(def->name, "strict") == 0)
 		options->strict = value->val.boolean;
 	else if (strcmp(def->name, "auto_sync") == 0)
@@ -521,6 +524,7 @@ cdc_options_parse(Jsonb *options)
 	result->max_quarantine_share = 0.1;
 	result->constraint_wait = 10 * USECS_PER_MINUTE;
 	result->max_rewrite_size = INT64CONST(1024) * 1024 * 1024;
+	result->max_sweep_share = 0.5;
 	result->auto_sync = true;
 	result->retention = USECS_PER_DAY;
 

@@ -39,6 +39,8 @@ typedef struct CdcOptions
 	int64		constraint_wait;	/* us */
 	CdcSchemaChanges schema_changes;
 	int64		max_rewrite_size;	/* bytes */
+	double		max_sweep_share;
+	bool		replace;		/* "on_snapshot" */
 	bool		strict;
 	bool		auto_sync;
 	int64		sync_interval;	/* us */

@@ -104,6 +104,9 @@ pipeline_from_row(int32 *landing_id)
 		options->schema_changes :
 		pipeline->target_made ? CDC_SCHEMA_FOLLOW : CDC_SCHEMA_IGNORE;
 	pipeline->max_rewrite_size = options->max_rewrite_size;
+	pipeline->replace = options->replace;
+	pipeline->retention = options->retention;
+	pipeline->max_sweep_share = options->max_sweep_share;
 	pipeline->target_schema = options->target_schema;
 	pipeline->target_name = options->target_name ? options->target_name :
 		psprintf("%s_target", pipeline->name);

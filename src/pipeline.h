@@ -69,6 +69,9 @@ typedef struct CdcPipeline
 	int64		constraint_wait;	/* us that a record waits for a constraint */
 	CdcSchemaChanges schema_changes;	/* never UNSAID */
 	int64		max_rewrite_size;	/* bytes */
+	bool		replace;		/* complete snapshots replace the target */
+	double		max_sweep_share;
+	int64		retention;		/* us; CDC_RETAIN_ALL */
 	char	   *target_schema;	/* of a target that we make */
 	char	   *target_name;	/* its name */
 	char	   *helper_schema;	/* of landing and staging, when they are made */

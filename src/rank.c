@@ -19,6 +19,7 @@
 
 #include "evidence.h"
 #include "fit.h"
+#include "snapshot.h"
 #include "source_watch.h"
 #include "value.h"
 #include "window.h"
@@ -168,6 +169,11 @@ break_key(CdcRank *rank, const CdcEvent *rec, CdcBadRecord *bad)
 
 	if (record_key(rank, rec, NULL, st->bad_tokens, &key) != NULL)
 		return;
+	if (rank->seen)
+	{
+		rank->seen(rank->seen_arg, rank->state->bad_tokens, NULL, CDC_CONNECTOR_UNKNOWN, NULL);
+		return;
+	}
 	w = cdc_winner_find(rank, &key);
 	if (w)
 		w->broken_by = rec->offset;
@@ -218,8 +224,15 @@ static void
 upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char op)
 {
 	bool		isnew;
-	CdcWinner  *w = cdc_winner_get(rank, rec, key, tokens, &isnew);
+	CdcWinner  *w;
 
+	if (rank->seen)
+	{
+		rank->seen(rank->seen_arg, tokens, rank->state->schema, rank->state->connector,
+				   &rec->change);
+		return;
+	}
+	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL || (!isnew && cdc_event_is_older(rec, w)))
 		return;
 	if (!isnew && w->broken_by >= 0)
@@ -267,8 +280,11 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	bool		leaves = rec->since == 0 && rec->rename && rec->rename->has_new &&
 	!cdc_bytes_equal(rec->rename->key, *key);
 	bool		isnew;
-	CdcWinner  *w = cdc_winner_get(rank, rec, key, tokens, &isnew);
+	CdcWinner  *w;
 
+	if (rank->seen)
+		return;
+	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL)
 		return;
 	if (!isnew && cdc_event_is_older(rec, w))
@@ -451,6 +467,8 @@ add_truncate(CdcRank *rank, CdcEvent *rec)
 					  "a truncate cannot be applied after the changes that have followed it");
 		return;
 	}
+	if (rank->seen)
+		return;
 	if (rank->multi_partition)
 	{
 		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -622,6 +640,10 @@ add_change(CdcRank *rank, CdcEvent *rec)
 
 		cdc_evidence_look(rank->evidence, &rec->change, rank->state->schema, &at);
 	}
+	if (rec->progress->snapshot)
+		cdc_snapshot_note(rec->progress, &rec->change, rec->chunk, rec->i);
+	rec->progress->in_snapshot = rec->change.snapshot && !rec->change.incremental &&
+		!rec->progress->snapshot;
 	rec->rename = cdc_rename_of(rank, rec->chunk, rec->i);
 	switch (rec->change.op)
 	{

@@ -122,8 +122,19 @@ typedef struct CdcProgress
 	bool		skipped_delete; /* the last record was a delete that was left
 								 * out, or whose key only its image tells: its
 								 * tombstone is to be left out */
+	bool		in_snapshot;	/* the last change was a row of a snapshot of which
+								 * no account is kept */
 	bool		moved;			/* changed in this window */
+	struct CdcSnapshotPart *snapshot;	/* see snapshot.h; NULL: not noted */
 } CdcProgress;
+
+/*
+ * Told of each row that a record shows to be there, by its key (tokens by
+ * column).  change: NULL for a record that is bad but for its key.
+ */
+typedef void (*CdcRankSeen) (void *arg, const CdcToken *tokens,
+							 const CdcRowSchema *schema, CdcConnector connector,
+							 const CdcChange *change);
 
 typedef struct CdcRank
 {
@@ -146,6 +157,8 @@ typedef struct CdcRank
 	int64		truncate_offset;
 	struct CdcSourceWatch *watch;	/* NULL: changes of the source's table do not
 									 * matter */
+	CdcRankSeen seen;			/* if set, there are no winners: see sweep.c */
+	void	   *seen_arg;
 	struct CdcRankState *state;
 } CdcRank;
 

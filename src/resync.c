@@ -38,6 +38,7 @@
 #include "fault.h"
 #include "merge.h"
 #include "retry.h"
+#include "snapshot.h"
 #include "sync.h"
 #include "topic_copy.h"
 #include "wake.h"
@@ -612,6 +613,7 @@ cdc_resync(PG_FUNCTION_ARGS)
 	fold(&resync, &rebuild);
 	swap(&resync, &rebuild);
 	cdc_exact_rebuilt(resync.pipeline->name, resync.from, resync.n);
+	cdc_snapshots_abandon(resync.pipeline->name);
 	drop_table(resync.shadow, resync.pipeline->owner);
 	drop_table(resync.chunk, resync.pipeline->landing->owner);
 	if (resync.merge.inserted + resync.merge.updated + resync.merge.deleted > 0)

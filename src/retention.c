@@ -6,7 +6,9 @@
  * A chunk goes when every pipeline of its landing has all of it in its target,
  * and it landed longer ago than the greatest "retention" of these pipelines
  * says.  Paused and stopped pipelines count like the others; a landing that a
- * pipeline has seen nothing of yet keeps all.
+ * pipeline has seen nothing of yet keeps all.  While a snapshot is under way that
+ * is to replace a target, what it begins with stays, and the other partitions'
+ * records.
  *
  * Runs in a process that is connected as the landings' owner, outside of a
  * transaction: one reads what may go, then each batch of chunks goes in one of
@@ -158,8 +160,11 @@ read_parts(void *arg)
 		" LATERAL (SELECT array_agg(p.options) AS options, count(*) AS n,"
 		"  bool_and(cdcsync.is_here(p.stamp_system, p.stamp_database)) AS here"
 		"  FROM cdcsync.pipeline p WHERE p.landing_id = l.landing_id) p"
-		" LEFT JOIN LATERAL (SELECT w.kafka_partition, min(ARRAY[w.epoch, w.next_offset]) AS synced, count(*) AS n"
+		" LEFT JOIN LATERAL (SELECT w.kafka_partition, min(LEAST(ARRAY[w.epoch, w.next_offset], s.held)) AS synced, count(*) AS n"
 		"  FROM cdcsync.pipeline p JOIN cdcsync.watermark w ON w.pipeline = p.name"
+		"  LEFT JOIN LATERAL (SELECT coalesce(min(ARRAY[s.epoch, s.first_offset])"
+		"    FILTER (WHERE s.kafka_partition = w.kafka_partition AND s.first_offset IS NOT NULL), ARRAY[0, 0]::bigint[]) AS held"
+		"   FROM cdcsync.snapshot s WHERE s.pipeline = p.name HAVING count(*) > 0) s ON true"
 		"  WHERE p.landing_id = l.landing_id GROUP BY w.kafka_partition) w ON w.n = p.n"
 		" WHERE c.relowner = $1 AND p.here",
 		.nargs = 1,

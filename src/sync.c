@@ -41,6 +41,7 @@
 #include "rank.h"
 #include "retry.h"
 #include "stage.h"
+#include "sweep.h"
 #include "sync.h"
 #include "wake.h"
 #include "watermark.h"
@@ -64,6 +65,8 @@ typedef struct Sync
 	CdcDecoder *decoder;
 	CdcMoves   *moves;
 	CdcIntake  *intake;
+	CdcSnapshots *snapshots;	/* NULL: they do not replace the target */
+	bool		stopped;		/* by the breaker */
 	CdcEvidence *evidence;		/* NULL: none is needed */
 	CdcSourceWatch *watch;		/* NULL in a rebuild */
 	CdcLandingPosition *positions;
@@ -368,6 +371,8 @@ run_window(Sync *sync)
 			cdc_evolve_passed(sync->pipeline, sync->target, sync->watch);
 			cdc_source_watch_save(sync->watch);
 		}
+		if (sync->snapshots)
+			cdc_snapshots_store(sync->snapshots);
 		CDC_FAULT("sync_saved");
 	}
 	else
@@ -381,7 +386,7 @@ run_window(Sync *sync)
 		memcpy(sync->progress, before, sizeof(CdcProgress) * sync->npartitions);
 		*sync->result = result_before;
 		stop_pipeline(sync, window.rank, window.trip, window.sqlerrcode);
-		window.done = true;
+		window.done = sync->stopped = true;
 		window.taken = 0;
 	}
 	/* each is tried once a sync, or when its encoding has become known */
@@ -443,6 +448,41 @@ describe(Sync *sync)
 	sync->evidence = cdc_evidence_load(pipeline->name, sync->target);
 }
 
+/* Snapshots are to replace the target. */
+static void
+watch_snapshots(Sync *sync)
+{
+	bool		first = true;
+
+	sync->snapshots = cdc_snapshots_load(sync->pipeline, sync->target);
+	for (int i = 0; i < sync->npartitions; i++)
+		first &= TIMESTAMP_NOT_FINITE(sync->progress[i].refresh_time);
+	sync->snapshots->target_empty = first &&
+		cdc_spi_run(psprintf("SELECT FROM %s", cdc_qualified_name(sync->target->relid)),
+					0, NULL, NULL, NULL, 1) == 0;
+	cdc_snapshots_watch(sync->snapshots, sync->npartitions, sync->progress);
+}
+
+/* Has a snapshot become complete, that is to replace the target? */
+static void
+sweep(Sync *sync)
+{
+	CdcSweep	s = {
+		.pipeline = sync->pipeline,
+		.target = sync->target,
+		.decoder = sync->decoder,
+		.intake = sync->intake,
+		.snapshots = sync->snapshots,
+		.npartitions = sync->npartitions,
+		.progress = sync->progress,
+		.positions = sync->positions,
+		.check_foreign_keys = sync->alone,
+		.result = sync->result,
+	};
+
+	cdc_sweep(&s);
+}
+
 /* Lock what the sync needs and describe it; false: there is nothing to do yet. */
 static bool
 open_sync(Sync *sync, bool nowait)
@@ -489,6 +529,8 @@ open_sync(Sync *sync, bool nowait)
 							  sync->progress[i].epoch, sync->progress[i].next_offset);
 	if (sync->quarantine)
 		rehash_quarantine(sync, false);
+	if (pipeline->replace)
+		watch_snapshots(sync);
 	return true;
 }
 
@@ -637,6 +679,8 @@ run_sync(Sync *sync, int max_windows, bool nowait)
 		sync->window = AllocSetContextCreate(context, "cdcsync window",
 											 ALLOCSET_DEFAULT_SIZES);
 		run_windows(sync, max_windows);
+		if (sync->snapshots && sync->snapshots->runs != NIL && !sync->stopped)
+			sweep(sync);
 		cdc_wake_synced_at_commit(pipeline->name, result->events,
 								  sync->only_retry || result->more || result->waiting);
 		if (result->inserted + result->updated + result->deleted > 0)

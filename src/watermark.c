@@ -41,6 +41,7 @@ read_watermark(CdcProgress *p, uint64 row)
 	d = cdc_spi_value(row, 6, &isnull);
 	p->source_ts_ms = isnull ? 0 : DatumGetInt64(d);
 	p->skipped_delete = DatumGetBool(cdc_spi_value(row, 7, &isnull));
+	p->in_snapshot = DatumGetBool(cdc_spi_value(row, 9, &isnull));
 }
 
 /* All watermarks of the pipeline as one text, as the active snapshot sees them. */
@@ -95,7 +96,7 @@ cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 	static const Oid types[] = {TEXTOID};
 	static CdcPlan plan = {
 		.sql = "SELECT kafka_partition, epoch, next_offset, refresh_time, source_position, "
-		"source_ts_ms, skipped_delete, events "
+		"source_ts_ms, skipped_delete, events, in_snapshot "
 		"FROM cdcsync.watermark WHERE pipeline = $1 ORDER BY kafka_partition",
 		.nargs = 1,
 		.types = types
@@ -143,7 +144,7 @@ column_array(Datum *values, bool *nulls, int n, Oid type)
 											  len, byval, align));
 }
 
-#define NCOLUMNS	10
+#define NCOLUMNS	11
 
 /* The columns of one watermark row. */
 static void
@@ -162,6 +163,7 @@ fill_row(const CdcProgress *p, Datum *values, bool *nulls)
 	values[7] = Int64GetDatum(p->resent);
 	values[8] = BoolGetDatum(p->skipped_delete);
 	values[9] = Int64GetDatum(p->passed);
+	values[10] = BoolGetDatum(p->in_snapshot);
 	memset(nulls, false, NCOLUMNS);
 	nulls[3] = TIMESTAMP_NOT_FINITE(p->refresh_time);
 	nulls[4] = nulls[5] = p->position.kind == CDC_POSITION_NONE;
@@ -172,22 +174,24 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 				   CdcProgress *progress)
 {
 	static const Oid types[NCOLUMNS] = {INT8OID, INT4OID, INT8OID, TIMESTAMPOID, TEXTOID,
-	INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID};
+	INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID, BOOLOID};
 	static const Oid arg_types[NCOLUMNS + 1] = {TEXTOID, INT8ARRAYOID, INT4ARRAYOID,
 		INT8ARRAYOID, TIMESTAMPARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-	INT8ARRAYOID, BOOLARRAYOID, INT8ARRAYOID};
+	INT8ARRAYOID, BOOLARRAYOID, INT8ARRAYOID,
+	BOOLARRAYOID};
 	static CdcPlan plan = {
 		.sql = "INSERT INTO cdcsync.watermark AS w (pipeline, kafka_partition, epoch, "
 		"next_offset, refresh_time, source_position, source_ts_ms, events, resent, "
-		"skipped_delete, passed, synced_at) "
-		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11) u "
+		"skipped_delete, passed, in_snapshot, synced_at) "
+		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) u "
 		"ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET "
 		"epoch = excluded.epoch, next_offset = excluded.next_offset, "
 		"refresh_time = excluded.refresh_time, "
 		"source_position = excluded.source_position, "
 		"source_ts_ms = excluded.source_ts_ms, events = w.events + excluded.events, "
 		"resent = w.resent + excluded.resent, passed = w.passed + excluded.passed, "
-		"skipped_delete = excluded.skipped_delete, synced_at = excluded.synced_at",
+		"skipped_delete = excluded.skipped_delete, "
+		"in_snapshot = excluded.in_snapshot, synced_at = excluded.synced_at",
 		.nargs = NCOLUMNS + 1,
 		.types = arg_types
 	};

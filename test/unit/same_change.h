@@ -64,6 +64,7 @@ same_frame(const CdcChange *a, const CdcChange *b)
 		a->has_source_ts_ms == b->has_source_ts_ms &&
 		a->source_ts_ms == b->source_ts_ms &&
 		a->snapshot == b->snapshot && a->incremental == b->incremental &&
+		a->mark == b->mark &&
 		a->schema == b->schema && a->schema_len == b->schema_len &&
 		same_token(&a->connector, &b->connector) &&
 		a->document == b->document && a->partial == b->partial &&

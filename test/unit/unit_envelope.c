@@ -242,29 +242,30 @@ test_names(void)
 }
 
 static void
-check_snapshot(const char *value, bool snapshot, bool incremental)
+check_snapshot(const char *value, bool snapshot, bool incremental,
+			   CdcSnapshotMark mark)
 {
 	char		text[200];
 
 	snprintf(text, sizeof(text),
 			 "{\"op\":\"r\",\"after\":{},\"source\":{\"snapshot\":%s}}", value);
 	CHECK(decode(text) && change.snapshot == snapshot &&
-		  change.incremental == incremental, "%s", value);
+		  change.incremental == incremental && change.mark == mark, "%s", value);
 }
 
 static void
 test_snapshots(void)
 {
-	check_snapshot("true", true, false);
-	check_snapshot("false", false, false);
-	check_snapshot("null", false, false);
-	check_snapshot("\"true\"", true, false);
-	check_snapshot("\"false\"", false, false);
-	check_snapshot("\"first\"", true, false);
-	check_snapshot("\"first_in_data_collection\"", true, false);
-	check_snapshot("\"last_in_data_collection\"", true, false);
-	check_snapshot("\"last\"", true, false);
-	check_snapshot("\"incremental\"", true, true);
+	check_snapshot("true", true, false, CDC_SNAPSHOT_ROW);
+	check_snapshot("false", false, false, CDC_SNAPSHOT_ROW);
+	check_snapshot("null", false, false, CDC_SNAPSHOT_ROW);
+	check_snapshot("\"true\"", true, false, CDC_SNAPSHOT_ROW);
+	check_snapshot("\"false\"", false, false, CDC_SNAPSHOT_ROW);
+	check_snapshot("\"first\"", true, false, CDC_SNAPSHOT_FIRST);
+	check_snapshot("\"first_in_data_collection\"", true, false, CDC_SNAPSHOT_FIRST);
+	check_snapshot("\"last_in_data_collection\"", true, false, CDC_SNAPSHOT_LAST_OF_TABLE);
+	check_snapshot("\"last\"", true, false, CDC_SNAPSHOT_LAST);
+	check_snapshot("\"incremental\"", true, true, CDC_SNAPSHOT_ROW);
 	CHECK(decode("{\"op\":\"r\",\"after\":{},\"source\":{}}") &&
 		  !change.snapshot, "no snapshot");
 }
