@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SCRIPTS = ['recorded.py', 'random_histories.py']
+SCRIPTS = ['recorded.py', 'encodings.py', 'random_histories.py']
 
 
 def main():
@@ -21,7 +21,7 @@ def main():
         for line in process.stdout:
             sums = re.fullmatch(r'(\d+) passed, (\d+) failed\n', line)
             if sums:
-                last = sums         # the closing line is for both
+                last = sums         # the closing line is for all
             else:
                 print(line, end='', flush=True)
         code = process.wait()
