@@ -107,7 +107,214 @@ INSERT INTO customer_debezium (kafka_key, kafka_value) VALUES
 SELECT inserted, deleted, quarantined FROM cdc_sync('customer');
 SELECT cust_id, name FROM customer WHERE cust_id >= 30 ORDER BY 1;
 
+-- flattened: rows alone, which are upserts; deletes as null
+CREATE TABLE flat (cust_id int PRIMARY KEY, name text, mktsegment text);
+SELECT cdc_create('flat', target => 'flat', options => '{"max_quarantine_share": 1}');
+INSERT INTO flat_debezium (kafka_key, kafka_value) VALUES
+	('{"CUST_ID":1}', '{"CUST_ID":1,"NAME":"a","MKTSEGMENT":"X"}'),
+	('{"CUST_ID":2}', '{"schema":{"type":"struct","fields":[{"type":"int32","field":"CUST_ID"},{"type":"string","field":"NAME"},{"type":"string","field":"MKTSEGMENT"}],"name":"salesdb.salesdb.CUSTOMER.Value"},"payload":{"CUST_ID":2,"NAME":"b","MKTSEGMENT":null}}'),
+	('{"CUST_ID":3}', '{"CUST_ID":3,"NAME":"c","MKTSEGMENT":"Z"}'),
+	('{"CUST_ID":4}', '{"CUST_ID":4,"NAME":"d","MKTSEGMENT":"Z"}'),
+	('{"CUST_ID":1}', '{"CUST_ID":1,"NAME":"a2","MKTSEGMENT":"__debezium_unavailable_value"}'),
+	('{"CUST_ID":3}', 'null'),
+	('{"CUST_ID":4}', '{"schema":{"type":"struct","optional":true,"name":"salesdb.salesdb.CUSTOMER.Value"},"payload":null}');
+SELECT events, inserted, quarantined FROM cdc_sync('flat');
+SELECT * FROM flat ORDER BY 1;
+-- .. rewritten: __deleted as text or boolean, with or without a tombstone behind it; __op
+INSERT INTO flat_debezium (kafka_key, kafka_value) VALUES
+	('{"CUST_ID":5}', '{"CUST_ID":5,"NAME":"e","MKTSEGMENT":null,"__op":"c","__table":"CUSTOMER","__source_ts_ms":1755849669000,"__deleted":"false"}'),
+	('{"CUST_ID":6}', '{"CUST_ID":6,"NAME":"f","MKTSEGMENT":null,"__deleted":false}'),
+	('{"CUST_ID":7}', '{"CUST_ID":7,"NAME":"g","MKTSEGMENT":null,"__op":"r"}'),
+	('{"CUST_ID":8}', '{"CUST_ID":8,"NAME":"h","MKTSEGMENT":null,"__op":"c"}');
+SELECT inserted FROM cdc_sync('flat');
+INSERT INTO flat_debezium (kafka_key, kafka_value) VALUES
+	('{"CUST_ID":5}', '{"CUST_ID":5,"NAME":"e","MKTSEGMENT":null,"__op":"d","__table":"CUSTOMER","__source_ts_ms":1755849669000,"__deleted":"true"}'),
+	('{"CUST_ID":5}', NULL),
+	('{"CUST_ID":6}', '{"CUST_ID":6,"NAME":"f","MKTSEGMENT":null,"__deleted":true}'),
+	('{"CUST_ID":7}', '{"CUST_ID":7,"NAME":"","MKTSEGMENT":null,"__op":"d"}'),
+	(NULL, '{"schema":{"type":"struct","fields":[{"type":"int32","field":"CUST_ID"}]},"payload":{"CUST_ID":8,"__deleted":"true"}}');
+SELECT deleted, quarantined FROM cdc_sync('flat');
+SELECT cust_id FROM flat ORDER BY 1;
+SELECT * FROM bad('flat');
+-- .. a column of the target can be one of the added fields; re-sent events are known by the position
+CREATE TABLE flat_meta (id int PRIMARY KEY, v text, __op text, op text, ts_ms bigint, lsn text, tab text);
+SELECT cdc_create('flat_meta', target => 'flat_meta',
+	columns => '{"op": "$op", "ts_ms": "$ts_ms", "lsn": "$source.lsn", "tab": "$source.table"}');
+INSERT INTO flat_meta_debezium (kafka_key, kafka_value) VALUES
+	('{"id":1}', '{"id":1,"v":"new","__op":"u","__ts_ms":7,"__lsn":123,"__source_table":"t","__source_ts_ms":6,"__sequence":"[\\"100\\",\\"200\\"]"}'),
+	('{"id":1}', '{"id":1,"v":"sent again","__op":"c","__ts_ms":5,"__lsn":12,"__source_table":"t","__source_ts_ms":4,"__sequence":"[\\"90\\",\\"100\\"]"}');
+SELECT events, inserted FROM cdc_sync('flat_meta');
+SELECT * FROM flat_meta;
+SELECT resent FROM cdcsync.watermark WHERE pipeline = 'flat_meta';
+-- .. another prefix
+SELECT cdc_alter('flat_meta', options => '{"add_fields_prefix": "dbz."}');
+INSERT INTO flat_meta_debezium (kafka_key, kafka_value) VALUES
+	('{"id":1}', '{"id":1,"v":"x","dbz.op":"d","dbz.source.ts_ms":9}');
+SELECT deleted FROM cdc_sync('flat_meta');
+
+-- columns that are called as the members of an envelope or of a flattened event
+CREATE TABLE audit (id int PRIMARY KEY, op text, source text, before text, after text, ts_ms bigint, payload text, schema text);
+SELECT cdc_create('audit', target => 'audit');
+INSERT INTO audit_debezium (kafka_key, kafka_value) VALUES
+	('{"id":1}', '{"id":1,"op":"c","source":"web","before":null,"after":"{\\"a\\":1}","ts_ms":1,"payload":"p","schema":"s"}'),
+	('{"id":2}', '{"before":null,"after":{"id":2,"op":"d","source":"app","before":"b","after":"a","ts_ms":2,"payload":"p","schema":"s"},"source":{"table":"audit"},"op":"c"}'),
+	('{"id":3}', '{"schema":{"type":"struct","fields":[]},"payload":{"id":3,"op":"d","source":null,"before":null,"after":null,"payload":"x","schema":null}}');
+SELECT inserted, quarantined FROM cdc_sync('audit');
+SELECT * FROM audit ORDER BY 1;
+-- .. where detection would be wrong, the option says it
+CREATE TABLE odd (op text PRIMARY KEY, before jsonb, after jsonb, payload jsonb);
+SELECT cdc_create('odd', target => 'odd', options => '{"shape": "flat"}');
+INSERT INTO odd_debezium (kafka_key, kafka_value) VALUES
+	('{"op":"c"}', '{"op":"c","before":{"x":1},"after":{"x":2},"payload":{"y":1}}'),
+	('{"op":"u"}', '{"op":"u","before":null,"after":{"x":2}}');
+SELECT inserted, quarantined FROM cdc_sync('odd');
+SELECT * FROM odd ORDER BY 1;
+SELECT cdc_alter('odd', options => '{"shape": "envelope", "max_quarantine_share": 1}');
+INSERT INTO odd_debezium (kafka_key, kafka_value) VALUES ('{"op":"v"}', '{"op":"v","payload":1}');
+SELECT quarantined FROM cdc_sync('odd');
+SELECT * FROM bad('odd');
+SELECT cdc_alter('odd', options => '{"shape": "round"}');
+SELECT cdc_alter('odd', options => '{"add_fields_prefix": 5}');
+
+-- other JSON, such as an outbox: the key of the row may be in the record's key alone
+CREATE TABLE outbox (id uuid PRIMARY KEY, type text, payload jsonb, whole jsonb);
+SELECT cdc_create('outbox', target => 'outbox', columns => '{"whole": "$row"}');
+INSERT INTO outbox_debezium (kafka_key, kafka_value) VALUES
+	('{"id":"c77c2c15-3e0e-4a31-8b3f-0a1e5f1f5a01"}', '{"type":"OrderCreated","payload":{"order":1}}'),
+	('"c77c2c15-3e0e-4a31-8b3f-0a1e5f1f5a02"', '{"type":"OrderShipped","payload":{"order":1}}'),
+	('c77c2c15-3e0e-4a31-8b3f-0a1e5f1f5a03', '{"type":"OrderPaid","payload":{"order":1}}');
+SELECT inserted, quarantined FROM cdc_sync('outbox');
+SELECT * FROM outbox ORDER BY 1;
+-- .. and values that are no objects
+CREATE TABLE reading (kafka_partition bigint, kafka_offset bigint, op text, v jsonb, id int PRIMARY KEY);
+SELECT cdc_create('reading', target => 'reading', options => '{"shape": "plain"}',
+	columns => '{"v": "$row", "op": "$op", "kafka_partition": "$kafka_partition", "kafka_offset": "$kafka_offset"}');
+INSERT INTO reading_debezium (kafka_key, kafka_value) VALUES
+	('1', '21.5'), ('2', '"text"'), ('3', '[1, 2]'), ('4', '{"op":"d","before":{"id":9}}'), ('5', 'true'), ('5', NULL),
+	('6', '{"schema":{"type":"string"},"payload":"{\\"a\\": 1}"}');
+SELECT inserted, deleted, quarantined FROM cdc_sync('reading');
+SELECT * FROM reading ORDER BY kafka_offset;
+
+-- MongoDB: documents as strings of extended JSON
+CREATE TABLE person (_id text PRIMARY KEY, name text, visits bigint, score numeric, born timestamptz, day date,
+	ref uuid, photo bytea, tags jsonb, address jsonb, document jsonb);
+SELECT cdc_create('person', target => 'person', columns => '{"document": "$row"}', options => '{"max_quarantine_share": 1}');
+INSERT INTO person_debezium (kafka_key, kafka_value) VALUES
+	('{"id":"{\\"$oid\\": \\"63979f33ea27ee7b5e6e5fd7\\"}"}',
+	 '{"before":null,"after":"{\\"_id\\": {\\"$oid\\": \\"63979f33ea27ee7b5e6e5fd7\\"},\\"name\\": \\"Ann \\\\\\"A\\\\\\" \\\\u00e9\\",\\"visits\\": {\\"$numberLong\\": \\"9007199254740993\\"},\\"score\\": {\\"$numberDecimal\\": \\"12.340\\"},\\"born\\": {\\"$date\\": 1670880000123},\\"day\\": {\\"$date\\": -86400000},\\"ref\\": {\\"$binary\\": {\\"base64\\": \\"AAECAwQFBgcICQoLDA0ODw==\\", \\"subType\\": \\"04\\"}},\\"photo\\": {\\"$binary\\": \\"3q0=\\", \\"$type\\": \\"00\\"},\\"tags\\": [\\"a\\", {\\"$numberInt\\": \\"1\\"}],\\"address\\": {\\"city\\": \\"Rome\\"}}","updateDescription":null,"source":{"connector":"mongodb","ts_ms":1,"snapshot":"true","db":"shop","collection":"person"},"op":"r","ts_ms":1,"transaction":null}'),
+	('{"schema":{"type":"struct","fields":[{"type":"string","field":"id"}]},"payload":{"id":"1004"}}',
+	 '{"schema":{"type":"struct","fields":[{"type":"string","field":"after"},{"type":"string","field":"op"}]},"payload":{"before":null,"after":"{\\"_id\\": 1004,\\"name\\": \\"Bob\\"}","source":{"connector":"mongodb","ts_ms":2,"db":"shop","collection":"person"},"op":"c","ts_ms":2}}');
+SELECT inserted, quarantined FROM cdc_sync('person');
+\x on
+SELECT * FROM person ORDER BY _id;
+\x off
+-- .. a whole document replaces the row; without it, what changed is applied
+INSERT INTO person_debezium (kafka_key, kafka_value) VALUES
+	('{"id":"1004"}', '{"after":"{\\"_id\\": 1004,\\"visits\\": 3}","source":{"connector":"mongodb","db":"shop","collection":"person"},"op":"u"}'),
+	('{"id":"1004"}', '{"after":null,"updateDescription":{"removedFields":null,"updatedFields":"{\\"name\\": \\"Bobby\\"}","truncatedArrays":null},"source":{"connector":"mongodb","db":"shop","collection":"person"},"op":"u"}');
+SELECT updated, quarantined FROM cdc_sync('person');
+SELECT * FROM bad('person');
+DELETE FROM cdcsync.quarantine;
+ALTER TABLE person DROP COLUMN document;
+SELECT cdc_alter('person', columns => '{}');
+INSERT INTO person_debezium (kafka_key, kafka_value) VALUES
+	('{"id":"{\\"$oid\\": \\"63979f33ea27ee7b5e6e5fd7\\"}"}', '{"before":null,"after":null,"updateDescription":{"removedFields":["score","nobody.asked"],"updatedFields":"{\\"name\\": \\"Anna\\", \\"visits\\": {\\"$numberLong\\": \\"5\\"}, \\"other.part\\": 1}","truncatedArrays":[]},"source":{"connector":"mongodb","db":"shop","collection":"person"},"op":"u"}'),
+	('{"id":"1004"}', '{"after":null,"updateDescription":{"removedFields":null,"updatedFields":"{\\"address.city\\": \\"Oslo\\"}"},"source":{"connector":"mongodb","db":"shop","collection":"person"},"op":"u"}'),
+	('{"id":"1004"}', '{"after":null,"updateDescription":{"removedFields":["address.zip"],"updatedFields":"{}"},"source":{"connector":"mongodb","db":"shop","collection":"person"},"op":"u"}'),
+	('{"id":"1004"}', '{"after":null,"updateDescription":{"updatedFields":"{}","truncatedArrays":[{"field":"tags","size":1}]},"source":{"connector":"mongodb","db":"shop","collection":"person"},"op":"u"}');
+SELECT updated, quarantined FROM cdc_sync('person');
+SELECT _id, name, visits, score, tags FROM person ORDER BY _id;
+SELECT * FROM bad('person');
+-- .. deletes by the key, and the flattened form with its partial updates
+INSERT INTO person_debezium (kafka_key, kafka_value) VALUES
+	('{"id":"{\\"$oid\\": \\"63979f33ea27ee7b5e6e5fd7\\"}"}', '{"before":null,"after":null,"updateDescription":null,"source":{"connector":"mongodb","db":"shop","collection":"person"},"op":"d"}'),
+	('{"id":"{\\"$oid\\": \\"63979f33ea27ee7b5e6e5fd7\\"}"}', NULL),
+	('{"_id":1004}', NULL),
+	('{"id":"{\\"$oid\\": \\"73979f33ea27ee7b5e6e5fd7\\"}"}', '{"_id":"73979f33ea27ee7b5e6e5fd7","name":"Flat","visits":7}'),
+	('{"id":"{\\"$oid\\": \\"73979f33ea27ee7b5e6e5fd7\\"}"}', '{"_id":"73979f33ea27ee7b5e6e5fd7","visits":8,"__op":"u"}');
+SELECT inserted, deleted, quarantined FROM cdc_sync('person');
+SELECT _id, name, visits FROM person;
+
+-- a topic that holds several tables: without a filter, the first one is followed
+CREATE TABLE orders (id int PRIMARY KEY, v text);
+CREATE TABLE items (id int PRIMARY KEY, v text);
+SELECT cdc_create('orders', target => 'orders', options => '{"max_quarantine_share": 1}');
+CREATE FUNCTION event(tab text, id int, v text, op text) RETURNS bytea LANGUAGE sql AS $$
+	SELECT convert_to(json_build_object('before', CASE op WHEN 'd' THEN json_build_object('id', id) END,
+		'after', CASE WHEN op IN ('c', 'u', 'r') THEN json_build_object('id', id, 'v', v) END,
+		'source', json_build_object('connector', 'postgresql', 'db', 'shop', 'schema', 'public', 'table', tab), 'op', op)::text, 'UTF8')
+$$;
+INSERT INTO orders_debezium (kafka_key, kafka_value) VALUES
+	('{"id":1}', event('orders', 1, 'o1', 'c')), ('{"id":1}', event('items', 1, 'i1', 'c')),
+	('{"id":2}', event('orders', 2, 'o2', 'c')), ('{"id":2}', event('items', 2, 'i2', 'c')),
+	('{"id":1}', event('items', 1, NULL, 'd')), ('{"id":1}', NULL);
+SELECT inserted, deleted, quarantined FROM cdc_sync('orders');
+SELECT * FROM orders ORDER BY 1;
+SELECT * FROM bad('orders');
+SELECT source_table FROM cdcsync.pipeline WHERE name = 'orders';
+SELECT cdc_drop('orders');
+TRUNCATE orders;
+-- .. with one, each pipeline takes its own, and a delete's tombstone belongs to the delete
+SELECT cdc_create('orders', target => 'orders', options => '{"filter": {"source.table": "orders"}}');
+SELECT cdc_create('items', target => 'items', options => '{"filter": {"$source.schema": ["public", "x"], "source.table": ["it*"]}, "landing": "orders_debezium"}');
+INSERT INTO orders_debezium (kafka_key, kafka_value) VALUES
+	('{"id":1}', event('orders', 1, 'o1', 'c')), ('{"id":1}', event('items', 1, 'i1', 'c')),
+	('{"id":2}', event('orders', 2, 'o2', 'c')), ('{"id":2}', event('items', 2, 'i2', 'c')),
+	('{"id":1}', event('items', 1, NULL, 'd')), ('{"id":1}', NULL),
+	('{"id":2}', event('orders', 2, NULL, 'd')), ('{"id":2}', NULL),
+	('{"id":3}', '{"id":3,"v":"flat","__table":"items","__schema":"public"}');
+SELECT inserted, deleted, quarantined FROM cdc_sync('orders');
+SELECT inserted, deleted, quarantined FROM cdc_sync('items');
+SELECT * FROM orders ORDER BY 1;
+SELECT * FROM items ORDER BY 1;
+SELECT passed('orders'), passed('items');
+INSERT INTO orders_debezium (kafka_key, kafka_value) VALUES ('{"id":4}', NULL), ('{"id":3}', '{"id":3,"v":"flat"}');
+SELECT cdc_alter('orders', options => '{"max_quarantine_share": 1}');
+SELECT quarantined FROM cdc_sync('orders');
+SELECT * FROM bad('orders');
+-- .. errors of the option
+SELECT cdc_alter('orders', options => '{"filter": {"table": "orders"}}');
+SELECT cdc_alter('orders', options => '{"filter": {"source.table": 5}}');
+SELECT cdc_alter('orders', options => '{"filter": {"source.table": []}}');
+SELECT cdc_alter('orders', options => '{"filter": {"source.table": {}}}');
+SELECT cdc_alter('orders', options => '{"filter": {}}');
+
+-- several topics, or tables, into one target: only where the key tells them apart
+CREATE TABLE shard (id int, db text, v text, PRIMARY KEY (id, db));
+CREATE TABLE shard_id (id int PRIMARY KEY, db text);
+SELECT cdc_create('shard1', target => 'shard_id', columns => '{"db": "$source.db"}');
+SELECT cdc_create('shard2', target => 'shard_id', columns => '{"db": "$source.db"}');
+SELECT cdc_drop('shard1');
+SELECT cdc_create('shard1', target => 'shard', columns => '{"db": "$source.db"}');
+SELECT cdc_create('shard2', target => 'shard');
+SELECT cdc_create('shard2', target => 'shard', columns => '{"db": "$source.db"}');
+SELECT cdc_alter('shard2', columns => '{}');
+CREATE FUNCTION shard(db text, id int, v text, op text) RETURNS bytea LANGUAGE sql AS $$
+	SELECT convert_to(json_build_object('before', NULL,
+		'after', CASE WHEN op IN ('c', 'u', 'r') THEN json_build_object('id', id, 'v', v) END,
+		'source', json_build_object('connector', 'mysql', 'db', db, 'table', 't'), 'op', op)::text, 'UTF8')
+$$;
+INSERT INTO shard1_debezium (kafka_key, kafka_value) VALUES
+	('{"id":1}', shard('one', 1, 'a', 'c')), ('{"id":2}', shard('one', 2, 'b', 'c')), ('{"id":3}', shard('one', 3, 'c', 'c')),
+	('{"id":3}', shard('one', 3, NULL, 'd')), ('{"id":3}', NULL);
+INSERT INTO shard2_debezium (kafka_key, kafka_value) VALUES
+	('{"id":1}', shard('two', 1, 'c', 'c')), ('{"id":2}', shard('three', 2, 'd', 'c'));
+SELECT inserted, quarantined FROM cdc_sync('shard1');
+SELECT inserted, quarantined FROM cdc_sync('shard2');
+SELECT * FROM shard ORDER BY db, id;
+-- .. and a truncate takes the rows of its own source
+INSERT INTO shard2_debezium (kafka_key, kafka_value) VALUES
+	(NULL, shard('two', 1, NULL, 't')), ('{"id":7}', shard('two', 7, 'later', 'c'));
+INSERT INTO shard1_debezium (kafka_key, kafka_value) VALUES
+	('{"id":8}', shard('one', 8, 'x', 'c')), (NULL, shard('one', 0, NULL, 't')), ('{"id":2}', shard('one', 2, 'again', 'c')),
+	(NULL, '{"before":null,"after":null,"source":{"connector":"mysql"},"op":"t"}');
+SELECT cdc_alter('shard1', options => '{"max_quarantine_share": 1}');
+SELECT inserted, updated, deleted, quarantined FROM cdc_sync('shard1');
+SELECT inserted, updated, deleted, quarantined FROM cdc_sync('shard2');
+SELECT * FROM shard ORDER BY db, id;
+SELECT * FROM bad('shard1');
+
 RESET search_path;
 SET client_min_messages = warning;
-SELECT cdc_drop('customer');
+SELECT cdc_drop('*');
 DROP SCHEMA shapes_test CASCADE;

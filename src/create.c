@@ -914,9 +914,9 @@ alter_target(const CdcPipeline *pipeline, const CdcInferred *inferred)
 	check_columns(target, pipeline->readings, inferred, false);
 	if (inferred)
 		cdc_fit_check(target, inferred);
+	cdc_intake_check_shared(pipeline->name, target);
 	cdc_staging_adapt(pipeline->staging, target);
 	cdc_spi_end(&spi);
-	cdc_intake_check_shared(pipeline->name, target);
 }
 
 static void

@@ -335,7 +335,7 @@ take_document(CdcDecoder *decoder, CdcDocument *document,
  * Updates without the document
  */
 
-/* The name up to its first dot is that of a wanted field, or the row is. */
+/* Is the name up to its first dot that of a wanted field? */
 static bool
 is_wanted(const CdcDecoder *decoder, const CdcToken *name)
 {
@@ -344,8 +344,7 @@ is_wanted(const CdcDecoder *decoder, const CdcToken *name)
 
 	if (dot)
 		head.len = (uint32_t) (dot - name->text);
-	return decoder->row_set.whole >= 0 ||
-		cdc_fields_find(&decoder->row_set, &head) >= 0;
+	return cdc_fields_find(&decoder->row_set, &head) >= 0;
 }
 
 static bool
@@ -370,8 +369,7 @@ check_updated(const CdcDecoder *decoder, const CdcToken *updated,
 	(void) cdc_scan_enter(&scanner);
 	for (bool first = true; cdc_scan_member(&scanner, first, &name) > 0 &&
 		 cdc_scan_value(&scanner, &value); first = false)
-		if ((memchr(name.text, '.', name.len) ||
-			 decoder->row_set.whole >= 0) && is_wanted(decoder, &name))
+		if (memchr(name.text, '.', name.len) && is_wanted(decoder, &name))
 			return partly_changed(&name, error);
 	return true;
 }
@@ -396,7 +394,7 @@ take_removed(CdcDecoder *decoder, const CdcToken *removed, CdcImage *image,
 
 		if (name.kind != CDC_JSON_STRING || !is_wanted(decoder, &name))
 			continue;
-		if (memchr(name.text, '.', name.len) || decoder->row_set.whole >= 0)
+		if (memchr(name.text, '.', name.len))
 			return partly_changed(&name, error);
 		head = cdc_fields_find(&decoder->row_set, &name);
 		cdc_image_store(image, &decoder->row_set, head, &name, &null_token);
@@ -468,8 +466,10 @@ take_changes(CdcDecoder *decoder, const CdcToken *description,
 	CdcToken	removed;
 	CdcToken	truncated;
 
+	if (decoder->row_set.whole >= 0)
+		return cdc_decode_error(error, 0,
+								"the update lacks the document, which " CDC_WHOLE_ROW " needs: let the connector send whole documents (capture.mode change_streams_update_full)");
 	find_description(description, &updated, &removed, &truncated);
-	error->offset = 0;
 	if (updated.kind == CDC_JSON_STRING)
 	{
 		if (!scan_document(decoder, document, &updated))
@@ -508,8 +508,14 @@ cdc_take_documents(CdcDecoder *decoder, const CdcImage *envelope,
 		envelope->tokens[ENV_UPDATE_DESCRIPTION].kind == CDC_JSON_OBJECT &&
 		(cdc_token_says(&envelope->tokens[ENV_OP], "u") ||
 		 cdc_token_says(&envelope->tokens[ENV_OP], "U")))
-		return take_changes(decoder, &envelope->tokens[ENV_UPDATE_DESCRIPTION],
-							start, change, error);
+	{
+		const CdcToken *description = &envelope->tokens[ENV_UPDATE_DESCRIPTION];
+
+		if (take_changes(decoder, description, start, change, error))
+			return true;
+		error->offset = (uint32_t) (description->text - start);
+		return false;
+	}
 	return take_document(decoder, &decoder->after_document, &decoder->after,
 						 "after", start, &change->has_after,
 						 &change->after_json, error);

@@ -726,12 +726,13 @@ classify(CdcDecoder *decoder, uint8_t kind, const char *start,
 	{
 		const CdcToken *schema = &object->tokens[ENV_SCHEMA];
 
-		if (schema->kind == CDC_JSON_OBJECT)
+		object = &decoder->envelope[1];
+		if (schema->kind == CDC_JSON_OBJECT &&
+			object->whole.kind == CDC_JSON_OBJECT)
 		{
 			change->schema = schema->text;
 			change->schema_len = schema->len;
 		}
-		object = &decoder->envelope[1];
 	}
 	if (object->whole.kind == CDC_JSON_OBJECT && !(kind & CDC_FRAME_ROW))
 		return take_envelope(decoder, object, start, change, error);

@@ -126,6 +126,24 @@ cdc_merge_key_params(const CdcTarget *target, const char *alias)
 }
 
 char *
+cdc_merge_scope_delete(const CdcTarget *target)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "DELETE FROM %s t WHERE ",
+					 cdc_qualified_name(target->relid));
+	for (int i = 0; i < target->nscope; i++)
+	{
+		const CdcColumn *c = &target->columns[target->scope[i]];
+
+		appendStringInfo(&buf, "%s%s %s $%d", i ? " AND " : "",
+						 column_ref("t", c), equality(c->typid), i + 1);
+	}
+	return buf.data;
+}
+
+char *
 cdc_merge_key_join(const CdcTarget *target)
 {
 	StringInfoData buf;

@@ -47,6 +47,9 @@ typedef struct CdcMerge
  */
 extern void cdc_merge(CdcMerge *merge);
 
+/* A statement that deletes the rows with values $1.. in the target's scope. */
+extern char *cdc_merge_scope_delete(const CdcTarget *target);
+
 /*
  * "t.a, t.b, .." of all columns; "t.k = s.k AND .." and "t.k = $1 AND .." of the
  * key.

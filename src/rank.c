@@ -475,6 +475,11 @@ add_truncate(CdcRank *rank, CdcEvent *rec)
 				   "truncate in a topic with several partitions is not supported");
 		return;
 	}
+	if (rank->target->nscope > 0)
+	{
+		cdc_scope_truncate(rank, rec);
+		return;
+	}
 	cdc_winners_clear(rank);
 	cdc_moves_clear(st->moves);
 	rank->nbad = 0;				/* what they would have changed is gone */

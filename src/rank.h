@@ -140,6 +140,8 @@ typedef struct CdcRank
 {
 	const CdcTarget *target;
 	CdcIntake  *intake;			/* set by the caller */
+	List	   *scope_truncates;	/* Datum[], the values of the target's scope whose
+									 * rows are to go first */
 	struct CdcEvidence *evidence;	/* set by the caller; NULL: none is needed */
 	bool		multi_partition;
 	MemoryContext context;		/* all of the window */
@@ -207,6 +209,12 @@ extern bool cdc_rank_record_sets_more(CdcRank *rank, const CdcRecordBytes *recor
 /* The source's position and clock (0: none) of a record. */
 extern void cdc_rank_record_position(CdcRank *rank, const CdcRecordBytes *record,
 									 CdcPosition *position, int64 *source_ts_ms);
+
+/*
+ * Delete the rows of the sources that were truncated, before the window is
+ * merged; how many there were.  As the owner, in an open SPI connection.
+ */
+extern uint64 cdc_scope_apply(const CdcRank *rank);
 
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);

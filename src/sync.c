@@ -227,6 +227,7 @@ apply_window(Sync *sync, CdcRank *rank)
 	merge.max_refused = cdc_breaker_limit(sync->breaker, rank);
 	if (merge.max_refused < PG_INT64_MAX)
 		merge.max_refused += rank->again;
+	merge.deleted = cdc_scope_apply(rank);
 	cdc_merge(&merge);
 	CDC_FAULT("sync_merged");
 	cdc_stage_supersede(&stage);

@@ -145,6 +145,21 @@ column_source(const char *column, const char *field)
 	return CDC_COLUMN_FIELD;	/* keep compiler quiet */
 }
 
+/* A record that is a string is a string of JSON, not the text of some. */
+static const CdcReading *
+whole_row_reading(const CdcReading *reading, Oid typid)
+{
+	Oid			base = getBaseType(typid);
+	CdcReading *whole;
+
+	if (reading->encoding || (base != JSONOID && base != JSONBOID))
+		return reading;
+	whole = palloc(sizeof(CdcReading));
+	*whole = *reading;
+	whole->encoding = "string";
+	return whole;
+}
+
 /* Fill *column for an attribute; false: the column is not fed by us. */
 static bool
 describe_column(CdcTarget *target, CdcColumn *column, Form_pg_attribute att,
@@ -207,6 +222,8 @@ describe_column(CdcTarget *target, CdcColumn *column, Form_pg_attribute att,
 				return true;
 			}
 	}
+	if (reading && strcmp(reading->field, CDC_WHOLE_ROW) == 0)
+		reading = whole_row_reading(reading, att->atttypid);
 	column->converter = cdc_converter_create(att->atttypid, att->atttypmod,
 											 reading, strict);
 	column->may_raise = cdc_converter_may_raise(column->converter);

@@ -112,6 +112,11 @@ extern CdcAdmission cdc_event_admit(CdcRank *rank, CdcEvent *rec);
 /* Take what the row at hand lacks of its key from the record's own key. */
 extern void cdc_event_key_from_record(CdcRank *rank, const CdcEvent *rec);
 
+/* scope.c */
+
+/* A truncate of one of the sources of the target. */
+extern void cdc_scope_truncate(CdcRank *rank, CdcEvent *rec);
+
 /* rank.c */
 extern CdcOrigin cdc_event_origin(const CdcRank *rank, const CdcEvent *rec);
 

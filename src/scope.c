@@ -1,0 +1,111 @@
+/*-------------------------------------------------------------------------
+ *
+ * scope.c
+ *	  A truncate where several sources feed one target: it takes the rows of its
+ *	  own source alone, by the key columns that tell the source.
+ *
+ * In the window, the winners of that source become deletes.  The rows that are
+ * in the target are deleted before the window is merged, by the pipeline's owner
+ * in the caller's SPI connection.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog.h"
+#include "merge.h"
+#include "value.h"
+#include "window.h"
+
+/* Is the winner's row one of the source that the tokens tell? */
+static bool
+is_in_scope(const CdcTarget *target, const CdcWinner *w, const CdcToken *tokens)
+{
+	for (int i = 0; i < target->nscope; i++)
+	{
+		const CdcToken *a = &w->tokens[target->scope[i]];
+		const CdcToken *b = &tokens[target->scope[i]];
+
+		if (a->kind != b->kind || a->len != b->len ||
+			memcmp(a->text, b->text, a->len) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* The values of the columns that tell the source; false: the record is bad. */
+static bool
+convert_scope(CdcRank *rank, CdcEvent *rec, const CdcToken *tokens, Datum *values)
+{
+	CdcRankState *st = rank->state;
+
+	for (int i = 0; i < rank->target->nscope; i++)
+	{
+		int			at = rank->target->scope[i];
+		const CdcColumn *c = &rank->target->columns[at];
+		CdcConvertError error;
+		bool		isnull;
+
+		if (!cdc_token_is_set(&tokens[at]) || tokens[at].kind == CDC_JSON_NULL)
+		{
+			cdc_event_bad(rank, rec, c->name, ERRCODE_NOT_NULL_VIOLATION,
+						  "the truncate does not tell which rows it means");
+			return false;
+		}
+		if (!cdc_value_convert(c, &tokens[at], st->schema, at, st->connector,
+							   &values[i], &isnull, &error))
+		{
+			cdc_event_bad(rank, rec, c->name, error.sqlerrcode, error.message);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* In the window's context. */
+void
+cdc_scope_truncate(CdcRank *rank, CdcEvent *rec)
+{
+	CdcRankState *st = rank->state;
+	const CdcTarget *target = rank->target;
+	Datum	   *values = palloc(sizeof(Datum) * target->nscope);
+
+	cdc_event_spread(rank, NULL, rec->change.source, st->tokens);
+	if (!convert_scope(rank, rec, st->tokens, values))
+		return;
+	for (int64 i = 0; i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+
+		if (w->tokens == NULL || !is_in_scope(target, w, st->tokens))
+			continue;
+		for (int c = 0; c < target->ncolumns; c++)
+			if (target->columns[c].key_no < 0)
+				memset(&w->tokens[c], 0, sizeof(CdcToken));
+		w->deleted = true;
+		w->fresh = false;
+		w->broken_by = -1;
+		w->norigins = 0;
+		cdc_winner_set_event(rank, w, rec, 'd');
+	}
+	rank->scope_truncates = lappend(rank->scope_truncates, values);
+}
+
+uint64
+cdc_scope_apply(const CdcRank *rank)
+{
+	const CdcTarget *target = rank->target;
+	Oid		   *types = palloc(sizeof(Oid) * Max(target->nscope, 1));
+	uint64		deleted = 0;
+	char	   *sql;
+	ListCell   *lc;
+
+	if (rank->scope_truncates == NIL)
+		return 0;
+	for (int i = 0; i < target->nscope; i++)
+		types[i] = target->columns[target->scope[i]].typid;
+	sql = cdc_merge_scope_delete(target);
+	foreach(lc, rank->scope_truncates)
+		deleted += cdc_spi_run(sql, target->nscope, types, lfirst(lc), NULL, 0);
+	return deleted;
+}
