@@ -64,6 +64,12 @@ INSERT INTO bare_debezium (kafka_value) VALUES ('{"op":"c","source":{"connector"
 CREATE TABLE zoned (id int PRIMARY KEY, a timestamptz, b timestamptz);
 SELECT cdc_create('zoned', target => 'zoned', options => '{"landing": "bare_debezium"}');
 
+-- where the connector propagates the source's types, a BIGINT UNSIGNED is known
+SELECT cdc_create('made', options => '{"max_quarantine_share": 1}');
+INSERT INTO made_debezium (kafka_key, kafka_value) SELECT '{"id": 1}', event(1, '{"u": {"type": "int64", "parameters": {"__debezium.source.column.type": "BIGINT UNSIGNED"}}}', '{"u": -1}');
+SELECT inserted, quarantined FROM cdc_sync('made');
+SELECT *, pg_typeof(u) FROM made_target;
+
 SET client_min_messages = warning;
 SELECT cdc_drop('*');
 DROP SCHEMA fit CASCADE;

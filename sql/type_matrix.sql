@@ -44,6 +44,7 @@ INSERT INTO form (source, mode, connector, "natural", truth, wire, schema) VALUE
 ('INT UNSIGNED', '', 'mysql', 'bigint', '4294967295', '4294967295', plain('int64')),
 ('BIGINT', '', 'mysql', 'bigint', '-9223372036854775808', '-9223372036854775808', plain('int64')),
 ('BIGINT UNSIGNED', 'long', 'mysql', 'numeric(20,0)', '9223372036854775807', '9223372036854775807', plain('int64')),
+('BIGINT UNSIGNED', 'long, type propagated', 'mysql', 'numeric(20,0)', '18446744073709551615', '-1', '{"type":"int64","parameters":{"__debezium.source.column.type":"BIGINT UNSIGNED"}}'),
 ('BIGINT UNSIGNED', 'precise', 'mysql', 'numeric(20,0)', '18446744073709551615', '"AP//////////"', kc('bytes', 'Decimal', '{"scale":"0","connect.decimal.precision":"20"}')),
 ('DECIMAL(10,3)', 'precise', 'mysql', 'numeric(10,3)', '123.456', '"AeJA"', kc('bytes', 'Decimal', '{"scale":"3","connect.decimal.precision":"10"}')),
 ('DECIMAL(38,10)', 'precise', 'mysql', 'numeric(38,10)', '-1234567890123456789012345678.0123456789', '"9rZPCQ/9zOw7tm+xM5i66w=="', kc('bytes', 'Decimal', '{"scale":"10","connect.decimal.precision":"38"}')),

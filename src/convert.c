@@ -152,8 +152,8 @@ cdc_connector_of(const CdcToken *name)
 	return CDC_CONNECTOR_UNKNOWN;
 }
 
-CdcSemantic
-cdc_semantic_of(const CdcSchemaField *field)
+static CdcSemantic
+look_up_semantic(const CdcSchemaField *field)
 {
 	static const struct
 	{
@@ -188,14 +188,33 @@ cdc_semantic_of(const CdcSchemaField *field)
 		{"io.debezium.data.geometry.Geography", CDC_SEM_GEOMETRY},
 	};
 
-	if (field == NULL)
-		return CDC_SEM_UNKNOWN;
 	if (field->logical.kind != CDC_JSON_STRING)
 		return CDC_SEM_PLAIN;
 	for (int i = 0; i < lengthof(semantics); i++)
 		if (cdc_token_is(&field->logical, semantics[i].name))
 			return semantics[i].semantic;
 	return CDC_SEM_OTHER;
+}
+
+/* Looked up by name once for a schema, not for each value. */
+CdcSemantic
+cdc_semantic_of(const CdcSchemaField *field)
+{
+	if (field == NULL)
+		return CDC_SEM_UNKNOWN;
+	if (field->meaning == 0)
+		((CdcSchemaField *) field)->meaning = 1 + look_up_semantic(field);
+	return (CdcSemantic) (field->meaning - 1);
+}
+
+bool
+cdc_schema_is_unsigned_bigint(const CdcSchemaField *field)
+{
+	static const char name[] = "BIGINT UNSIGNED";
+
+	return field && field->source_type.kind == CDC_JSON_STRING &&
+		field->source_type.len >= strlen(name) &&
+		memcmp(field->source_type.text, name, strlen(name)) == 0;
 }
 
 /*

@@ -50,6 +50,12 @@ typedef struct CdcConvertError
 typedef struct CdcConverter CdcConverter;
 
 /*
+ * Is it a BIGINT UNSIGNED, which may have wrapped?  Only a connector that
+ * propagates the source's types tells.
+ */
+extern bool cdc_schema_is_unsigned_bigint(const CdcSchemaField *field);
+
+/*
  * A converter for a column of this type, made once; lives in the current
  * memory context.  reading: how to read, may be NULL; strict: an error
  * instead of a guess where the schemaless form is ambiguous.  Errors: 22023

@@ -450,6 +450,14 @@ decimal_from_string(CdcConverter *converter, const CdcValue *value,
 	return cdc_convert_unreadable(converter, value);
 }
 
+/* Is it a bigint unsigned from 2^63 on, which is sent as a negative number? */
+static bool
+has_wrapped(const CdcConverter *converter, const CdcValue *value)
+{
+	return value->token->text[0] == '-' &&
+		(converter->reading.is_unsigned || cdc_schema_is_unsigned_bigint(value->field));
+}
+
 /* 2^64 for a bigint unsigned that wrapped. */
 static bool
 decimal_unwrap(const CdcValue *value, CdcDecimal *d)
@@ -457,8 +465,6 @@ decimal_unwrap(const CdcValue *value, CdcDecimal *d)
 	int64		n;
 	const CdcToken *token = value->token;
 
-	if (token->kind != CDC_JSON_NUMBER || token->text[0] != '-')
-		return true;
 	if (!(token->flags & CDC_JSON_INTEGER) ||
 		!cdc_parse_int64(token->text, token->len, &n))
 		return cdc_convert_fail(value, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
@@ -482,7 +488,7 @@ decimal_of(CdcConverter *converter, const CdcValue *value, CdcDecimal *d)
 		case CDC_JSON_NUMBER:
 			if (!decimal_from_text(token->text, token->len, d))
 				break;
-			return converter->reading.is_unsigned ? decimal_unwrap(value, d) : true;
+			return has_wrapped(converter, value) ? decimal_unwrap(value, d) : true;
 		case CDC_JSON_STRING:
 			return decimal_from_string(converter, value, d);
 		case CDC_JSON_OBJECT:
@@ -608,7 +614,7 @@ cdc_convert_numeric(CdcConverter *converter, const CdcValue *value,
 
 	/* the common case of an id */
 	if (token->kind == CDC_JSON_NUMBER && (token->flags & CDC_JSON_INTEGER) &&
-		converter->typmod < 0 && !converter->reading.is_unsigned &&
+		converter->typmod < 0 && !has_wrapped(converter, value) &&
 		cdc_parse_int64(token->text, token->len, &n))
 	{
 		*result = NumericGetDatum(int64_to_numeric(n));
@@ -677,7 +683,8 @@ integer_of(CdcConverter *converter, const CdcValue *value, int64 *result)
 	const CdcToken *token = value->token;
 	CdcDecimal	d;
 
-	if (token->kind == CDC_JSON_NUMBER && (token->flags & CDC_JSON_INTEGER))
+	if (token->kind == CDC_JSON_NUMBER && (token->flags & CDC_JSON_INTEGER) &&
+		!has_wrapped(converter, value))
 	{
 		if (!cdc_parse_int64(token->text, token->len, result))
 			return decimal_out_of_range(converter, value);
@@ -755,7 +762,7 @@ float_text(CdcConverter *converter, const CdcValue *value, char **text,
 	CdcDecimal	d;
 
 	*special = false;
-	if (value->token->kind == CDC_JSON_NUMBER)
+	if (value->token->kind == CDC_JSON_NUMBER && !has_wrapped(converter, value))
 	{
 		*text = pnstrdup(value->token->text, value->token->len);
 		return true;

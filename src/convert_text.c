@@ -39,7 +39,8 @@ needs_wording(const CdcConverter *converter, const CdcValue *value)
 			return semantic == CDC_SEM_DATE || semantic == CDC_SEM_DECIMAL ||
 				(semantic >= CDC_SEM_TIME_MS && semantic <= CDC_SEM_TIMESTAMP_NS) ||
 				semantic == CDC_SEM_DURATION_US || semantic == CDC_SEM_DURATION_NS ||
-				converter->reading.is_unsigned;
+				converter->reading.is_unsigned ||
+				(value->token->text[0] == '-' && cdc_schema_is_unsigned_bigint(value->field));
 		case CDC_JSON_OBJECT:
 			return semantic == CDC_SEM_VARIABLE_DECIMAL;
 		case CDC_JSON_ARRAY:
@@ -68,7 +69,7 @@ wording(CdcConverter *converter, const CdcValue *value, bool json)
 	if (semantic == CDC_SEM_BITS)
 		text = cdc_bits_text(converter, value);
 	else if (semantic == CDC_SEM_DECIMAL || semantic == CDC_SEM_VARIABLE_DECIMAL ||
-			 semantic == CDC_SEM_UNKNOWN || converter->reading.is_unsigned)
+			 semantic == CDC_SEM_UNKNOWN || semantic == CDC_SEM_PLAIN)
 	{
 		text = cdc_decimal_text(converter, value);
 		/* Infinity and NaN are no numbers in JSON */

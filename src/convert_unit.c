@@ -34,6 +34,9 @@
 #define US_1990			INT64CONST(631152000000000)
 #define US_2400			(MS_2400 * 1000)
 
+/* MySQL's TIME: 838:59:59.999999. */
+#define US_TIME_MAX		INT64CONST(3020399999999)
+
 static CdcUnit
 reading_unit(const CdcConverter *converter)
 {
@@ -227,12 +230,13 @@ cdc_date_unit(const CdcConverter *converter, const CdcValue *value, int64 n)
 
 /*
  * The unit of an integer that goes into a time (or, from MySQL, an interval)
- * and has no schema.  MySQL and MariaDB send us by default, PostgreSQL ms for
- * time(0..3) and us else, where again the target's declared precision is taken
- * for the source's.  More than a day of ms proves us.  SQL Server and Db2 send
- * ms for time(0..3), us for time(4..6), ns for time(7): more than a day of us
- * proves ns, and up to a day of ms the target's precision ms.  Others, and
- * strict mode where nothing is proved: none.
+ * and has no schema.  MySQL and MariaDB send us by default, and ns is what lies
+ * beyond their range in us.  PostgreSQL sends ms for time(0..3) and us else,
+ * where again the target's declared precision is taken for the source's.  More
+ * than a day of ms proves us, more than a day of us ns.  SQL Server and Db2 send
+ * ms for time(0..3), us for time(4..6), ns for time(7): up to a day of ms, the
+ * target's precision tells ms.  Others, and strict mode where nothing is proved:
+ * none.
  */
 static CdcUnit
 guess_time_unit(const CdcConverter *converter, CdcConnector connector, int64 n)
@@ -246,8 +250,15 @@ guess_time_unit(const CdcConverter *converter, CdcConnector connector, int64 n)
 	if (n == 0)
 		return CDC_UNIT_US;
 	if (connector == CDC_CONNECTOR_MYSQL)
+	{
+		int64		size = n < 0 ? -n : n;
+
+		if (size > US_TIME_MAX)
+			return size <= US_TIME_MAX * 1000 ? CDC_UNIT_NS : CDC_UNIT_NONE;
 		return converter->strict && day_of_ms ? CDC_UNIT_NONE : CDC_UNIT_US;
-	if (has_fine_time && n > USECS_PER_DAY && n <= CDC_UNIT_DAY)
+	}
+	if ((has_fine_time || connector == CDC_CONNECTOR_POSTGRESQL) &&
+		n > USECS_PER_DAY && n <= CDC_UNIT_DAY)
 		return CDC_UNIT_NS;
 	if (converter->strict && (day_of_ms || connector != CDC_CONNECTOR_POSTGRESQL))
 		return CDC_UNIT_NONE;

@@ -231,6 +231,7 @@ typedef struct CdcSchemaField
 	int32_t		length;			/* parameters.length of Bits, or
 								 * __debezium.source.column.length; 0: none */
 	CdcToken	source_type;	/* parameters["__debezium.source.column.type"] */
+	uint8_t		meaning;		/* for the user of the schema; 0 */
 	CdcToken	allowed;		/* parameters.allowed of an Enum */
 	CdcToken	item_type;		/* array: items.type */
 	CdcToken	item_logical;	/* array: items.name */

@@ -172,6 +172,9 @@ cdc_infer_type(const CdcSchemaField *field, CdcConnector connector, bool *guesse
 		return decimal_type(field);
 	if (token_is(&field->logical, "io.debezium.data.Bits"))
 		return bits_type(field, connector, guessed);
+	/* from 2^63 on it comes as a negative number */
+	if (cdc_schema_is_unsigned_bigint(field))
+		return "numeric(20,0)";
 	/* MySQL's TIME goes from -838 to 838 hours */
 	if (connector == CDC_CONNECTOR_MYSQL &&
 		token_is(&field->logical, "io.debezium.time.MicroTime"))
