@@ -40,7 +40,6 @@ SELECT cdc_create('x', options => '{"strict": "yes"}');
 SELECT cdc_create('x', options => '{"max_quarantine_share": 1.5}');
 SELECT cdc_create('x', options => '{"max_quarantine_share": "0.5"}');
 SELECT cdc_create('x', options => '{"mode": "mirrored"}');
-SELECT cdc_create('x', options => '{"mode": "append"}');
 SELECT cdc_create('x', options => '{"on_gap": "skip"}');
 SELECT cdc_create('x', options => '{"on_snapshot": "delete"}');
 SELECT cdc_create('x', options => '{"constraint_wait": "soon"}');
@@ -96,7 +95,8 @@ SELECT cdc_create('x', target => 'tt');
 DROP TABLE tt;
 
 -- key
-SELECT cdc_create('x', target => 'nokey');
+SELECT cdc_create('x', target => 'nokey', options => '{"mode": "history"}');
+SELECT cdc_create('x', key => ARRAY['id'], options => '{"mode": "append"}');
 SELECT cdc_create('x', target => 'nokey', key => '{}');
 SELECT cdc_create('x', target => 'nokey', key => ARRAY['id', NULL]);
 SELECT cdc_create('x', target => 'nokey', key => ARRAY['id', 'id']);

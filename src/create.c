@@ -331,11 +331,12 @@ check_target(Oid target, Oid owner)
 				 errmsg("relation with OID %u does not exist", target)));
 	name = pstrdup(RelationGetRelationName(rel));
 	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
+		rel->rd_rel->relkind != RELKIND_VIEW)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a table", name),
-				 errhint("The target must be a table or a partitioned table.")));
+				 errhint("The target must be a table, a partitioned table, or a view that can be changed. A foreign table cannot be one: what is written there does not commit together with the watermark.")));
 	if (IsCatalogRelation(rel) || rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP ||
 		is_helper(target) ||
 		RelationGetNamespace(rel) == get_namespace_oid(CDC_SCHEMA, false))
@@ -396,18 +397,17 @@ column_of_field(Oid target, List *readings, const char *field)
 	return column;
 }
 
-/* The key of the events, as columns of the target; NIL if not all are there. */
-static List *
-event_key(const NewPipeline *new)
+List *
+cdc_create_event_key(const CdcPipeline *pipeline, const CdcInferred *inferred)
 {
 	List	   *key = NIL;
 	ListCell   *lc;
 
-	if (new->inferred == NULL)
+	if (inferred == NULL)
 		return NIL;
-	foreach(lc, new->inferred->key)
+	foreach(lc, inferred->key)
 	{
-		char	   *column = column_of_field(new->p.target, new->p.readings,
+		char	   *column = column_of_field(pipeline->target, pipeline->readings,
 											 lfirst(lc));
 
 		if (column == NULL)
@@ -428,31 +428,68 @@ warn_without_index(const CdcTarget *target, List *key)
 	StringInfoData columns;
 	ListCell   *lc;
 
-	if (target->key_is_unique)
+	if (target->key_is_unique || target->key_is_indexed || key == NIL || target->is_view)
 		return;
 	initStringInfo(&columns);
 	foreach(lc, key)
 		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "",
 						 quote_identifier(lfirst(lc)));
-	ereport(WARNING,
-			(errmsg("target \"%s\" has no unique index on its key",
-					get_rel_name(target->relid)),
-			 errdetail("Each sync has to read the whole table, and rows of one key that are there already are not made one."),
-			 errhint("CREATE UNIQUE INDEX ON %s (%s).",
-					 cdc_qualified_name(target->relid), columns.data)));
+	if (target->mode == CDC_MODE_HISTORY)
+		ereport(WARNING,
+				(errmsg("target \"%s\" has no index on its key", get_rel_name(target->relid)),
+				 errdetail("Each sync has to read the whole table."),
+				 errhint("CREATE INDEX ON %s (%s).",
+						 cdc_qualified_name(target->relid), columns.data)));
+	else
+		ereport(WARNING,
+				(errmsg("target \"%s\" has no unique index on its key",
+						get_rel_name(target->relid)),
+				 errdetail("Each sync has to read the whole table, and rows of one key that are there already are not made one."),
+				 errhint("CREATE UNIQUE INDEX ON %s (%s).",
+						 cdc_qualified_name(target->relid), columns.data)));
 }
 
-/* The key of a given target: the argument, its primary key, or the events'. */
+/* A snapshot replaces rows by their key, and nothing but rows of the source. */
+static void
+check_replace(const CdcOptions *options, bool possible)
+{
+	if (options->replace && !possible)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("option \"on_snapshot\" \"replace\" needs the mode \"mirror\" and a key"),
+				 errhint("Leave the option out.")));
+}
+
+/*
+ * A mirror of a table without a key: each event must tell the whole row that it
+ * changes.
+ */
+static void
+tell_keyless(const char *target)
+{
+	ereport(NOTICE,
+			(errmsg("target \"%s\" has no key: its rows are found by all their values", target),
+			 errdetail("A delete removes one of the rows that are equal to the event's before image, which must be complete."),
+			 errhint("Where rows have a key, name it with key => ARRAY['...'].")));
+}
+
+/*
+ * The key of a given target: the argument, its primary key, or the events'.
+ * NIL: the source's table has none, as far as we know.
+ */
 static List *
 choose_key(const NewPipeline *new)
 {
+	CdcMode		mode = new->p.mode;
 	List	   *key = new->create->key;
 
 	if (key == NIL)
-		key = cdc_target_primary_key(new->p.target);
-	if (key == NIL)
-		key = event_key(new);
-	if (key == NIL)
+		key = cdc_target_key(new->p.target, new->p.readings, mode);
+	if (key == NIL && mode != CDC_MODE_APPEND)
+		key = cdc_create_event_key(&new->p, new->inferred);
+	if (key == NIL && mode != CDC_MODE_APPEND &&
+		!(mode == CDC_MODE_MIRROR &&
+		  (new->inferred == NULL || new->inferred->key == NIL)))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("no usable key for target \"%s\"",
@@ -743,7 +780,9 @@ make_pipeline(NewPipeline *new)
 		p->target_made = true;
 		if (!new->create->quiet)
 			cdc_infer_tell_guesses(p, new->inferred);
-		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
+		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict, p->mode);
+		if (new->target->keyless && !new->create->quiet)
+			tell_keyless(p->target_name);
 	}
 	if (new->target)
 		p->staging = cdc_staging_create(p->name, new->helper_nsp, new->target);
@@ -790,9 +829,13 @@ check_pipeline(NewPipeline *new)
 	if (OidIsValid(p->target))
 	{
 		p->key = choose_key(new);
-		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict);
+		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict, p->mode);
 		check_columns(new->target, p->readings, new->inferred,
 					  new->create->whole_target);
+		if (new->target->keyless)
+			check_replace(new->create->options, false);
+		if (new->target->keyless && !new->create->quiet)
+			tell_keyless(get_rel_name(p->target));
 		if (new->inferred)
 			cdc_fit_check(new->target, new->inferred);
 		cdc_intake_check_shared(p->name, new->target);
@@ -855,11 +898,19 @@ cdc_pipeline_create(const CdcCreate *create)
 	p->columns = create->columns;
 	p->readings = cdc_readings_parse(p->columns);
 	p->strict = options->strict;
+	p->mode = options->mode;
 	p->max_quarantine_share = options->max_quarantine_share;
 	p->placeholder = options->placeholder;
 	p->target_name = options->target_name ? options->target_name :
 		psprintf("%s_target", p->name);
 
+	check_replace(options, p->mode == CDC_MODE_MIRROR);
+	if (p->mode == CDC_MODE_APPEND && create->key != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("mode \"append\" has no key"),
+				 errdetail("Each change is a row of its own."),
+				 errhint("Leave out \"key\".")));
 	check_pipeline(new);
 	make_pipeline(new);
 	return p;
@@ -910,7 +961,8 @@ alter_target(const CdcPipeline *pipeline, const CdcInferred *inferred)
 	check_target(pipeline->target, pipeline->owner);
 	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
 	target = cdc_target_describe(pipeline->target, pipeline->key,
-								 pipeline->readings, pipeline->strict);
+								 pipeline->readings, pipeline->strict,
+								 pipeline->mode);
 	check_columns(target, pipeline->readings, inferred, false);
 	if (inferred)
 		cdc_fit_check(target, inferred);
@@ -993,6 +1045,8 @@ cdc_alter(PG_FUNCTION_ARGS)
 		inferred = infer(InvalidOid, pipeline->landing);
 		check_fields(pipeline->readings, inferred);
 	}
+	check_replace(options, pipeline->mode == CDC_MODE_MIRROR &&
+				  (!OidIsValid(pipeline->target) || pipeline->key != NIL));
 	if (OidIsValid(pipeline->target))
 		alter_target(pipeline, inferred);
 	update_pipeline(pipeline, options->stored);

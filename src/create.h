@@ -32,6 +32,10 @@ typedef struct CdcCreate
  */
 extern CdcPipeline *cdc_pipeline_create(const CdcCreate *create);
 
+/* The key of the events as columns of the target; NIL if not all are there. */
+extern List *cdc_create_event_key(const CdcPipeline *pipeline,
+								  const CdcInferred *inferred);
+
 /*
  * The schema for new relations: as named, or the current one, whose name is
  * filled in.  Errors if the current user may not create there.

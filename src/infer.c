@@ -712,20 +712,11 @@ typedef struct NewColumn
 static const char *
 pseudo_type(const char *field)
 {
-	static const WireType types[] = {
-		{"$refresh_time", "timestamp"},
-		{"$op", "text"},
-		{"$ts_ms", "bigint"},
-		{"$kafka_partition", "bigint"},
-		{"$kafka_offset", "bigint"},
-		{"$row", "jsonb"},
-		{NULL, NULL}
-	};
+	const CdcPseudo *pseudo = cdc_pseudo_find(field);
 
-	for (const WireType *t = types; t->name; t++)
-		if (strcmp(t->name, field) == 0)
-			return t->type;
-	return strncmp(field, "$source.", 8) == 0 ? "text" : NULL;
+	if (pseudo)
+		return pseudo->type;
+	return cdc_pseudo_source_field(field) ? "text" : NULL;
 }
 
 /* A reading says something of the type, too. */
@@ -777,7 +768,7 @@ column_of_reading(const CdcInferred *inferred, const CdcReading *reading)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unknown pseudo-field \"%s\" for column \"%s\"",
 							reading->field, reading->column),
-					 errhint("Pseudo-fields are $refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset, $row and $source.<field>.")));
+					 errhint("Pseudo-fields are: %s.", cdc_pseudo_list())));
 		return column;
 	}
 	field = find_field(inferred, reading->field);
@@ -794,16 +785,58 @@ column_of_reading(const CdcInferred *inferred, const CdcReading *reading)
 	return column;
 }
 
+/* The column that is fed by a field; or that has a name. */
+static NewColumn *
+column_by(List *columns, const char *name, bool by_field)
+{
+	ListCell   *lc;
+
+	foreach(lc, columns)
+	{
+		NewColumn  *column = lfirst(lc);
+
+		if (strcmp(by_field ? column->field : column->name, name) == 0)
+			return column;
+	}
+	return NULL;
+}
+
+/* The columns that the pipeline's mode adds, unless they are mapped. */
 static List *
-new_columns(const CdcPipeline *pipeline, const CdcInferred *inferred)
+add_mode_columns(const CdcPipeline *pipeline, List *columns)
+{
+	for (const CdcPseudo *p = cdc_pseudos; p->name; p++)
+	{
+		NewColumn  *column;
+
+		if (!(p->made & CDC_MODE_BIT(pipeline->mode)) ||
+			column_by(columns, p->name, true))
+			continue;
+		if (column_by(columns, p->column, false))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_COLUMN),
+					 errmsg("the events have a field \"%s\", which is the name of the column for %s in mode \"%s\"",
+							p->column, p->name, cdc_mode_name(pipeline->mode)),
+					 errhint("Map both in \"columns\", for example {\"%s\": \"%s\", \"cdc_%s\": \"%s\", ..}.",
+							 p->column, p->column, p->column, p->name)));
+		column = palloc0(sizeof(*column));
+		column->name = (char *) p->column;
+		column->field = (char *) p->name;
+		column->type = p->type;
+		column->notnull = p->source == CDC_COLUMN_VALID_FROM ||
+			p->source == CDC_COLUMN_CURRENT;
+		columns = lappend(columns, column);
+	}
+	return columns;
+}
+
+/* A column for each field of the events. */
+static List *
+columns_of_fields(const CdcInferred *inferred)
 {
 	List	   *columns = NIL;
 	ListCell   *lc;
 
-	foreach(lc, pipeline->readings)
-		columns = lappend(columns, column_of_reading(inferred, lfirst(lc)));
-	if (columns != NIL)
-		return columns;
 	foreach(lc, inferred->fields)
 	{
 		const CdcInferredField *field = lfirst(lc);
@@ -816,6 +849,23 @@ new_columns(const CdcPipeline *pipeline, const CdcInferred *inferred)
 		columns = lappend(columns, column);
 	}
 	return columns;
+}
+
+static List *
+new_columns(const CdcPipeline *pipeline, const CdcInferred *inferred)
+{
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	foreach(lc, pipeline->readings)
+		columns = lappend(columns, column_of_reading(inferred, lfirst(lc)));
+	if (columns == NIL)
+		columns = columns_of_fields(inferred);
+	/* a delete tells no more than the key */
+	if (pipeline->mode == CDC_MODE_APPEND)
+		foreach(lc, columns)
+			((NewColumn *) lfirst(lc))->notnull = false;
+	return add_mode_columns(pipeline, columns);
 }
 
 static void
@@ -839,22 +889,6 @@ check_names(List *columns)
 					 errmsg("a field without a name cannot become a column"),
 					 errhint("Map the fields that you want with \"columns\".")));
 	}
-}
-
-/* The column that is fed by a field; or that has a name. */
-static NewColumn *
-column_by(List *columns, const char *name, bool by_field)
-{
-	ListCell   *lc;
-
-	foreach(lc, columns)
-	{
-		NewColumn  *column = lfirst(lc);
-
-		if (strcmp(by_field ? column->field : column->name, name) == 0)
-			return column;
-	}
-	return NULL;
 }
 
 static List *
@@ -885,7 +919,7 @@ key_from_events(const CdcInferred *inferred, List *columns)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("the events have no usable key"),
 				 errdetail("Their Kafka key is null or no object."),
-				 errhint("Give the key columns with \"key\".")));
+				 errhint("Give the key columns with \"key\", or use the mode \"append\".")));
 	foreach(lc, inferred->key)
 	{
 		const CdcInferredField *field = find_field(inferred, lfirst(lc));
@@ -909,6 +943,37 @@ target_schema(const CdcPipeline *pipeline)
 	return cdc_pipeline_schema(pipeline);
 }
 
+/*
+ * The primary key of the table: the key of the rows, with what tells their
+ * versions apart in modes that keep several; NIL: none.
+ */
+static List *
+primary_key(CdcMode mode, List *columns, List *key)
+{
+	static const char *const history[] = {"$valid_from", "$kafka_partition", "$kafka_offset", NULL};
+	/* a topic that was made again counts its offsets anew */
+	static const char *const append[] = {"$kafka_partition", "$kafka_offset", "$refresh_time", NULL};
+	const char *const *more = mode == CDC_MODE_HISTORY ? history :
+	mode == CDC_MODE_APPEND ? append : NULL;
+
+	key = list_copy(key);
+	for (int i = 0; more && more[i]; i++)
+		key = lappend(key, column_by(columns, more[i], true)->name);
+	return key;
+}
+
+static char *
+name_list(List *names)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, names)
+		appendStringInfo(&buf, "%s%s", buf.len ? ", " : "", quote_identifier(lfirst(lc)));
+	return buf.data;
+}
+
 static char *
 create_statement(const char *qualified, List *columns, List *key)
 {
@@ -921,14 +986,13 @@ create_statement(const char *qualified, List *columns, List *key)
 	{
 		const NewColumn *column = lfirst(lc);
 
-		appendStringInfo(&sql, "%s %s%s, ", quote_identifier(column->name),
-						 column->type, column->notnull ? " NOT NULL" : "");
+		appendStringInfo(&sql, "%s%s %s%s", foreach_current_index(lc) > 0 ? ", " : "",
+						 quote_identifier(column->name), column->type,
+						 column->notnull ? " NOT NULL" : "");
 	}
-	appendStringInfoString(&sql, "PRIMARY KEY (");
-	foreach(lc, key)
-		appendStringInfo(&sql, "%s%s", foreach_current_index(lc) > 0 ? ", " : "",
-						 quote_identifier(lfirst(lc)));
-	appendStringInfoString(&sql, ")) WITH (fillfactor = 90)");
+	if (key)
+		appendStringInfo(&sql, ", PRIMARY KEY (%s)", name_list(key));
+	appendStringInfoString(&sql, ") WITH (fillfactor = 90)");
 	return sql.data;
 }
 
@@ -962,6 +1026,7 @@ cdc_infer_make_target(const CdcPipeline *pipeline, const CdcInferred *inferred,
 	char	   *name = pipeline->target_name;
 	Oid			nspid = target_schema(pipeline);
 	char	   *nspname = get_namespace_name(nspid);
+	char	   *qualified;
 	List	   *columns;
 	CdcSpi		spi;
 
@@ -976,13 +1041,25 @@ cdc_infer_make_target(const CdcPipeline *pipeline, const CdcInferred *inferred,
 				 errhint("Name it as the target of the pipeline, or rename it.")));
 	columns = new_columns(pipeline, inferred);
 	check_names(columns);
-	*key = key_columns != NIL ? key_from_argument(columns, key_columns) :
-		key_from_events(inferred, columns);
+	if (pipeline->mode == CDC_MODE_APPEND)
+		*key = NIL;
+	else if (key_columns != NIL)
+		*key = key_from_argument(columns, key_columns);
+	else if (inferred->key == NIL && pipeline->mode == CDC_MODE_MIRROR)
+		*key = NIL;				/* the source's table has none */
+	else
+		*key = key_from_events(inferred, columns);
 
 	cdc_spi_begin(&spi, NULL);
-	(void) cdc_spi_run(create_statement(quote_qualified_identifier(nspname, name),
-										columns, *key),
+	qualified = quote_qualified_identifier(nspname, name);
+	(void) cdc_spi_run(create_statement(qualified, columns,
+										primary_key(pipeline->mode, columns, *key)),
 					   0, NULL, NULL, NULL, 0);
+	if (pipeline->mode == CDC_MODE_HISTORY)
+		(void) cdc_spi_run(psprintf("CREATE UNIQUE INDEX ON %s (%s) WHERE %s", qualified,
+									name_list(*key),
+									quote_identifier(column_by(columns, "$current", true)->name)),
+						   0, NULL, NULL, NULL, 0);
 	cdc_spi_end(&spi);
 	return get_relname_relid(name, nspid);
 }

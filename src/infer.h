@@ -63,9 +63,10 @@ extern const char *cdc_infer_type(const CdcSchemaField *field,
 /*
  * Make the pipeline's target table (target_name) in the target schema from
  * what cdc_infer() found: columns (only the mapped ones, if the pipeline has
- * "columns", under their target names), NOT NULL, primary key on key_columns
- * (or, if that is NIL, the record's key), fillfactor 90.  *key gets the target's
- * key columns.  Errors: 42P07 with a hint if a relation is in the way; 55000 if
+ * "columns", under their target names), NOT NULL, those that the mode adds,
+ * primary key on key_columns (or, if that is NIL, the record's key; none for a
+ * mirror of records without a key), fillfactor 90.  *key gets the target's key
+ * columns.  Errors: 42P07 with a hint if a relation is in the way; 55000 if
  * there is no usable key.
  */
 extern Oid	cdc_infer_make_target(const CdcPipeline *pipeline,

@@ -36,7 +36,8 @@
 #include "attempt.h"
 #include "catalog.h"
 #include "conflict.h"
-#include "merge.h"
+#include "merge_run.h"
+#include "merge_sql.h"
 #include "value.h"
 
 /* Up to so many rows are named one by one, see apply_step(). */
@@ -45,127 +46,24 @@
 /* So many rows that other transactions may let pass are found one by one. */
 #define MAX_WAITING	10000
 
-typedef enum Step
-{
-	STEP_DELETE,
-	STEP_UPDATE,
-	STEP_INSERT,
-	STEP_ALL					/* the three of them, parking included */
-} Step;
-
-/* One statement, or all of them, over some rows. */
-typedef struct Run
-{
-	CdcMerge   *merge;
-	Step		step;
-	bool		park;			/* park swapped unique values before the update */
-	const int64 *only;			/* after that, go on with this row alone */
-	const int64 *rows;			/* NULL: all */
-	int64		nrows;
-	int64		inserted;
-	int64		updated;
-	int64		deleted;
-	bool		settle;			/* at the end, check what is deferred */
-	MemoryContext scratch;		/* of the statements */
-} Run;
-
 /* Delete; delete, then insert; update or insert. */
 static const char all_actions[] = "dru";
 
-/* Equality of a type as "OPERATOR(schema.=)". */
-static char *
-equality(Oid typid)
+/* The actions that a step is about. */
+const char *
+cdc_merge_step_actions(const CdcMerge *merge, CdcMergeStep step)
 {
-	TypeCacheEntry *type = lookup_type_cache(typid, TYPECACHE_EQ_OPR);
-	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(type->eq_opr));
-	Form_pg_operator form;
-	char	   *text;
+	bool		soft = merge->target->mode == CDC_MODE_SOFT_DELETE;
 
-	if (!HeapTupleIsValid(tup))
-		elog(ERROR, "cache lookup failed for equality of type %u", typid);
-	form = (Form_pg_operator) GETSTRUCT(tup);
-	text = psprintf("OPERATOR(%s.%s)",
-					quote_identifier(get_namespace_name(form->oprnamespace)),
-					NameStr(form->oprname));
-	ReleaseSysCache(tup);
-	return text;
-}
-
-static char *
-column_ref(const char *alias, const CdcColumn *column)
-{
-	return psprintf("%s.%s", alias, quote_identifier(column->name));
-}
-
-char *
-cdc_merge_columns(const CdcTarget *target, const char *alias)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < target->ncolumns; i++)
-		appendStringInfo(&buf, "%s%s", i ? ", " : "",
-						 column_ref(alias, &target->columns[i]));
-	return buf.data;
-}
-
-char *
-cdc_merge_key_params(const CdcTarget *target, const char *alias)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int k = 0; k < target->nkeys; k++)
+	switch (step)
 	{
-		const CdcColumn *c = &target->columns[target->keys[k]];
-
-		appendStringInfo(&buf, "%s%s %s $%d", k ? " AND " : "",
-						 column_ref(alias, c), equality(c->typid), k + 1);
+		case STEP_DELETE:
+			return soft ? "d" : "dr";
+		case STEP_UPDATE:
+			return soft ? "ur" : "u";
+		default:
+			return "ur";
 	}
-	return buf.data;
-}
-
-char *
-cdc_merge_scope_delete(const CdcTarget *target)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfo(&buf, "DELETE FROM %s t WHERE ",
-					 cdc_qualified_name(target->relid));
-	for (int i = 0; i < target->nscope; i++)
-	{
-		const CdcColumn *c = &target->columns[target->scope[i]];
-
-		appendStringInfo(&buf, "%s%s %s $%d", i ? " AND " : "",
-						 column_ref("t", c), equality(c->typid), i + 1);
-	}
-	return buf.data;
-}
-
-char *
-cdc_merge_key_join(const CdcTarget *target)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int k = 0; k < target->nkeys; k++)
-	{
-		const CdcColumn *c = &target->columns[target->keys[k]];
-
-		appendStringInfo(&buf, "%s%s %s %s", k ? " AND " : "",
-						 column_ref("t", c), equality(c->typid), column_ref("s", c));
-	}
-	return buf.data;
-}
-
-/* Condition that the staged row leaves a column out. */
-static char *
-is_unset(const CdcMerge *merge, const CdcColumn *column)
-{
-	return psprintf("s.%s OPERATOR(pg_catalog.&&) '{%d,-%d}'::pg_catalog.int2[]",
-					quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_UNSET)),
-					column->attnum, column->attnum);
 }
 
 static int64
@@ -185,8 +83,8 @@ count_actions(const CdcMerge *merge, const char *actions)
  * So say it the way that fits the window: hundreds of thousands of updates that
  * it thinks a thousand would be looked up one by one.
  */
-static char *
-action_in(const CdcMerge *merge, const char *alias, const char *actions)
+char *
+cdc_merge_action_in(const CdcMerge *merge, const char *alias, const char *actions)
 {
 	bool		common = 2 * count_actions(merge, actions) > merge->nrows;
 	const char *column = quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_ACTION));
@@ -201,23 +99,9 @@ action_in(const CdcMerge *merge, const char *alias, const char *actions)
 	return buf.data;
 }
 
-/*
- * Can equal keys be spelled differently?  Then an update may have to change
- * the key's text too.
- */
-static bool
-key_is_coarse(const CdcColumn *column)
-{
-	CdcToken	number = {.text = "1",.len = 1,.kind = CDC_JSON_NUMBER,.flags = CDC_JSON_INTEGER};
-	CdcToken	string = {.text = "a",.len = 1,.kind = CDC_JSON_STRING};
-
-	return !cdc_converter_bytes_decide(column->typid, column->collation, &number) &&
-		!cdc_converter_bytes_decide(column->typid, column->collation, &string);
-}
-
 /* Run a statement over the rows of the run: $1 is their TIDs, if not all. */
-static int64
-run_sql(const Run *run, StringInfo sql)
+int64
+cdc_merge_run_sql(const CdcMergeRun *run, StringInfo sql)
 {
 	Oid			types[] = {TIDOID};
 	Datum		values[1];
@@ -237,30 +121,113 @@ run_sql(const Run *run, StringInfo sql)
 }
 
 /* Restrict a statement to the run's rows. */
-static void
-append_rows(const Run *run, StringInfo sql)
+void
+cdc_merge_append_rows(const CdcMergeRun *run, StringInfo sql)
 {
 	if (run->rows)
 		appendStringInfoString(sql, " AND s.ctid = ANY ($1)");
 }
 
+/* soft_delete: rows that are deleted get the columns that say so. */
 static void
-delete_rows(Run *run)
+mark_rows(CdcMergeRun *run)
+{
+	CdcMerge   *m = run->merge;
+	const CdcTarget *target = m->target;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s t SET ", cdc_qualified_name(target->relid));
+	for (int i = 0, n = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+
+		if (!cdc_column_is_field(c->source))
+			appendStringInfo(&sql, "%s%s = %s", n++ ? ", " : "",
+							 quote_identifier(c->name), cdc_sql_column("s", c));
+	}
+	appendStringInfo(&sql, " FROM %s s WHERE %s AND %s AND %s IS NULL",
+					 cdc_qualified_name(m->staging), cdc_merge_action_in(m, "s", "d"),
+					 cdc_sql_key_join(target, "t", "s"),
+					 cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT)));
+	cdc_merge_append_rows(run, &sql);
+	run->deleted += cdc_merge_run_sql(run, &sql);
+}
+
+/* soft_delete: the same for all rows. */
+static void
+mark_all(CdcMerge *merge)
+{
+	const CdcTarget *target = merge->target;
+	int			n = target->ncolumns;
+	Oid		   *types = palloc(sizeof(Oid) * n);
+	Datum	   *values = palloc(sizeof(Datum) * n);
+	char	   *nulls = palloc(n);
+	int			nargs = 0;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s t SET ", cdc_qualified_name(target->relid));
+	for (int i = 0; i < n; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+
+		if (cdc_column_is_field(c->source))
+			continue;
+		types[nargs] = c->typid;
+		values[nargs] = merge->truncate_values[i];
+		nulls[nargs++] = merge->truncate_nulls[i] ? 'n' : ' ';
+		appendStringInfo(&sql, "%s%s = $%d", nargs > 1 ? ", " : "",
+						 quote_identifier(c->name), nargs);
+	}
+	appendStringInfo(&sql, " WHERE %s IS NULL",
+					 cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT)));
+	merge->deleted += cdc_spi_run(sql.data, nargs, types, values, nulls, 0);
+}
+
+static void
+delete_rows(CdcMergeRun *run)
 {
 	CdcMerge   *m = run->merge;
 	StringInfoData sql;
 
+	if (m->target->mode == CDC_MODE_SOFT_DELETE)
+	{
+		mark_rows(run);
+		return;
+	}
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "DELETE FROM %s t USING %s s WHERE %s AND %s",
 					 cdc_qualified_name(m->target->relid),
 					 cdc_qualified_name(m->staging),
-					 action_in(m, "s", "dr"), cdc_merge_key_join(m->target));
-	append_rows(run, &sql);
-	run->deleted += run_sql(run, &sql);
+					 cdc_merge_action_in(m, "s", "dr"), cdc_sql_key_join(m->target, "t", "s"));
+	cdc_merge_append_rows(run, &sql);
+	run->deleted += cdc_merge_run_sql(run, &sql);
+}
+
+/*
+ * What an update sets a column to.  A row that soft_delete has kept is as good
+ * as gone: where it comes to life again, nothing that it had lives on.
+ */
+static char *
+new_value(const CdcMerge *m, const CdcColumn *c)
+{
+	char	   *value = cdc_sql_column("s", c);
+	char	   *kept = cdc_sql_column("t", c);
+
+	if (!m->partly_set[c - m->target->columns])
+		return value;
+	if (m->target->mode == CDC_MODE_SOFT_DELETE)
+		kept = psprintf("CASE WHEN %s OR %s IS NOT NULL THEN %s ELSE %s END",
+						cdc_merge_action_in(m, "s", "r"),
+						cdc_sql_column("t", cdc_target_pseudo(m->target, CDC_COLUMN_DELETED_AT)),
+						cdc_sql_default(m->target, c), kept);
+	return psprintf("CASE WHEN %s THEN %s ELSE %s END", cdc_sql_is_unset(m->target, c),
+					kept, value);
 }
 
 static void
-update_rows(Run *run)
+update_rows(CdcMergeRun *run)
 {
 	CdcMerge   *m = run->merge;
 	const CdcTarget *target = m->target;
@@ -275,17 +242,15 @@ update_rows(Run *run)
 	for (int i = 0; i < target->ncolumns; i++)
 	{
 		const CdcColumn *c = &target->columns[i];
-		char	   *value = column_ref("s", c);
+		char	   *value;
 
-		if (m->never_set[i] || (c->key_no >= 0 && !key_is_coarse(c)))
+		if (m->never_set[i] || (c->key_no >= 0 && !cdc_sql_key_is_coarse(c)))
 			continue;
-		if (m->partly_set[i])
-			value = psprintf("CASE WHEN %s THEN %s ELSE %s END", is_unset(m, c),
-							 column_ref("t", c), value);
+		value = new_value(m, c);
 		appendStringInfo(&set, "%s%s = %s", set.len ? ", " : "",
 						 quote_identifier(c->name), value);
 		appendStringInfo(&now, "%s%s", now.len ? ", " : "", value);
-		appendStringInfo(&then, "%s%s", then.len ? ", " : "", column_ref("t", c));
+		appendStringInfo(&then, "%s%s", then.len ? ", " : "", cdc_sql_column("t", c));
 	}
 	if (set.len == 0)
 		return;
@@ -293,10 +258,11 @@ update_rows(Run *run)
 	appendStringInfo(&sql, "UPDATE %s t SET %s FROM %s s WHERE %s AND %s "
 					 "AND ROW(%s)::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW(%s)::pg_catalog.record",
 					 cdc_qualified_name(target->relid), set.data,
-					 cdc_qualified_name(m->staging), action_in(m, "s", "u"),
-					 cdc_merge_key_join(target), then.data, now.data);
-	append_rows(run, &sql);
-	run->updated += run_sql(run, &sql);
+					 cdc_qualified_name(m->staging),
+					 cdc_merge_action_in(m, "s", cdc_merge_step_actions(m, STEP_UPDATE)),
+					 cdc_sql_key_join(target, "t", "s"), then.data, now.data);
+	cdc_merge_append_rows(run, &sql);
+	run->updated += cdc_merge_run_sql(run, &sql);
 }
 
 /*
@@ -304,7 +270,7 @@ update_rows(Run *run)
  * staging, NULL: none), so that the defaults of those columns apply.
  */
 static void
-insert_pattern(Run *run, Datum unset, bool unset_isnull, bool by_pattern)
+insert_pattern(CdcMergeRun *run, Datum unset, bool unset_isnull, bool by_pattern)
 {
 	CdcMerge   *m = run->merge;
 	const CdcTarget *target = m->target;
@@ -329,39 +295,47 @@ insert_pattern(Run *run, Datum unset, bool unset_isnull, bool by_pattern)
 	for (int i = 0; i < target->ncolumns; i++)
 	{
 		const CdcColumn *c = &target->columns[i];
+		char	   *value = cdc_sql_column("s", c);
 		bool		skip = m->never_set[i];
 
 		for (int j = 0; j < nleft_out; j++)
 			skip |= left_out[j] == c->attnum || left_out[j] == -c->attnum;
 		if (skip)
 			continue;
+		/* what is appended must stay in its order */
+		if (target->mode == CDC_MODE_APPEND && m->partly_set[i])
+			value = psprintf("CASE WHEN %s THEN %s ELSE %s END", cdc_sql_is_unset(target, c),
+							 cdc_sql_default(target, c), value);
 		appendStringInfo(&into, "%s%s", into.len ? ", " : "", quote_identifier(c->name));
-		appendStringInfo(&from, "%s%s", from.len ? ", " : "", column_ref("s", c));
+		appendStringInfo(&from, "%s%s", from.len ? ", " : "", value);
 	}
 	for (int k = 0; k < target->nkeys; k++)
 		appendStringInfo(&order, "%s%s", k ? ", " : "",
-						 column_ref("s", &target->columns[target->keys[k]]));
+						 cdc_sql_column("s", &target->columns[target->keys[k]]));
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (%s)%s SELECT %s FROM %s s WHERE %s "
-					 "AND NOT EXISTS (SELECT FROM %s t WHERE %s)",
+	appendStringInfo(&sql, "INSERT INTO %s (%s)%s SELECT %s FROM %s s WHERE %s",
 					 cdc_qualified_name(target->relid), into.data,
 					 target->identity_always ? " OVERRIDING SYSTEM VALUE" : "",
 					 from.data, cdc_qualified_name(m->staging),
-					 action_in(m, "s", "ur"),
-					 cdc_qualified_name(target->relid), cdc_merge_key_join(target));
-	append_rows(run, &sql);
+					 cdc_merge_action_in(m, "s", "ur"));
+	if (target->mode != CDC_MODE_APPEND)
+		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s t WHERE %s)",
+						 cdc_qualified_name(target->relid), cdc_sql_key_join(target, "t", "s"));
+	cdc_merge_append_rows(run, &sql);
 	if (by_pattern && unset_isnull)
 		appendStringInfo(&sql, " AND s.%s IS NULL", unset_name);
 	else if (by_pattern)
 		appendStringInfo(&sql, " AND s.%s OPERATOR(pg_catalog.=) '%s'::pg_catalog.int2[]",
 						 unset_name,
 						 OidOutputFunctionCall(F_ARRAY_OUT, unset));
-	appendStringInfo(&sql, " ORDER BY %s", order.data);
-	run->inserted += run_sql(run, &sql);
+	/* what was appended is read in its order anyway */
+	if (order.len > 0)
+		appendStringInfo(&sql, " ORDER BY %s", order.data);
+	run->inserted += cdc_merge_run_sql(run, &sql);
 }
 
 static void
-insert_rows(Run *run)
+insert_rows(CdcMergeRun *run)
 {
 	CdcMerge   *m = run->merge;
 	bool		patterns = false;
@@ -372,7 +346,7 @@ insert_rows(Run *run)
 
 	for (int i = 0; i < m->target->ncolumns; i++)
 		patterns |= m->partly_set[i];
-	if (!patterns)
+	if (!patterns || m->target->mode == CDC_MODE_APPEND)
 	{
 		insert_pattern(run, (Datum) 0, true, false);
 		return;
@@ -380,9 +354,9 @@ insert_rows(Run *run)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT DISTINCT s.%s FROM %s s WHERE %s",
 					 quote_identifier(cdc_staging_column(m->target, CDC_STAGING_UNSET)),
-					 cdc_qualified_name(m->staging), action_in(m, "s", "ur"));
-	append_rows(run, &sql);
-	n = run_sql(run, &sql);
+					 cdc_qualified_name(m->staging), cdc_merge_action_in(m, "s", "ur"));
+	cdc_merge_append_rows(run, &sql);
+	n = cdc_merge_run_sql(run, &sql);
 	unset = palloc(sizeof(Datum) * n);
 	isnull = palloc(sizeof(bool) * n);
 	for (int64 i = 0; i < n; i++)
@@ -395,146 +369,24 @@ insert_rows(Run *run)
 		insert_pattern(run, unset[i], isnull[i], true);
 }
 
-/*
- * SQL of a value that no row has, for parking; NULL if the type has none.
- * "b.base" is the smallest value of the column, "r.n" a number from 1.
- */
-static char *
-spare_value(const CdcColumn *column, bool nullable)
-{
-	char	   *type = format_type_extended(column->typid, column->typmod,
-											FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
-
-	if (nullable)
-		return "NULL";
-	switch (getBaseType(column->typid))
-	{
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-		case NUMERICOID:
-		case FLOAT4OID:
-		case FLOAT8OID:
-			return psprintf("CAST(b.base OPERATOR(pg_catalog.-) r.n AS %s)", type);
-		case DATEOID:
-			return "b.base OPERATOR(pg_catalog.-) r.n::pg_catalog.int4";
-		case TIMESTAMPOID:
-		case TIMESTAMPTZOID:
-			return "b.base OPERATOR(pg_catalog.-) (r.n OPERATOR(pg_catalog.*) '1 day'::pg_catalog.interval)";
-		case UUIDOID:
-			return "pg_catalog.gen_random_uuid()";
-		case TEXTOID:
-		case VARCHAROID:
-			{
-				int			len = column->typmod > 0 ? column->typmod - VARHDRSZ : 32;
-
-				return psprintf("pg_catalog.left(pg_catalog.md5(pg_catalog.random()::pg_catalog.text OPERATOR(pg_catalog.||) r.n::pg_catalog.text), %d)",
-								len);
-			}
-		default:
-			return NULL;
-	}
-}
-
-/* Park the rows that hold a value of this unique index which another wants. */
-static void
-park_index(Run *run, Relation rel, Relation index)
-{
-	CdcMerge   *m = run->merge;
-	Form_pg_index form = index->rd_index;
-	StringInfoData same;
-	StringInfoData changed;
-	StringInfoData sql;
-	const CdcColumn *park = NULL;
-	char	   *spare = NULL;
-	const char *staging = cdc_qualified_name(m->staging);
-	const char *target = cdc_qualified_name(m->target->relid);
-
-	initStringInfo(&same);
-	initStringInfo(&changed);
-	for (int i = 0; i < form->indnkeyatts; i++)
-	{
-		const CdcColumn *c = NULL;
-		Form_pg_attribute att;
-
-		for (int j = 0; j < m->target->ncolumns; j++)
-			if (m->target->columns[j].attnum == form->indkey.values[i] &&
-				!m->never_set[j])
-				c = &m->target->columns[j];
-		if (c == NULL)
-			return;				/* an expression, or a column that does not
-								 * change */
-		att = TupleDescAttr(RelationGetDescr(rel), c->attnum - 1);
-		appendStringInfo(&same, " AND o.%s %s t.%s", quote_identifier(c->name),
-						 equality(c->typid), quote_identifier(c->name));
-		appendStringInfo(&changed, "%st.%s %s s.%s", i ? " AND " : "",
-						 quote_identifier(c->name), equality(c->typid),
-						 quote_identifier(c->name));
-		if (m->partly_set[c - m->target->columns])
-			appendStringInfo(&same, " AND (%s) IS NOT TRUE", is_unset(m, c));
-		if (c->key_no < 0 && (park == NULL || !att->attnotnull))
-		{
-			char	   *value = spare_value(c, !att->attnotnull);
-
-			if (value)
-			{
-				park = c;
-				spare = value;
-			}
-		}
-	}
-	if (park == NULL)
-		return;
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s t SET %s = %s FROM %s s, "
-					 "(SELECT x.ctid AS tid, pg_catalog.row_number() OVER () AS n FROM %s x%s) r, "
-					 "(SELECT %s AS base FROM %s y) b "
-					 "WHERE r.tid = s.ctid AND %s AND %s AND (%s) IS NOT TRUE "
-					 "AND EXISTS (SELECT FROM %s o WHERE o.ctid <> s.ctid AND %s%s%s)",
-					 target, quote_identifier(park->name), spare, staging, staging,
-					 run->rows ? " WHERE x.ctid = ANY ($1)" : "",
-					 strstr(spare, "b.base") ? psprintf("pg_catalog.min(y.%s)", quote_identifier(park->name)) : "pg_catalog.count(*)",
-					 target, action_in(m, "s", "u"), cdc_merge_key_join(m->target),
-					 changed.data, staging, action_in(m, "o", "ur"), same.data,
-					 run->rows ? " AND o.ctid = ANY ($1)" : "");
-	append_rows(run, &sql);
-	(void) run_sql(run, &sql);
-}
-
-static void
-park_rows(Run *run)
-{
-	Relation	rel = table_open(run->merge->target->relid, AccessShareLock);
-	List	   *indexes = RelationGetIndexList(rel);
-	ListCell   *lc;
-
-	foreach(lc, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
-
-		if (index->rd_index->indisunique && index->rd_index->indimmediate)
-			park_index(run, rel, index);
-		index_close(index, AccessShareLock);
-	}
-	table_close(rel, AccessShareLock);
-}
-
-static void set_constraints(CdcMerge *merge, bool back);
-
 static bool
 run_step(void *arg)
 {
-	Run		   *run = arg;
+	CdcMergeRun		   *run = arg;
 	MemoryContext old = MemoryContextSwitchTo(run->scratch);
 
+	if (run->step == STEP_ALL && run->merge->target->mode == CDC_MODE_APPEND)
+		run->step = STEP_INSERT;
 	if (run->step == STEP_DELETE ||
-		(run->step == STEP_ALL && count_actions(run->merge, "dr") > 0))
+		(run->step == STEP_ALL &&
+		 count_actions(run->merge, cdc_merge_step_actions(run->merge, STEP_DELETE)) > 0))
 		delete_rows(run);
 	if (run->step == STEP_UPDATE ||
-		(run->step == STEP_ALL && count_actions(run->merge, "u") > 0))
+		(run->step == STEP_ALL &&
+		 count_actions(run->merge, cdc_merge_step_actions(run->merge, STEP_UPDATE)) > 0))
 	{
 		if (run->park)
-			park_rows(run);
+			cdc_merge_park(run);
 		if (run->only)
 		{
 			run->rows = run->only;
@@ -547,8 +399,8 @@ run_step(void *arg)
 		insert_rows(run);
 	if (run->settle)
 	{
-		set_constraints(run->merge, false);
-		set_constraints(run->merge, true);
+		cdc_merge_constraints(run->merge, false);
+		cdc_merge_constraints(run->merge, true);
 	}
 	MemoryContextSwitchTo(old);
 	return true;
@@ -607,10 +459,10 @@ keep_error(const Failed *failed, const CdcConvertError *error)
  * *error points to is valid until the next attempt.
  */
 static bool
-try_step(CdcMerge *merge, Failed *failed, Step step, bool park, const int64 *rows,
+try_step(CdcMerge *merge, Failed *failed, CdcMergeStep step, bool park, const int64 *rows,
 		 int64 nrows, CdcConvertError *error)
 {
-	Run			run = {.merge = merge,.step = step,.park = park,.rows = rows,.nrows = nrows,
+	CdcMergeRun			run = {.merge = merge,.step = step,.park = park,.rows = rows,.nrows = nrows,
 	.scratch = failed->scratch};
 	MemoryContext old;
 	bool		ok;
@@ -630,12 +482,14 @@ try_step(CdcMerge *merge, Failed *failed, Step step, bool park, const int64 *row
 static bool
 is_conflict(const CdcMerge *merge, const CdcConvertError *error)
 {
-	return merge->target->other_unique && error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION;
+	return merge->target->other_unique &&
+		(error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION ||
+		 error->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION);
 }
 
 /* Apply what can be applied of the rows; append the others to failed. */
 static void
-halve(CdcMerge *merge, Step step, const int64 *rows, int64 nrows, Failed *failed)
+halve(CdcMerge *merge, CdcMergeStep step, const int64 *rows, int64 nrows, Failed *failed)
 {
 	CdcConvertError error = {0};
 	bool		enough = is_enough(merge, failed);
@@ -694,7 +548,8 @@ find_hopeless(CdcMerge *merge, Failed *failed, const CdcConvertError *why)
 	List	   *conflicts;
 	ListCell   *lc;
 
-	if (failed->searched || !may_wait(why) || merge->nrows < 3)
+	if (failed->searched || !may_wait(why) || merge->nrows < 3 ||
+		merge->target->mode != CDC_MODE_MIRROR)
 		return;
 	failed->searched = true;
 	conflicts = cdc_conflict_find(merge);
@@ -742,10 +597,10 @@ report_hopeless(CdcMerge *merge, const Failed *failed)
  * hundreds of rows, and would read all of the target to join it with them.
  */
 static void
-apply_step(CdcMerge *merge, Step step, Failed *failed)
+apply_step(CdcMerge *merge, CdcMergeStep step, Failed *failed)
 {
 	CdcConvertError error = {0};
-	const char *actions = step == STEP_DELETE ? "dr" : step == STEP_UPDATE ? "u" : "ur";
+	const char *actions = cdc_merge_step_actions(merge, step);
 	int64		n = count_actions(merge, actions);
 	int64	   *rows = NULL;
 
@@ -791,7 +646,7 @@ nothing_to_insert(const CdcMerge *merge, const Failed *failed)
 
 typedef struct Probe
 {
-	Run			run;
+	CdcMergeRun			run;
 	bool		ok;
 } Probe;
 
@@ -950,7 +805,7 @@ static void
 refuse_homeless(CdcMerge *merge)
 {
 	StringInfoData sql;
-	Run			run = {.merge = merge};
+	CdcMergeRun			run = {.merge = merge};
 	CdcConvertError error = {
 		.sqlerrcode = ERRCODE_NOT_NULL_VIOLATION,
 		.message = "the event leaves out a value that is unchanged, and the target has no row to keep it from"
@@ -960,12 +815,15 @@ refuse_homeless(CdcMerge *merge)
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT s.ctid FROM %s s WHERE %s AND 0 > ANY (s.%s) "
-					 "AND (%s OR NOT EXISTS (SELECT FROM %s t WHERE %s))",
-					 cdc_qualified_name(merge->staging), action_in(merge, "s", "ur"),
+					 "AND (%s OR NOT EXISTS (SELECT FROM %s t WHERE %s%s))",
+					 cdc_qualified_name(merge->staging), cdc_merge_action_in(merge, "s", "ur"),
 					 quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_UNSET)),
-					 action_in(merge, "s", "r"),
-					 cdc_qualified_name(merge->target->relid), cdc_merge_key_join(merge->target));
-	n = run_sql(&run, &sql);
+					 cdc_merge_action_in(merge, "s", "r"),
+					 cdc_qualified_name(merge->target->relid), cdc_sql_key_join(merge->target, "t", "s"),
+					 merge->target->mode != CDC_MODE_SOFT_DELETE ? "" :
+					 psprintf(" AND %s IS NULL",
+							  cdc_sql_column("t", cdc_target_pseudo(merge->target, CDC_COLUMN_DELETED_AT))));
+	n = cdc_merge_run_sql(&run, &sql);
 	if (n == 0)
 		return;
 	rows = palloc(sizeof(int64) * n);
@@ -976,8 +834,8 @@ refuse_homeless(CdcMerge *merge)
 	run.nrows = n;
 	resetStringInfo(&sql);
 	appendStringInfo(&sql, "DELETE FROM %s s WHERE true", cdc_qualified_name(merge->staging));
-	append_rows(&run, &sql);
-	(void) run_sql(&run, &sql);
+	cdc_merge_append_rows(&run, &sql);
+	(void) cdc_merge_run_sql(&run, &sql);
 }
 
 /*
@@ -986,8 +844,8 @@ refuse_homeless(CdcMerge *merge)
  * are as they are declared.  A foreign key stays deferred where the row that is
  * referenced may come later in the transaction.
  */
-static void
-set_constraints(CdcMerge *merge, bool back)
+void
+cdc_merge_constraints(CdcMerge *merge, bool back)
 {
 	Oid			types[] = {OIDOID, BOOLOID, BOOLOID};
 	Datum		values[] = {ObjectIdGetDatum(merge->target->relid), BoolGetDatum(back),
@@ -995,6 +853,8 @@ set_constraints(CdcMerge *merge, bool back)
 	bool		isnull = true;
 	Datum		names = (Datum) 0;
 
+	if (!merge->target->deferrable)
+		return;
 	if (cdc_spi_run("SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I', n.nspname, c.conname), ', ') "
 					"FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_namespace n "
 					"ON n.oid OPERATOR(pg_catalog.=) c.connamespace "
@@ -1017,7 +877,7 @@ set_constraints(CdcMerge *merge, bool back)
 static bool
 try_together(CdcMerge *merge, Failed *failed)
 {
-	Run			run = {.merge = merge,.step = STEP_ALL,.settle = true,.scratch = failed->scratch};
+	CdcMergeRun			run = {.merge = merge,.step = STEP_ALL,.settle = true,.scratch = failed->scratch};
 	int64	   *rows = NULL;
 	CdcConvertError error;
 	MemoryContext old;
@@ -1047,6 +907,7 @@ try_together(CdcMerge *merge, Failed *failed)
 void
 cdc_merge(CdcMerge *merge)
 {
+	CdcMode		mode = merge->target->mode;
 	Failed		failed = {0};
 
 	failed.rows = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -1055,32 +916,34 @@ cdc_merge(CdcMerge *merge)
 	failed.context = CurrentMemoryContext;
 	failed.scratch = AllocSetContextCreate(CurrentMemoryContext, "cdcsync merge",
 										   ALLOCSET_DEFAULT_SIZES);
-	if (merge->truncate)
+	if (merge->truncate && mode == CDC_MODE_MIRROR)
 		merge->deleted += cdc_spi_run(psprintf("DELETE FROM %s",
 											   cdc_qualified_name(merge->target->relid)),
 									  0, NULL, NULL, NULL, 0);
-	if (merge->nrows == 0)
+	if (merge->nrows == 0 && !merge->truncate)
 		return;
 	for (int64 i = 0; i < merge->nrows; i++)
 		merge->nactions[strchr(all_actions, merge->actions[i]) - all_actions]++;
-	if (merge->needs_rows)
+	if (merge->needs_rows && mode != CDC_MODE_SOFT_DELETE)
 		refuse_homeless(merge);
-	if (merge->target->deferrable)
-	{
-		if (try_together(merge, &failed))
-			return;
-		set_constraints(merge, false);
-	}
+	if (merge->target->deferrable && mode == CDC_MODE_MIRROR &&
+		try_together(merge, &failed))
+		return;
+	cdc_merge_constraints(merge, false);
 	apply_step(merge, STEP_DELETE, &failed);
-	apply_step(merge, STEP_UPDATE, &failed);
+	if (merge->truncate && mode == CDC_MODE_SOFT_DELETE)
+		mark_all(merge);
+	if (merge->needs_rows && mode == CDC_MODE_SOFT_DELETE)
+		refuse_homeless(merge);
+	if (mode != CDC_MODE_APPEND)
+		apply_step(merge, STEP_UPDATE, &failed);
 	/* a cascade of the deletes, or a trigger, may have taken rows away */
-	if (merge->needs_rows)
+	if (merge->needs_rows && mode == CDC_MODE_MIRROR)
 		refuse_homeless(merge);
 	if (!nothing_to_insert(merge, &failed))
 		apply_step(merge, STEP_INSERT, &failed);
 	if (failed.n > 0)
 		retry_failed(merge, &failed);
 	report_hopeless(merge, &failed);
-	if (merge->target->deferrable)
-		set_constraints(merge, true);
+	cdc_merge_constraints(merge, true);
 }

@@ -26,6 +26,9 @@ typedef struct CdcMerge
 	const bool *partly_set;		/* [ncolumns] some rows do, some do not */
 	bool		needs_rows;		/* some row has unavailable values */
 	bool		check_foreign_keys; /* even those that may wait for the commit */
+	const Datum *truncate_values;	/* soft_delete: of the pseudo-fields' columns,
+									 * [ncolumns] */
+	const bool *truncate_nulls;
 	int64		max_refused;	/* so many refused rows are enough: the others that
 								 * fail need not be told apart */
 	CdcMergeRefused refused;
@@ -47,15 +50,10 @@ typedef struct CdcMerge
  */
 extern void cdc_merge(CdcMerge *merge);
 
-/* A statement that deletes the rows with values $1.. in the target's scope. */
-extern char *cdc_merge_scope_delete(const CdcTarget *target);
-
 /*
- * "t.a, t.b, .." of all columns; "t.k = s.k AND .." and "t.k = $1 AND .." of the
- * key.
+ * Let deferrable constraints of the target be checked by each statement; back:
+ * as they are declared again.
  */
-extern char *cdc_merge_columns(const CdcTarget *target, const char *alias);
-extern char *cdc_merge_key_join(const CdcTarget *target);
-extern char *cdc_merge_key_params(const CdcTarget *target, const char *alias);
+extern void cdc_merge_constraints(CdcMerge *merge, bool back);
 
 #endif							/* CDC_MERGE_H */

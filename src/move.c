@@ -25,7 +25,7 @@
 #include "utils/typcache.h"
 
 #include "catalog.h"
-#include "merge.h"
+#include "merge_sql.h"
 #include "move.h"
 #include "value.h"
 
@@ -369,9 +369,12 @@ cdc_move_target_row(const CdcTarget *target, const CdcToken *key_tokens,
 	}
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT %s FROM %s t WHERE %s",
-					 cdc_merge_columns(target, "t"),
+					 cdc_sql_columns(target, "t"),
 					 cdc_qualified_name(target->relid),
-					 cdc_merge_key_params(target, "t"));
+					 cdc_sql_key_params(target, "t"));
+	if (target->mode == CDC_MODE_HISTORY)
+		appendStringInfo(&sql, " AND %s",
+						 cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_CURRENT)));
 	if (cdc_spi_run(sql.data, target->nkeys, types, key, NULL, 1) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);

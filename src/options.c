@@ -70,8 +70,7 @@ static const OptionDef option_defs[] = {
 	{.name = "max_quarantine_share",.type = OPTION_NUMBER,.min = 0,.max = 1},
 	{.name = "max_rewrite_size",.type = OPTION_SIZE},
 	{.name = "max_sweep_share",.type = OPTION_NUMBER,.min = 0,.max = 1},
-	{.name = "mode",.type = OPTION_ENUM,.only = "mirror",
-	.values = "mirror, append, history"},
+	{.name = "mode",.type = OPTION_ENUM,.fixed = true,.values = CDC_MODES},
 	{.name = "on_gap",.type = OPTION_ENUM,.values = "stop, continue"},
 	{.name = "on_snapshot",.type = OPTION_ENUM,.values = "upsert, replace"},
 	{.name = "refresh_interval",.type = OPTION_INTERVAL},
@@ -459,6 +458,8 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->replace = strcmp(jsonb_cstring(value), "replace") == 0;
 	else if (strcmp(def->name, "strict") == 0)
 		options->strict = value->val.boolean;
+	else if (strcmp(def->name, "mode") == 0)
+		options->mode = cdc_mode_parse(jsonb_cstring(value));
 	else if (strcmp(def->name, "auto_sync") == 0)
 		options->auto_sync = value->val.boolean;
 	else if (strcmp(def->name, "constraint_wait") == 0)
@@ -563,6 +564,8 @@ cdc_options_merge(Jsonb *stored, Jsonb *changes)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" cannot be altered", name),
+					 strcmp(name, "mode") == 0 ?
+					 errdetail("The rows that the target has were made in that mode.") :
 					 errdetail("It says how the pipeline is made, and has no meaning afterwards."),
 					 errhint("Drop the pipeline with cdc_drop() and create it again.")));
 		push_member(&state, name, &value);
@@ -627,7 +630,6 @@ cdc_options_for_all(Jsonb *options, CdcFollow *follow)
 #define READING_MEMBERS "field, scale, unsigned, unit, encoding, timezone"
 #define READING_UNITS "d, s, ms, us, ns"
 #define READING_ENCODINGS "base64, base64url, hex, string, json"
-#define PSEUDO_FIELDS "$refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset, $row"
 
 static void
 bad_reading(const char *column, const char *member, const char *hint)
@@ -647,13 +649,13 @@ reading_field(const char *column, const JsonbValue *value)
 	if (value->type != jbvString || value->val.string.len == 0)
 		bad_reading(column, "field", "Give the name of a field of the source.");
 	field = jsonb_cstring(value);
-	if (field[0] == '$' && !in_list(PSEUDO_FIELDS, field) &&
-		(strncmp(field, "$source.", 8) != 0 || field[8] == '\0'))
+	if (field[0] == '$' && cdc_pseudo_find(field) == NULL &&
+		cdc_pseudo_source_field(field) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown pseudo-field \"%s\" for column \"%s\" in \"columns\"",
 						field, column),
-				 errhint("Valid pseudo-fields are: " PSEUDO_FIELDS ", $source.<field>.")));
+				 errhint("Valid pseudo-fields are: %s.", cdc_pseudo_list())));
 	return field;
 }
 

@@ -12,6 +12,7 @@
 #include "utils/jsonb.h"
 
 #include "envelope.h"
+#include "pseudo.h"
 
 /* What becomes of a change of the source's table. */
 typedef enum CdcSchemaChanges
@@ -42,6 +43,7 @@ typedef struct CdcOptions
 	double		max_sweep_share;
 	bool		replace;		/* "on_snapshot" */
 	bool		strict;
+	CdcMode		mode;
 	bool		auto_sync;
 	int64		sync_interval;	/* us */
 	int64		retention;		/* us; CDC_RETAIN_ALL */

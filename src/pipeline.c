@@ -98,6 +98,7 @@ pipeline_from_row(int32 *landing_id)
 	options = cdc_options_parse(DatumGetJsonbPCopy(cdc_spi_value(0, 9, &isnull)));
 	pipeline->auto_sync = options->auto_sync;
 	pipeline->strict = options->strict;
+	pipeline->mode = options->mode;
 	pipeline->max_quarantine_share = options->max_quarantine_share;
 	pipeline->constraint_wait = options->constraint_wait;
 	pipeline->schema_changes = options->schema_changes != CDC_SCHEMA_UNSAID ?
@@ -338,7 +339,7 @@ cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target, List *key)
 
 	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
 	description = cdc_target_describe(target, key, pipeline->readings,
-									  pipeline->strict);
+									  pipeline->strict, pipeline->mode);
 	pipeline->staging = cdc_staging_create(pipeline->name,
 										   cdc_pipeline_schema(pipeline),
 										   description);
@@ -347,13 +348,27 @@ cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target, List *key)
 	values[0] = CStringGetTextDatum(pipeline->name);
 	values[1] = ObjectIdGetDatum(pipeline->staging);
 	values[2] = ObjectIdGetDatum(target);
-	values[3] = cdc_text_array(key);
+	values[3] = key ? cdc_text_array(key) : (Datum) 0;
 	cdc_spi_begin_catalog(&spi);
 	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET staging = $2, target = $3,"
 					   " target_made = true, key = $4 WHERE name = $1",
-					   4, types, values, NULL, 0);
+					   4, types, values, key ? "    " : "   n", 0);
 	cdc_spi_end(&spi);
 	cdc_staging_depend(pipeline);
+}
+
+void
+cdc_pipeline_set_key(CdcPipeline *pipeline, List *key)
+{
+	Oid			types[] = {TEXTOID, TEXTARRAYOID};
+	Datum		values[] = {CStringGetTextDatum(pipeline->name), cdc_text_array(key)};
+	CdcSpi		spi;
+
+	pipeline->key = key;
+	cdc_spi_begin_catalog(&spi);
+	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET key = $2 WHERE name = $1",
+					   2, types, values, NULL, 0);
+	cdc_spi_end(&spi);
 }
 
 /*

@@ -16,6 +16,7 @@
 #include "envelope.h"
 #include "landing.h"
 #include "options.h"
+#include "pseudo.h"
 
 typedef enum CdcPipelineState
 {
@@ -65,6 +66,7 @@ typedef struct CdcPipeline
 	/* options */
 	bool		auto_sync;		/* the workers are to sync it */
 	bool		strict;
+	CdcMode		mode;
 	double		max_quarantine_share;
 	int64		constraint_wait;	/* us that a record waits for a constraint */
 	CdcSchemaChanges schema_changes;	/* never UNSAID */
@@ -119,6 +121,9 @@ extern bool cdc_pipeline_stop_landing(int32 landing, const char *reason,
  */
 extern void cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target,
 									List *key);
+
+/* Remember a key that only the first events have told. */
+extern void cdc_pipeline_set_key(CdcPipeline *pipeline, List *key);
 
 /* The schema that staging and landing of the pipeline stand in. */
 extern Oid	cdc_pipeline_schema(const CdcPipeline *pipeline);

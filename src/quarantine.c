@@ -74,7 +74,8 @@ cdc_quarantine_may_wait(const CdcBadRecord *bad)
 	return bad->refused &&
 		(bad->sqlerrcode == ERRCODE_FOREIGN_KEY_VIOLATION ||
 		 bad->sqlerrcode == ERRCODE_UNIQUE_VIOLATION ||
-		 bad->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION);
+		 bad->sqlerrcode == ERRCODE_EXCLUSION_VIOLATION ||
+		 bad->sqlerrcode == ERRCODE_NO_DATA);
 }
 
 bool

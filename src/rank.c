@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "evidence.h"
 #include "fit.h"
@@ -23,6 +24,9 @@
 #include "source_watch.h"
 #include "value.h"
 #include "window.h"
+
+/* From the epoch of Unix to that of PostgreSQL. */
+#define USECS_TO_EPOCH	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* The parsed schemas are malloc'ed. */
 static void
@@ -208,6 +212,28 @@ cdc_event_bad(CdcRank *rank, CdcEvent *rec, const char *column, int sqlerrcode,
 	return bad;
 }
 
+/*
+ * When the source made the change: its own clock, in microseconds where the
+ * connector gives them; where the record does not tell, Kafka's.
+ */
+Timestamp
+cdc_event_time(const CdcRank *rank, const CdcEvent *rec)
+{
+	const CdcChange *change = &rec->change;
+	const CdcChunk *chunk = rec->chunk;
+	int64		us;
+
+	if (change->shape == CDC_SHAPE_CHANGE && rank->target->ts_us >= 0 &&
+		change->source[rank->target->ts_us].kind == CDC_JSON_NUMBER &&
+		cdc_json_int64(&change->source[rank->target->ts_us], &us))
+		return us - USECS_TO_EPOCH;
+	if (change->shape == CDC_SHAPE_CHANGE && change->has_source_ts_ms)
+		return change->source_ts_ms * 1000 - USECS_TO_EPOCH;
+	if (chunk->timestamps && !TIMESTAMP_NOT_FINITE(chunk->timestamps[rec->i]))
+		return chunk->timestamps[rec->i];
+	return chunk->refresh_time;
+}
+
 /* Does a change leave out what the winner of its key may have? */
 static bool
 leaves_out(const CdcRank *rank, const CdcToken *tokens, const CdcWinner *w)
@@ -223,6 +249,7 @@ leaves_out(const CdcRank *rank, const CdcToken *tokens, const CdcWinner *w)
 static void
 upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char op)
 {
+	CdcMode		mode = rank->target->mode;
 	bool		isnew;
 	CdcWinner  *w;
 
@@ -233,11 +260,17 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		return;
 	}
 	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
-	if (w == NULL || (!isnew && cdc_event_is_older(rec, w)))
+	if (w == NULL)
 		return;
+	if (!isnew && cdc_event_is_older(rec, w))
+	{
+		if (mode == CDC_MODE_HISTORY)
+			cdc_history_insert(rank, rec, w, tokens, op, false);
+		return;
+	}
 	if (!isnew && w->broken_by >= 0)
 	{
-		if (leaves_out(rank, tokens, w))
+		if (mode == CDC_MODE_HISTORY || leaves_out(rank, tokens, w))
 		{
 			int64		broken_by = w->broken_by;
 			CdcBadRecord *bad = cdc_event_bad(rank, rec, NULL,
@@ -254,9 +287,17 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	cdc_rename_settle(rank, key, tokens);
 	if (rec->rename && rec->rename->has_old && !cdc_bytes_equal(rec->rename->key, *key))
 		cdc_rename_arrive(rank, rec, key, tokens);
+	if (mode == CDC_MODE_HISTORY)
+	{
+		if (!isnew && cdc_history_repeats(rank, rec, w, tokens))
+			return;
+		if (!isnew)
+			cdc_history_push(rank, w);
+		w->fresh = isnew && rank->truncated;
+	}
 	if (!isnew && w->deleted)
 	{
-		w->deleted = false;
+		w->deleted = w->marked = false;
 		w->fresh = true;
 		w->norigins = 0;
 		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
@@ -271,11 +312,22 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	cdc_winner_set_event(rank, w, rec, op);
 }
 
+/* A row that the window has made or changed is deleted, and stays as it was. */
+static void
+mark_deleted(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
+{
+	w->deleted = w->marked = true;
+	w->broken_by = -1;
+	cdc_winner_set_event(rank, w, rec, op);
+	w->ended = w->time;
+}
+
 /* The row of this key is gone. */
 static void
 delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *tokens,
 		   char op)
 {
+	CdcMode		mode = rank->target->mode;
 	/* what is tried again has told of the new key the first time */
 	bool		leaves = rec->since == 0 && rec->rename && rec->rename->has_new &&
 	!cdc_bytes_equal(rec->rename->key, *key);
@@ -290,19 +342,36 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	if (!isnew && cdc_event_is_older(rec, w))
 	{
 		rec->progress->skipped_delete = true;
+		if (mode == CDC_MODE_HISTORY)
+			cdc_history_insert(rank, rec, w, tokens, op, true);
 		return;
 	}
 	if (!isnew && w->deleted && w->broken_by < 0 &&
-		rec->change.shape == CDC_SHAPE_TOMBSTONE)
+		(rec->change.shape == CDC_SHAPE_TOMBSTONE || mode != CDC_MODE_MIRROR))
 		return;					/* the delete itself says more */
+	if (!isnew && mode == CDC_MODE_HISTORY && w->broken_by >= 0)
+	{
+		int64		broken_by = w->broken_by;
+
+		cdc_event_bad(rank, rec, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					  CDC_BLOCKED_MESSAGE)->blocked_by = broken_by;
+		return;
+	}
 	if (leaves)
 		cdc_rename_moved_on(rank, key);
 	else
 		cdc_rename_settle(rank, key, NULL);
 	if (leaves && !isnew)
 		cdc_rename_depart(rank, rec, w, key, tokens);
+	if (mode == CDC_MODE_SOFT_DELETE && !isnew)
+	{
+		mark_deleted(rank, w, rec, op);
+		return;
+	}
+	if (mode == CDC_MODE_HISTORY && !isnew)
+		cdc_history_push(rank, w);
 	w->deleted = true;
-	w->fresh = false;
+	w->fresh = isnew && rank->truncated && mode != CDC_MODE_MIRROR;
 	w->broken_by = -1;
 	w->norigins = 0;
 	for (int i = 0; i < rank->target->ncolumns; i++)
@@ -313,6 +382,7 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	}
 	cdc_winner_set_tokens(rank, w, rank->state->merged, cdc_event_key(rec));
 	cdc_winner_set_event(rank, w, rec, op);
+	w->ended = w->time;
 	if (leaves && isnew)
 		cdc_rename_depart(rank, rec, NULL, key, tokens);
 }
@@ -455,6 +525,37 @@ add_delete(CdcRank *rank, CdcEvent *rec)
 	delete_row(rank, rec, &key, st->tokens, 'd');
 }
 
+/* A truncate ends all rows that are there; those that it has ended stay. */
+static void
+end_rows(CdcRank *rank, CdcEvent *rec)
+{
+	CdcBytes	no_key = {NULL, 0};
+	int64		n = rank->nwinners;
+
+	for (int64 i = 0; i < n; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+
+		if (w->deleted || w->archived || w->tokens == NULL)
+			continue;
+		if (rank->target->mode == CDC_MODE_HISTORY)
+		{
+			cdc_history_push(rank, w);
+			w->fresh = false;
+		}
+		mark_deleted(rank, w, rec, 't');
+		w->marked = rank->target->mode == CDC_MODE_SOFT_DELETE;
+	}
+	if (rank->truncate == NULL)
+	{
+		rank->truncate = cdc_winner_new(rank, &no_key);
+		rank->nwinners--;
+		cdc_winner_set_event(rank, rank->truncate, rec, 't');
+		rank->truncate->deleted = true;
+		rank->truncate->ended = rank->truncate->time;
+	}
+}
+
 /* t: nothing that came before in the topic's only partition lives on. */
 static void
 add_truncate(CdcRank *rank, CdcEvent *rec)
@@ -475,14 +576,26 @@ add_truncate(CdcRank *rank, CdcEvent *rec)
 				   "truncate in a topic with several partitions is not supported");
 		return;
 	}
+	if (rank->target->nscope > 0 && rank->target->mode != CDC_MODE_MIRROR)
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
+					  "truncate of one of several sources is supported in mode \"mirror\" only");
+		return;
+	}
 	if (rank->target->nscope > 0)
 	{
 		cdc_scope_truncate(rank, rec);
 		return;
 	}
-	cdc_winners_clear(rank);
 	cdc_moves_clear(st->moves);
-	rank->nbad = 0;				/* what they would have changed is gone */
+	if (rank->target->mode != CDC_MODE_MIRROR)
+		end_rows(rank, rec);
+	else
+	{
+		cdc_winners_clear(rank);
+		rank->nchanges = 0;
+		rank->nbad = 0;			/* what they would have changed is gone */
+	}
 	rank->truncated = true;
 	rank->truncate_epoch = rec->chunk->epoch;
 	rank->truncate_offset = rec->offset;
@@ -649,7 +762,17 @@ add_change(CdcRank *rank, CdcEvent *rec)
 		cdc_snapshot_note(rec->progress, &rec->change, rec->chunk, rec->i);
 	rec->progress->in_snapshot = rec->change.snapshot && !rec->change.incremental &&
 		!rec->progress->snapshot;
+	if (rank->target->mode == CDC_MODE_APPEND)
+	{
+		cdc_append_add(rank, rec);
+		return true;
+	}
 	rec->rename = cdc_rename_of(rank, rec->chunk, rec->i);
+	if (rank->target->keyless && rec->change.op != 't' && rec->change.op != 'm')
+	{
+		cdc_keyless_add(rank, rec);
+		return true;
+	}
 	switch (rec->change.op)
 	{
 		case 'c':
@@ -683,6 +806,8 @@ add_tombstone(CdcRank *rank, CdcEvent *rec, bool after_skipped_delete)
 {
 	CdcBytes	key;
 
+	if (rank->target->mode == CDC_MODE_APPEND || rank->target->keyless)
+		return;					/* its delete has told it */
 	if (after_skipped_delete)
 	{
 		if (needs_source(rank))

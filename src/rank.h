@@ -55,6 +55,10 @@ typedef struct CdcWinner
 	bool		deleted;		/* the key's row is to go */
 	bool		fresh;			/* a delete preceded in the window: nothing of the
 								 * target's row may live on */
+	bool		marked;			/* soft_delete: deleted, but the row with these
+								 * values is to be there */
+	bool		archived;		/* history: not the last change of its key */
+	char		action;			/* history: as in staging */
 	bool		has_ts_ms;
 	CdcConnector connector;
 	bool		refused;		/* it went to quarantine */
@@ -77,6 +81,14 @@ typedef struct CdcWinner
 	CdcPosition position;
 	int64		source_ts_ms;
 	Timestamp	kafka_timestamp;
+
+	/* modes that keep times */
+	Timestamp	time;			/* of the last change, at the source */
+	Timestamp	ended;			/* soft_delete: time of the last delete; history:
+								 * when the next change came, or DT_NOEND */
+	struct CdcWinner *older;	/* history: the change of the key before this */
+	int64		row;			/* keyless: its row in staging */
+	struct CdcWinner *newer;	/* .. and after it, once they are dated */
 } CdcWinner;
 
 /* Why a change goes to quarantine behind a record of its key. */
@@ -161,8 +173,19 @@ typedef struct CdcRank
 									 * matter */
 	CdcRankSeen seen;			/* if set, there are no winners: see sweep.c */
 	void	   *seen_arg;
+	struct CdcRowChange *changes;	/* of a target without a key */
+	int64		nchanges;
+	int64		maxchanges;
+	CdcWinner  *truncate;		/* it, in modes that mark rows */
 	struct CdcRankState *state;
 } CdcRank;
+
+/* Is there to be a row with the winner's values? */
+static inline bool
+cdc_winner_has_row(const CdcWinner *w)
+{
+	return !w->deleted || w->marked;
+}
 
 struct CdcMoves;
 

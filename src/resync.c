@@ -37,6 +37,7 @@
 #include "exact.h"
 #include "fault.h"
 #include "merge.h"
+#include "merge_sql.h"
 #include "retry.h"
 #include "snapshot.h"
 #include "sync.h"
@@ -100,6 +101,15 @@ lock_pipeline(Resync *resync)
 				 errmsg("pipeline \"%s\" has no target yet", pipeline->name),
 				 errhint("It is made by the sync of its first event.")));
 	cdc_pipeline_check_here(pipeline);
+	if (pipeline->mode != CDC_MODE_MIRROR || pipeline->key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot rebuild the target of pipeline \"%s\"", pipeline->name),
+				 pipeline->mode != CDC_MODE_MIRROR ?
+				 errdetail("Its mode is \"%s\": the target holds what the events of now do not tell any more.",
+						   cdc_mode_name(pipeline->mode)) :
+				 errdetail("The target has no key to compare its rows by."),
+				 errhint("Drop the pipeline with cdc_drop() and create it again, with a new target.")));
 	lock_alone(pipeline);
 	(void) cdc_staging_lock(staging, pipeline->name, false);
 	cdc_watermark_check_snapshot(pipeline);
@@ -471,7 +481,7 @@ stage_difference(const Resync *resync)
 	const char *table = cdc_qualified_name(target->relid);
 	const char *action = quote_identifier(cdc_staging_column(target, CDC_STAGING_ACTION));
 	const char *key = quote_identifier(target->columns[target->keys[0]].name);
-	char	   *join = cdc_merge_key_join(target);
+	char	   *join = cdc_sql_key_join(target, "t", "s");
 	int64		n;
 
 	cdc_spi_run(psprintf("ANALYZE %s", shadow), 0, NULL, NULL, NULL, 0);
@@ -570,7 +580,7 @@ swap(Resync *resync, const CdcRebuild *rebuild)
 
 	cdc_spi_begin_as(&spi, pipeline->owner, cdc_sync_search_path(pipeline));
 	target = cdc_target_describe(pipeline->target, pipeline->key, pipeline->readings,
-								 pipeline->strict);
+								 pipeline->strict, pipeline->mode);
 	cdc_staging_adapt(pipeline->staging, target);
 	merge->target = target;
 	merge->staging = pipeline->staging;

@@ -13,7 +13,7 @@
 #include "postgres.h"
 
 #include "catalog.h"
-#include "merge.h"
+#include "merge_sql.h"
 #include "value.h"
 #include "window.h"
 
@@ -104,7 +104,7 @@ cdc_scope_apply(const CdcRank *rank)
 		return 0;
 	for (int i = 0; i < target->nscope; i++)
 		types[i] = target->columns[target->scope[i]].typid;
-	sql = cdc_merge_scope_delete(target);
+	sql = cdc_sql_scope_delete(target);
 	foreach(lc, rank->scope_truncates)
 		deleted += cdc_spi_run(sql, target->nscope, types, lfirst(lc), NULL, 0);
 	return deleted;

@@ -36,6 +36,7 @@ cdc_stage_survey(CdcStage *stage)
 {
 	CdcRank    *rank = stage->rank;
 	int			n = rank->target->ncolumns;
+	bool		revives = rank->target->mode == CDC_MODE_SOFT_DELETE;
 	bool	   *unset = palloc0(n);
 
 	stage->never_set = palloc(n);
@@ -44,14 +45,14 @@ cdc_stage_survey(CdcStage *stage)
 	{
 		CdcColumnSource source = rank->target->columns[c].source;
 
-		stage->never_set[c] = source == CDC_COLUMN_FIELD ||
-			source == CDC_COLUMN_SOURCE_FIELD;
+		/* a row that is revived gets the default of what it leaves out */
+		stage->never_set[c] = cdc_column_is_field(source) && !revives;
 	}
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
 		CdcWinner  *w = rank->winners[i];
 
-		for (int c = 0; !w->deleted && c < n; c++)
+		for (int c = 0; cdc_winner_has_row(w) && c < n; c++)
 		{
 			bool		unavailable = (w->tokens[c].flags & CDC_JSON_UNAVAILABLE) != 0;
 
@@ -64,8 +65,7 @@ cdc_stage_survey(CdcStage *stage)
 	}
 	for (int c = 0; c < n; c++)
 		stage->partly_set[c] = unset[c] && !stage->never_set[c] &&
-			(rank->target->columns[c].source == CDC_COLUMN_FIELD ||
-			 rank->target->columns[c].source == CDC_COLUMN_SOURCE_FIELD);
+			cdc_column_is_field(rank->target->columns[c].source);
 }
 
 static Datum
@@ -97,8 +97,37 @@ pseudo_value(const CdcWinner *w, const CdcColumn *column, CdcColumnSource source
 			return TimestampGetDatum(w->refresh_time);
 		case CDC_COLUMN_PARTITION:
 			return Int64GetDatum(w->last.partition);
+		case CDC_COLUMN_DELETED_AT:
+			*isnull = !w->deleted;
+			return TimestampGetDatum(w->ended);
+		case CDC_COLUMN_VALID_FROM:
+			return TimestampGetDatum(w->time);
+		case CDC_COLUMN_VALID_TO:
+			*isnull = TIMESTAMP_IS_NOEND(w->ended);
+			return TimestampGetDatum(w->ended);
+		case CDC_COLUMN_CURRENT:
+			return BoolGetDatum(TIMESTAMP_IS_NOEND(w->ended));
 		default:
 			return Int64GetDatum(w->last.offset);
+	}
+}
+
+/* What is to be done with a winner; 0: nothing. */
+static char
+winner_action(const CdcTarget *target, const CdcWinner *w)
+{
+	switch (target->mode)
+	{
+		case CDC_MODE_APPEND:
+			return 'u';
+		case CDC_MODE_HISTORY:
+			return w->refused ? 0 : w->action;
+		case CDC_MODE_SOFT_DELETE:
+			if (!cdc_winner_has_row(w))
+				return w->fresh ? 0 : 'd';	/* a truncate has marked it already */
+			return w->fresh ? 'r' : 'u';
+		default:
+			return w->deleted ? 'd' : w->fresh ? 'r' : 'u';
 	}
 }
 
@@ -117,7 +146,9 @@ convert_winner(CdcStage *stage, const CdcWinner *w, Datum *values, bool *nulls,
 	Datum	   *unset = palloc(sizeof(Datum) * target->ncolumns);
 	int			nunset = 0;
 
-	*action = w->deleted ? 'd' : w->fresh ? 'r' : 'u';
+	*action = winner_action(target, w);
+	if (*action == 0)
+		return true;
 	memset(nulls, true, stage->width);
 	for (int c = 0; c < target->ncolumns; c++)
 	{
@@ -125,13 +156,12 @@ convert_winner(CdcStage *stage, const CdcWinner *w, Datum *values, bool *nulls,
 		const CdcToken *t = &w->tokens[c];
 
 		stage->column = c;
-		if (column->source != CDC_COLUMN_FIELD &&
-			column->source != CDC_COLUMN_SOURCE_FIELD)
+		if (!cdc_column_is_field(column->source))
 		{
 			values[c] = pseudo_value(w, column, column->source, &nulls[c]);
 			continue;
 		}
-		if (w->deleted && column->key_no < 0)
+		if (!cdc_winner_has_row(w) && column->key_no < 0)
 			continue;
 		if (t->flags & CDC_JSON_UNAVAILABLE)
 			unset[nunset++] = Int16GetDatum(-column->attnum);
@@ -215,6 +245,17 @@ refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
 	}
 	if (!last_is_listed && !cdc_origin_equal(&w->last, blamed))
 		blocked_record(rank, w, &w->last, blamed->offset);
+	/* the versions of a key go together, as each ends the one before */
+	for (CdcWinner *v = w->older; v && !v->refused; v = v->older)
+	{
+		v->refused = true;
+		blocked_record(rank, v, &v->last, blamed->offset);
+	}
+	for (CdcWinner *v = w->newer; v && !v->refused; v = v->newer)
+	{
+		v->refused = true;
+		blocked_record(rank, v, &v->last, blamed->offset);
+	}
 	return bad_record(rank, w, blamed, column, error->sqlerrcode, error->message);
 }
 
@@ -226,9 +267,14 @@ bury_refused(CdcStage *stage, CdcWinner *w)
 	int			slot = stage->at;
 
 	stage->batch_actions[slot] = 0;
-	if (!w->fresh)
+	if (!w->fresh || stage->rank->target->mode == CDC_MODE_HISTORY)
 		return;
 	w->deleted = true;
+	if (stage->rank->target->mode == CDC_MODE_SOFT_DELETE)
+	{
+		w->marked = w->fresh = false;
+		w->op = 'd';
+	}
 	if (!convert_winner(stage, w, stage->values + slot * stage->width,
 						stage->nulls + slot * stage->width,
 						&stage->batch_actions[slot], &error))
@@ -392,7 +438,22 @@ cdc_stage_winners(CdcStage *stage)
 			stage->batch[stage->nbatch++] = rank->winners[i];
 	}
 	MemoryContextDelete(batch_context);
+	for (int64 i = 0; target->mode == CDC_MODE_HISTORY && i < stage->nrows; i++)
+		if (stage->rows[i]->refused)
+			stage->actions[i] = 0;
 	return cdc_staging_end(writer);
+}
+
+void
+cdc_stage_pseudos(const CdcTarget *target, const CdcWinner *w, Datum *values, bool *nulls)
+{
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+
+		if (!cdc_column_is_field(c->source))
+			values[i] = pseudo_value(w, c, c->source, &nulls[i]);
+	}
 }
 
 void
@@ -427,7 +488,9 @@ must_wait(const CdcStage *stage, const CdcWinner *w, const CdcQuarantined *recor
 {
 	bool		missing = false;
 
-	if (w->deleted || w->fresh)
+	if (stage->rank->target->mode == CDC_MODE_HISTORY)
+		return true;			/* each version counts */
+	if (!cdc_winner_has_row(w) || w->fresh)
 		return false;
 	if (is_partial(stage, w))
 		return true;

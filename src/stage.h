@@ -55,6 +55,10 @@ extern void cdc_stage_supersede(CdcStage *stage);
  */
 extern ItemPointerData *cdc_stage_winners(CdcStage *stage);
 
+/* Fill the values of the columns that pseudo-fields feed. */
+extern void cdc_stage_pseudos(const CdcTarget *target, const CdcWinner *w,
+							  Datum *values, bool *nulls);
+
 /* The target refuses a row (a CdcMergeRefused; arg is the CdcStage). */
 extern void cdc_stage_refused(void *arg, int64 row, const CdcConvertError *error);
 

@@ -33,6 +33,7 @@
 #include "catalog.h"
 #include "exact.h"
 #include "fault.h"
+#include "merge_sql.h"
 #include "sweep.h"
 #include "value.h"
 
@@ -362,7 +363,7 @@ stage_missing(Sweeper *sw)
 											   staging, key_columns(target, ""),
 											   quote_identifier(cdc_staging_column(target, CDC_STAGING_ACTION)),
 											   key_columns(target, "t."), name, staging,
-											   cdc_merge_key_join(target), where),
+											   cdc_sql_key_join(target, "t", "s"), where),
 									  0, NULL, NULL, NULL, 0);
 }
 

@@ -30,11 +30,14 @@
 #include "attempt.h"
 #include "breaker.h"
 #include "catalog.h"
+#include "create.h"
 #include "evidence.h"
 #include "evolve.h"
 #include "fault.h"
+#include "history.h"
 #include "infer.h"
 #include "intake.h"
+#include "keyless.h"
 #include "merge.h"
 #include "move.h"
 #include "quarantine.h"
@@ -43,6 +46,7 @@
 #include "stage.h"
 #include "sweep.h"
 #include "sync.h"
+#include "versions.h"
 #include "wake.h"
 #include "watermark.h"
 
@@ -194,6 +198,19 @@ rank_window(Sync *sync, CdcRank *rank)
 	return room;
 }
 
+/* Rows that a truncate marks tell it. */
+static void
+note_truncate(CdcMerge *merge, const CdcRank *rank)
+{
+	int			n = merge->target->ncolumns;
+	Datum	   *values = palloc(sizeof(Datum) * n);
+	bool	   *nulls = palloc(n);
+
+	cdc_stage_pseudos(merge->target, rank->truncate, values, nulls);
+	merge->truncate_values = values;
+	merge->truncate_nulls = nulls;
+}
+
 /* Bring a ranked window to the target. */
 static void
 apply_window(Sync *sync, CdcRank *rank)
@@ -202,18 +219,26 @@ apply_window(Sync *sync, CdcRank *rank)
 	CdcMerge	merge = {
 		.target = sync->target,
 		.staging = sync->pipeline->staging,
-		.truncate = rank->truncated,
+		.truncate = rank->truncated && sync->target->mode != CDC_MODE_APPEND,
 		.refused = cdc_stage_refused,
 		.arg = &stage,
 	};
 
+	CdcMode		mode = sync->target->mode;
+
 	cdc_moves_store(sync->moves);
+	if (mode == CDC_MODE_HISTORY)
+		cdc_history_arrange(rank);
+	else if (sync->target->keyless)
+		cdc_keyless_arrange(rank);
 	cdc_stage_survey(&stage);
-	if (sync->quarantine && rank->truncated)
+	if (sync->quarantine && rank->truncated && mode == CDC_MODE_MIRROR)
 		cdc_quarantine_truncate(sync->pipeline->name, rank->truncate_epoch,
 								rank->truncate_offset);
-	if (sync->quarantine)
+	if (sync->quarantine && mode != CDC_MODE_APPEND && !sync->target->keyless)
 		cdc_stage_heed_quarantine(&stage);
+	if (mode == CDC_MODE_HISTORY)
+		cdc_history_date(rank);
 	cdc_staging_clear(sync->pipeline->staging);
 	merge.tids = cdc_stage_winners(&stage);
 	CDC_FAULT("sync_staged");
@@ -228,7 +253,14 @@ apply_window(Sync *sync, CdcRank *rank)
 	if (merge.max_refused < PG_INT64_MAX)
 		merge.max_refused += rank->again;
 	merge.deleted = cdc_scope_apply(rank);
-	cdc_merge(&merge);
+	if (rank->truncate)
+		note_truncate(&merge, rank);
+	if (mode == CDC_MODE_HISTORY)
+		cdc_versions_merge(&merge, &stage, sync->npartitions > 1);
+	else if (sync->target->keyless)
+		cdc_keyless_merge(&merge, &stage);
+	else
+		cdc_merge(&merge);
 	CDC_FAULT("sync_merged");
 	cdc_stage_supersede(&stage);
 	for (int i = 0; sync->fed && i < sync->target->ncolumns; i++)
@@ -441,7 +473,8 @@ describe(Sync *sync)
 	CdcPipeline *pipeline = sync->pipeline;
 
 	sync->target = cdc_target_describe(pipeline->target, pipeline->key,
-									   pipeline->readings, pipeline->strict);
+									   pipeline->readings, pipeline->strict,
+									   pipeline->mode);
 	cdc_staging_adapt(pipeline->staging, sync->target);
 	sync->intake = cdc_intake_make(pipeline, sync->target);
 	sync->decoder = make_decoder(sync->target, sync->intake, pipeline->placeholder);
@@ -484,6 +517,20 @@ sweep(Sync *sync)
 	cdc_sweep(&s);
 }
 
+/*
+ * A given target without a key, for which there were no events at cdc_create():
+ * do they have one?
+ */
+static bool
+find_key(CdcPipeline *pipeline)
+{
+	List	   *key = cdc_create_event_key(pipeline, cdc_infer(pipeline->landing->view));
+
+	if (key != NIL)
+		cdc_pipeline_set_key(pipeline, key);
+	return key != NIL;
+}
+
 /* Lock what the sync needs and describe it; false: there is nothing to do yet. */
 static bool
 open_sync(Sync *sync, bool nowait)
@@ -514,23 +561,25 @@ open_sync(Sync *sync, bool nowait)
 						pipeline->name),
 				 errhint("Try again.")));
 	cdc_sync_lock_target(pipeline);
+	sync->npartitions = cdc_landing_positions(pipeline->landing, &sync->positions);
+	sync->progress = cdc_watermark_load(pipeline, sync->npartitions, sync->positions,
+										&records);
+	sync->breaker = cdc_breaker_begin(pipeline, records);
 	describe(sync);
+	if (sync->target->keyless && records == 0 && find_key(pipeline))
+		describe(sync);
 	sync->watch = cdc_source_watch_load(pipeline->name);
 	sync->watch->passes = pipeline->schema_changes == CDC_SCHEMA_IGNORE;
 	sync->quarantine = cdc_quarantine_any(pipeline->name);
 	if (!sync->only_retry)
 		sync->retries = sync->quarantine &&
 			cdc_quarantine_waiting(pipeline->name, sync->retry.since);
-	sync->npartitions = cdc_landing_positions(pipeline->landing, &sync->positions);
-	sync->progress = cdc_watermark_load(pipeline, sync->npartitions, sync->positions,
-										&records);
-	sync->breaker = cdc_breaker_begin(pipeline, records);
 	for (int i = 0; sync->quarantine && !sync->only_retry && i < sync->npartitions; i++)
 		cdc_quarantine_reread(pipeline->name, sync->progress[i].partition,
 							  sync->progress[i].epoch, sync->progress[i].next_offset);
 	if (sync->quarantine)
 		rehash_quarantine(sync, false);
-	if (pipeline->replace)
+	if (pipeline->replace && !sync->target->keyless)
 		watch_snapshots(sync);
 	return true;
 }
@@ -581,11 +630,14 @@ has_work(const Sync *sync)
 
 /*
  * The rows of a window are sorted and hashed in memory, not in temporary files:
- * that takes less than the window itself has taken.  Lasts to cdc_spi_end().
+ * that takes less than the window itself has taken.  Staging is read from its
+ * beginning, so that rows are appended in their order.  Lasts to cdc_spi_end().
  */
 static void
-raise_work_mem(void)
+adjust_settings(void)
 {
+	(void) set_config_option("synchronize_seqscans", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	if (work_mem < MERGE_WORK_MEM)
 		(void) set_config_option("work_mem", psprintf("%d", MERGE_WORK_MEM),
 								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
@@ -673,7 +725,7 @@ run_sync(Sync *sync, int max_windows, bool nowait)
 	memset(result, 0, sizeof(CdcSyncResult));
 	result->latest_refresh_time = DT_NOBEGIN;
 	cdc_spi_begin_as(&spi, pipeline->owner, cdc_sync_search_path(pipeline));
-	raise_work_mem();
+	adjust_settings();
 	old = MemoryContextSwitchTo(context);
 	if (open_sync(sync, nowait))
 	{
@@ -759,7 +811,7 @@ cdc_sync_rebuild(CdcPipeline *pipeline, CdcRebuild *rebuild, CdcSyncResult *resu
 	shadow.target = rebuild->table;
 	shadow.landing = rebuild->landing;
 	cdc_spi_begin_as(&spi, pipeline->owner, cdc_sync_search_path(pipeline));
-	raise_work_mem();
+	adjust_settings();
 	MemoryContextSwitchTo(context);
 	open_rebuild(&sync);
 	sync.window = AllocSetContextCreate(context, "cdcsync window",

@@ -13,12 +13,15 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
+#include "access/relation.h"
 #include "catalog/index.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
+#include "rewrite/prs2lock.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -28,7 +31,9 @@
 
 #include "target.h"
 
-#define SOURCE_PREFIX "$source."
+/* What a view must let pass to be a target. */
+#define INSERT_EVENT	(1 << CMD_INSERT)
+#define ALL_EVENTS		(INSERT_EVENT | (1 << CMD_UPDATE) | (1 << CMD_DELETE))
 
 /* Comma-separated, quoted column names of a table, for hints. */
 static char *
@@ -104,45 +109,76 @@ want_field(CdcField **fields, int *nfields, const char *name, bool fold)
 	return (*nfields)++;
 }
 
-/* Type of a pseudo-field's value, which the target column must accept. */
-static Oid
-pseudo_type(CdcColumnSource source)
+/* May a column of this type take the pseudo-field? */
+static bool
+pseudo_fits(const CdcPseudo *pseudo, Oid typid)
 {
-	switch (source)
+	Oid			base = getBaseType(typid);
+
+	switch (pseudo->source)
 	{
-		case CDC_COLUMN_REFRESH_TIME:
-			return TIMESTAMPOID;
 		case CDC_COLUMN_OP:
-			return TEXTOID;
+			return base == TEXTOID || base == VARCHAROID || base == BPCHAROID;
+		case CDC_COLUMN_REFRESH_TIME:
+			return base == TIMESTAMPOID;
+		case CDC_COLUMN_DELETED_AT:
+		case CDC_COLUMN_VALID_FROM:
+		case CDC_COLUMN_VALID_TO:
+			return base == TIMESTAMPOID || base == TIMESTAMPTZOID;
+		case CDC_COLUMN_CURRENT:
+			return base == BOOLOID;
 		default:
-			return INT8OID;
+			return base == INT8OID;
 	}
 }
 
-/* Where the reading says that a column comes from. */
-static CdcColumnSource
-column_source(const char *column, const char *field)
+/* The pseudo-field that a reading names; NULL: a field, or one of $source. */
+static const CdcPseudo *
+pseudo_of_reading(const CdcReading *reading, CdcMode mode)
 {
-	if (field[0] != '$' || strcmp(field, CDC_WHOLE_ROW) == 0)
-		return CDC_COLUMN_FIELD;
-	if (strcmp(field, "$refresh_time") == 0)
-		return CDC_COLUMN_REFRESH_TIME;
-	if (strcmp(field, "$op") == 0)
-		return CDC_COLUMN_OP;
-	if (strcmp(field, "$ts_ms") == 0)
-		return CDC_COLUMN_TS_MS;
-	if (strcmp(field, "$kafka_partition") == 0)
-		return CDC_COLUMN_PARTITION;
-	if (strcmp(field, "$kafka_offset") == 0)
-		return CDC_COLUMN_OFFSET;
-	if (strncmp(field, SOURCE_PREFIX, strlen(SOURCE_PREFIX)) == 0 &&
-		field[strlen(SOURCE_PREFIX)] != '\0')
-		return CDC_COLUMN_SOURCE_FIELD;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown pseudo-field \"%s\" for column \"%s\"", field, column),
-			 errhint("Pseudo-fields are $refresh_time, $op, $ts_ms, $kafka_partition, $kafka_offset, $row and $source.<field>.")));
-	return CDC_COLUMN_FIELD;	/* keep compiler quiet */
+	const CdcPseudo *pseudo;
+
+	if (reading->field[0] != '$')
+		return NULL;
+	pseudo = cdc_pseudo_find(reading->field);
+	if (pseudo && pseudo->source == CDC_COLUMN_FIELD)
+		return NULL;			/* the whole row is a field to the decoder */
+	if (pseudo == NULL && cdc_pseudo_source_field(reading->field) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown pseudo-field \"%s\" for column \"%s\"",
+						reading->field, reading->column),
+				 errhint("Pseudo-fields are: %s.", cdc_pseudo_list())));
+	if (pseudo && !(pseudo->modes & CDC_MODE_BIT(mode)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pseudo-field \"%s\" for column \"%s\" does not exist in mode \"%s\"",
+						reading->field, reading->column, cdc_mode_name(mode)),
+				 errhint("Map the column to something else, or give the option \"mode\".")));
+	return pseudo;
+}
+
+/*
+ * The pseudo-field that a column which is not mapped takes for its name; none
+ * if another column is mapped to it.
+ */
+static const CdcPseudo *
+pseudo_of_name(const char *name, List *readings, CdcMode mode)
+{
+	for (const CdcPseudo *p = cdc_pseudos; p->name; p++)
+	{
+		ListCell   *lc;
+		bool		mapped = false;
+
+		if (!(p->unmapped & CDC_MODE_BIT(mode)) || strcmp(p->column, name) != 0)
+			continue;
+		foreach(lc, readings)
+			mapped |= strcmp(((CdcReading *) lfirst(lc))->field, p->name) == 0;
+		/* refresh_time may be there more than once */
+		if (!mapped || p->source == CDC_COLUMN_REFRESH_TIME)
+			return p;
+	}
+	return NULL;
 }
 
 /* A record that is a string is a string of JSON, not the text of some. */
@@ -163,9 +199,11 @@ whole_row_reading(const CdcReading *reading, Oid typid)
 /* Fill *column for an attribute; false: the column is not fed by us. */
 static bool
 describe_column(CdcTarget *target, CdcColumn *column, Form_pg_attribute att,
-				const CdcReading *reading, bool strict)
+				List *readings, bool strict)
 {
 	char	   *name = NameStr(att->attname);
+	const CdcReading *reading = find_reading(readings, name);
+	const CdcPseudo *pseudo;
 
 	if (att->attgenerated != '\0')
 	{
@@ -183,44 +221,34 @@ describe_column(CdcTarget *target, CdcColumn *column, Form_pg_attribute att,
 	column->collation = att->attcollation;
 	column->key_no = -1;
 	column->index = -1;
-	if (reading)
-		column->source = column_source(name, reading->field);
-	else if (strcmp(name, "refresh_time") == 0)
-		column->source = CDC_COLUMN_REFRESH_TIME;
-	else
-		column->source = CDC_COLUMN_FIELD;
-
-	switch (column->source)
+	pseudo = reading ? pseudo_of_reading(reading, target->mode) :
+		pseudo_of_name(name, readings, target->mode);
+	if (pseudo)
 	{
-		case CDC_COLUMN_FIELD:
-			column->index = want_field(&target->fields, &target->nfields,
-									   reading ? reading->field : name,
-									   reading == NULL);
-			break;
-		case CDC_COLUMN_SOURCE_FIELD:
-			column->index = want_field(&target->source_fields,
-									   &target->nsource_fields,
-									   reading->field + strlen(SOURCE_PREFIX),
-									   false);
-			break;
-		default:
-			{
-				Oid			base = getBaseType(att->atttypid);
-				Oid			want = pseudo_type(column->source);
-				bool		fits = base == want ||
-				(want == TEXTOID && (base == VARCHAROID || base == BPCHAROID));
-
-				if (!fits)
-					ereport(ERROR,
-							(errcode(ERRCODE_DATATYPE_MISMATCH),
-							 errmsg("column \"%s\" cannot hold %s", name,
-									reading ? reading->field : "$refresh_time"),
-							 errdetail("The column has type %s, the pseudo-field has type %s.",
-									   format_type_be(att->atttypid), format_type_be(want)),
-							 reading ? 0 :
-							 errhint("A column \"refresh_time\" that is not mapped is $refresh_time: change its type, or map it in \"columns\".")));
-				return true;
-			}
+		column->source = pseudo->source;
+		if (!pseudo_fits(pseudo, att->atttypid))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" cannot hold %s", name, pseudo->name),
+					 errdetail("The column has type %s, the pseudo-field has type %s.",
+							   format_type_be(att->atttypid),
+							   format_type_be(TypenameGetTypid(pseudo->type))),
+					 reading ? 0 :
+					 errhint("A column \"%s\" that is not mapped is %s: change its type, or map it in \"columns\".",
+							 pseudo->column, pseudo->name)));
+		return true;
+	}
+	if (reading && cdc_pseudo_source_field(reading->field))
+	{
+		column->source = CDC_COLUMN_SOURCE_FIELD;
+		column->index = want_field(&target->source_fields, &target->nsource_fields,
+								   cdc_pseudo_source_field(reading->field), false);
+	}
+	else
+	{
+		column->source = CDC_COLUMN_FIELD;
+		column->index = want_field(&target->fields, &target->nfields,
+								   reading ? reading->field : name, reading == NULL);
 	}
 	if (reading && strcmp(reading->field, CDC_WHOLE_ROW) == 0)
 		reading = whole_row_reading(reading, att->atttypid);
@@ -233,7 +261,7 @@ describe_column(CdcTarget *target, CdcColumn *column, Form_pg_attribute att,
 List *
 cdc_target_primary_key(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = relation_open(relid, AccessShareLock);
 	Oid			indexid;
 	List	   *key = NIL;
 
@@ -253,17 +281,36 @@ cdc_target_primary_key(Oid relid)
 		}
 		index_close(index, AccessShareLock);
 	}
-	table_close(rel, AccessShareLock);
+	relation_close(rel, AccessShareLock);
 	return key;
 }
 
-/* Is this unique index over exactly the key's columns, in any order? */
-static bool
-index_is_key(const CdcTarget *target, Form_pg_index form)
+List *
+cdc_target_key(Oid relid, List *readings, CdcMode mode)
 {
-	if (form->indnkeyatts != target->nkeys)
+	List	   *key = NIL;
+	ListCell   *lc;
+
+	foreach(lc, mode == CDC_MODE_APPEND ? NIL : cdc_target_primary_key(relid))
+	{
+		const CdcReading *reading = find_reading(readings, lfirst(lc));
+
+		/* what tells versions apart is no part of the row's own key */
+		if (mode != CDC_MODE_HISTORY ||
+			(reading ? pseudo_of_reading(reading, mode) == NULL :
+			 pseudo_of_name(lfirst(lc), readings, mode) == NULL))
+			key = lappend(key, lfirst(lc));
+	}
+	return key;
+}
+
+/* Does the index begin with the key's columns, in any order? */
+static bool
+index_begins_with_key(const CdcTarget *target, Form_pg_index form)
+{
+	if (form->indnkeyatts < target->nkeys)
 		return false;
-	for (int i = 0; i < form->indnkeyatts; i++)
+	for (int i = 0; i < target->nkeys; i++)
 	{
 		bool		found = false;
 
@@ -286,9 +333,12 @@ describe_indexes(CdcTarget *target, Relation rel)
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 		Form_pg_index form = index->rd_index;
 
+		if (form->indisvalid && target->mode == CDC_MODE_HISTORY)
+			target->key_is_indexed |= index_begins_with_key(target, form);
 		if (form->indisvalid && (form->indisunique || form->indisexclusion))
 		{
-			if (form->indisunique && index_is_key(target, form) &&
+			if (form->indisunique && form->indnkeyatts == target->nkeys &&
+				index_begins_with_key(target, form) &&
 				RelationGetIndexPredicate(index) == NIL)
 				target->key_is_unique = true;
 			else
@@ -312,11 +362,10 @@ bool
 cdc_target_is_scope(const char *field)
 {
 	static const char *const names[] = {"name", "db", "schema", "table", "collection"};
+	const char *source_field = cdc_pseudo_source_field(field);
 
-	if (strncmp(field, SOURCE_PREFIX, strlen(SOURCE_PREFIX)) != 0)
-		return false;
-	for (int i = 0; i < lengthof(names); i++)
-		if (strcmp(field + strlen(SOURCE_PREFIX), names[i]) == 0)
+	for (int i = 0; source_field && i < lengthof(names); i++)
+		if (strcmp(source_field, names[i]) == 0)
 			return true;
 	return false;
 }
@@ -389,32 +438,100 @@ is_server_made(Form_pg_attribute att, List *key, List *readings)
 	return true;
 }
 
-CdcTarget *
-cdc_target_describe(Oid relid, List *key, List *readings, bool strict)
+/* Can the relation be a target at all? */
+static void
+check_kind(Relation rel, CdcMode mode)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	char	   *name = RelationGetRelationName(rel);
+	char		kind = rel->rd_rel->relkind;
+	int			wanted = mode == CDC_MODE_APPEND ? INSERT_EVENT : ALL_EVENTS;
+
+	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE &&
+		kind != RELKIND_VIEW)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("target \"%s\" is not a table", name),
+				 errhint("A target is a table, a partitioned table, or a view that can be changed.")));
+	if (kind == RELKIND_VIEW &&
+		(relation_is_updatable(RelationGetRelid(rel), NIL, true, NULL) & wanted) != wanted)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("view \"%s\" cannot be a target, as rows cannot be inserted, updated and deleted there", name),
+				 errhint("Give it INSTEAD OF triggers for INSERT, UPDATE and DELETE.")));
+	for (int i = 0; rel->rd_rules && i < rel->rd_rules->numLocks; i++)
+		if (rel->rd_rules->rules[i]->event != CMD_SELECT)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("target \"%s\" has rules", name),
+					 errdetail("Rules rewrite the statements of a sync, which then neither changes nor counts what it should."),
+					 errhint("Use triggers in their place.")));
+}
+
+const CdcColumn *
+cdc_target_pseudo(const CdcTarget *target, CdcColumnSource source)
+{
+	for (int i = 0; i < target->ncolumns; i++)
+		if (target->columns[i].source == source)
+			return &target->columns[i];
+	return NULL;
+}
+
+/* Has the target what its mode asks for? */
+static void
+check_mode(CdcTarget *target, Relation rel)
+{
+	char	   *name = RelationGetRelationName(rel);
+
+	for (const CdcPseudo *p = cdc_pseudos; p->name; p++)
+		if ((p->needed & CDC_MODE_BIT(target->mode)) &&
+			cdc_target_pseudo(target, p->source) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("target \"%s\" has no column for %s, which mode \"%s\" needs",
+							name, p->name, cdc_mode_name(target->mode)),
+					 errhint("ALTER TABLE %s ADD COLUMN %s %s, or map a column to \"%s\" in \"columns\".",
+							 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), name),
+							 p->column, p->type, p->name)));
+	if (target->mode == CDC_MODE_HISTORY && target->key_is_unique)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("target \"%s\" has a unique index on the key alone", name),
+				 errdetail("In mode \"history\" a key has a row for each of its versions."),
+				 errhint("Make the index over the key and the column for $valid_from, or unique only WHERE the column for $current is true.")));
+	if (target->keyless && target->is_view)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("view \"%s\" has no usable key", name),
+				 errhint("Name the key columns with key => ARRAY[..].")));
+}
+
+/* The time of a change is in source.ts_us, where the connector gives it. */
+static void
+want_time(CdcTarget *target)
+{
+	target->ts_us = -1;
+	if (target->mode == CDC_MODE_SOFT_DELETE || target->mode == CDC_MODE_HISTORY)
+		target->ts_us = want_field(&target->source_fields, &target->nsource_fields,
+								   "ts_us", false);
+}
+
+CdcTarget *
+cdc_target_describe(Oid relid, List *key, List *readings, bool strict, CdcMode mode)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
 	TupleDesc	desc = RelationGetDescr(rel);
 	CdcTarget  *target = palloc0(sizeof(CdcTarget));
 	ListCell   *lc;
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("target \"%s\" is not a table", RelationGetRelationName(rel)),
-				 errhint("A target is a table or a partitioned table.")));
-	if (rel->rd_rules != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("target \"%s\" has rules", RelationGetRelationName(rel)),
-				 errdetail("Rules rewrite the statements of a sync, which then neither changes nor counts what it should."),
-				 errhint("Use triggers in their place.")));
+	check_kind(rel, mode);
 	foreach(lc, readings)
 		(void) find_column(rel, ((CdcReading *) lfirst(lc))->column);
 
-	if (key == NIL)
-		key = cdc_target_primary_key(relid);
-	if (key == NIL)
+	if (mode == CDC_MODE_APPEND)
+		key = NIL;
+	else if (key == NIL)
+		key = cdc_target_key(relid, readings, mode);
+	if (key == NIL && mode != CDC_MODE_APPEND && mode != CDC_MODE_MIRROR)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("target \"%s\" has no usable key", RelationGetRelationName(rel)),
@@ -422,16 +539,19 @@ cdc_target_describe(Oid relid, List *key, List *readings, bool strict)
 				 errhint("Add a primary key to the target, or name the key columns with key => ARRAY[..].")));
 
 	target->relid = relid;
+	target->mode = mode;
+	target->keyless = key == NIL && mode == CDC_MODE_MIRROR;
+	target->is_view = rel->rd_rel->relkind == RELKIND_VIEW;
 	target->columns = palloc0(sizeof(CdcColumn) * desc->natts);
 	target->fields = palloc0(sizeof(CdcField) * desc->natts);
-	target->source_fields = palloc0(sizeof(CdcField) * desc->natts);
+	target->source_fields = palloc0(sizeof(CdcField) * (desc->natts + 1));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
 		if (!att->attisdropped && !is_server_made(att, key, readings) &&
 			describe_column(target, &target->columns[target->ncolumns], att,
-							find_reading(readings, NameStr(att->attname)), strict))
+							readings, strict))
 			target->ncolumns++;
 		if (!att->attisdropped && att->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
 			target->identity_always = true;
@@ -440,6 +560,8 @@ cdc_target_describe(Oid relid, List *key, List *readings, bool strict)
 	describe_key(target, rel, key, readings);
 	describe_indexes(target, rel);
 	target->deferrable = has_deferrable_constraint(rel);
-	table_close(rel, AccessShareLock);
+	want_time(target);
+	check_mode(target, rel);
+	relation_close(rel, AccessShareLock);
 	return target;
 }

@@ -12,18 +12,7 @@
 #include "access/attnum.h"
 
 #include "convert.h"
-
-/* Where a target column's value comes from. */
-typedef enum CdcColumnSource
-{
-	CDC_COLUMN_FIELD,			/* a field of the row image */
-	CDC_COLUMN_SOURCE_FIELD,	/* $source.<field> */
-	CDC_COLUMN_REFRESH_TIME,
-	CDC_COLUMN_OP,
-	CDC_COLUMN_TS_MS,
-	CDC_COLUMN_PARTITION,
-	CDC_COLUMN_OFFSET
-} CdcColumnSource;
+#include "pseudo.h"
 
 typedef struct CdcColumn
 {
@@ -54,23 +43,35 @@ typedef struct CdcTarget
 	int			nsource_fields;
 	CdcField   *source_fields;
 	bool		key_is_unique;	/* a unique index over exactly the key */
+	bool		key_is_indexed; /* an index begins with the key's columns */
 	bool		other_unique;	/* has a unique or exclusion constraint besides the
 								 * key */
 	bool		deferrable;		/* has a constraint that can be checked at
 								 * commit */
 	bool		identity_always;	/* has a GENERATED ALWAYS AS IDENTITY column */
+	CdcMode		mode;
+	bool		keyless;		/* a mirror without a key: rows are found by all
+								 * their values */
+	bool		is_view;		/* with INSTEAD OF triggers, or updatable */
+	int			ts_us;			/* source.ts_us in the decoder's list, or -1: no
+								 * column wants the time of a change */
 } CdcTarget;
+
+/* The column that is fed by a pseudo-field, or NULL. */
+extern const CdcColumn *cdc_target_pseudo(const CdcTarget *target,
+										  CdcColumnSource source);
 
 /*
  * Describe relid as a target of the pipeline, in the current memory context.
  * Raises the errors of a wrong set-up, each with a hint: 42809 not a table;
  * 42703 no such column; 42601/22023 a bad mapping; 55000 key column not
- * mapped, no unique index on the key, generated columns mapped.
+ * mapped, generated columns mapped, a column missing that the mode needs.
  *
- * key: names of the key columns; NIL: the primary key (55000 if it has none).
+ * key: names of the key columns; NIL: the primary key.  Without that, a mirror
+ * is keyless; the mode append never has a key.
  */
 extern CdcTarget *cdc_target_describe(Oid relid, List *key, List *readings,
-									  bool strict);
+									  bool strict, CdcMode mode);
 
 /*
  * Does this pseudo-field tell the source of a row: $source.name, .db, .schema,
@@ -80,8 +81,17 @@ extern CdcTarget *cdc_target_describe(Oid relid, List *key, List *readings,
  */
 extern bool cdc_target_is_scope(const char *field);
 
-/* Names (char *) of a table's primary key columns, NIL if it has none. */
+/*
+ * Names (char *) of a table's primary key columns, NIL if it has none (or is a
+ * view).
+ */
 extern List *cdc_target_primary_key(Oid relid);
+
+/*
+ * The key that a primary key makes for a mode: in history without the columns
+ * that tell versions apart; NIL in append.
+ */
+extern List *cdc_target_key(Oid relid, List *readings, CdcMode mode);
 
 /*
  * Make the staging table "<name>_stg" for a target in schema nspid, as the

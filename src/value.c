@@ -24,6 +24,10 @@ is_in_data(const ErrorData *edata)
 {
 	int			class = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
 
+	/* a row that a policy of row-level security does not let in */
+	if (edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE &&
+		edata->funcname && strcmp(edata->funcname, "ExecWithCheckOptions") == 0)
+		return true;
 	/*
 	 * 54000: a value too long for an index, a row too long for a page.  RAISE
 	 * and ASSERT of a trigger refuse what it sees.

@@ -129,7 +129,32 @@ extern CdcBadRecord *cdc_event_bad(CdcRank *rank, CdcEvent *rec,
 								   const char *column, int sqlerrcode,
 								   const char *message);
 
+/* When the source made the change. */
+extern Timestamp cdc_event_time(const CdcRank *rank, const CdcEvent *rec);
+
+/* append.c: each change is a winner */
+extern void cdc_append_add(CdcRank *rank, CdcEvent *rec);
+
+/* keyless.c: a change of rows that are known by all their values */
+extern void cdc_keyless_add(CdcRank *rank, CdcEvent *rec);
+
+/* history.c */
+
+/* The winner is about to get its next change: keep the one that it has. */
+extern void cdc_history_push(CdcRank *rank, CdcWinner *w);
+
+/* A change that is older than the winner, and belongs behind it. */
+extern void cdc_history_insert(CdcRank *rank, CdcEvent *rec, CdcWinner *w,
+							   const CdcToken *tokens, char op, bool deleted);
+
+/* Is it a snapshot's row that tells what the winner has already? */
+extern bool cdc_history_repeats(const CdcRank *rank, const CdcEvent *rec,
+								const CdcWinner *w, const CdcToken *tokens);
+
 /* winner.c */
+
+/* A winner that no key finds; with these canonical bytes. */
+extern CdcWinner *cdc_winner_new(CdcRank *rank, const CdcBytes *key);
 
 /* An empty table of winners; the same after a truncate. */
 extern void cdc_winners_begin(CdcRank *rank);
@@ -141,6 +166,10 @@ extern void cdc_winners_clear(CdcRank *rank);
  */
 extern const char *cdc_winner_key(CdcRank *rank, const CdcToken *tokens,
 								  CdcBytes *key);
+
+/* Append the canonical bytes of one value; false: no text can hold it. */
+extern bool cdc_winner_append_token(StringInfo buf, const CdcColumn *column,
+									const CdcToken *t);
 
 /* The winner of a key in its canonical bytes, or NULL. */
 extern CdcWinner *cdc_winner_find(CdcRank *rank, const CdcBytes *key);

@@ -97,8 +97,8 @@ key_tupdesc(const CdcTarget *target)
  * escapes undone.  A number is a string to a column of text.  False if the text
  * holds what no PostgreSQL text can.
  */
-static bool
-append_key_token(StringInfo buf, const CdcColumn *column, const CdcToken *t)
+bool
+cdc_winner_append_token(StringInfo buf, const CdcColumn *column, const CdcToken *t)
 {
 	bool		is_text = column->typid == TEXTOID || column->typid == VARCHAROID;
 	uint32		len = t->len;
@@ -140,7 +140,7 @@ cdc_winner_key(CdcRank *rank, const CdcToken *tokens, CdcBytes *key)
 		const CdcToken *t = &tokens[rank->target->keys[k]];
 
 		if (!cdc_token_is_set(t) || t->kind == CDC_JSON_NULL ||
-			!append_key_token(buf, c, t))
+			!cdc_winner_append_token(buf, c, t))
 			return c->name;
 	}
 	key->data = buf->data;
@@ -263,7 +263,7 @@ cdc_rank_key_hash(CdcRank *rank, const CdcToken *tokens, const CdcRowSchema *sch
 {
 	CdcRankState *st = rank->state;
 	MemoryContext old = MemoryContextSwitchTo(st->key_context);
-	bool		ok = true;
+	bool		ok = rank->target->nkeys > 0;	/* else no two records belong together */
 
 	*hash = 0;
 	for (int k = 0; ok && k < rank->target->nkeys; k++)
@@ -313,13 +313,13 @@ keep(CdcRankState *st, Size size)
 	return p;
 }
 
-static CdcWinner *
-new_winner(CdcRank *rank, const CdcBytes *key)
+CdcWinner *
+cdc_winner_new(CdcRank *rank, const CdcBytes *key)
 {
 	CdcWinner  *w = keep(rank->state, sizeof(CdcWinner) + key->len);
 
 	memset(w, 0, sizeof(CdcWinner));
-	w->key.data = memcpy(w + 1, key->data, key->len);
+	w->key.data = key->len > 0 ? memcpy(w + 1, key->data, key->len) : (char *) (w + 1);
 	w->key.len = key->len;
 	w->broken_by = -1;
 	if (rank->nwinners == rank->maxwinners)
@@ -370,7 +370,7 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 		w = *place;
 	else
 	{
-		w = new_winner(rank, key);
+		w = cdc_winner_new(rank, key);
 		*isnew = true;
 		if (place)
 			*place = w;
@@ -472,6 +472,8 @@ cdc_winner_set_event(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
 	w->position = rec->change.position;
 	w->source_ts_ms = rec->change.has_source_ts_ms ? rec->change.source_ts_ms : 0;
 	w->kafka_timestamp = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN;
+	if (rank->target->ts_us >= 0)
+		w->time = cdc_event_time(rank, rec);
 }
 
 /* Number of an origin in the winner's list, to which it is added. */

@@ -58,7 +58,7 @@ my $hint = error_of(qq{SELECT cdc_create('customer', 'topics."$topic"', 'given',
 	columns => '{"customer_id": "CUST_ID", "customer_name": "Name"}')});
 like($hint, qr/field "Name" for column "customer_name" does not exist in the events/, 'no such field');
 like($hint, qr/HINT:.*fields: "NAME", "CUST_ID"/, 'the near miss first');
-like(error_of(q{SELECT cdc_create('nothing', 'topics.empty', 'nokey')}),
+like(error_of(q{SELECT cdc_create('nothing', 'topics.empty', 'nokey', options => '{"mode": "history"}')}),
 	qr/no usable key for target "nokey"/, 'an empty topic has no key');
 is(relations(), $before, 'nothing is left behind');
 
