@@ -633,6 +633,26 @@ AS 'MODULE_PATHNAME', 'cdc_resync' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_resync(text, timestamptz) IS
 	'rebuild what a pipeline''s target should hold from its landing, else from its topic, and bring the target to it at once; since: a complete snapshot begins after that time';
 
+CREATE FUNCTION @extschema@.cdc_seek(name text, place text,
+						 OUT kafka_partition bigint, OUT epoch integer, OUT next_offset bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_seek' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_seek(text, text) IS
+	'let a paused pipeline, and those that have its landing, go on at "earliest", "latest" or the first record from a time on; where that is in each partition';
+
+CREATE FUNCTION @extschema@.cdc_seek(name text, partition bigint, "offset" bigint,
+						 OUT kafka_partition bigint, OUT epoch integer, OUT next_offset bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_seek_offset' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_seek(text, bigint, bigint) IS
+	'the same of one partition, to an offset';
+
+CREATE FUNCTION @extschema@.cdc_skip(name text, partition bigint, "offset" bigint, last bigint DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'cdc_skip' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_skip(text, bigint, bigint, bigint) IS
+	'leave out the next record of a partition, which cannot be read, or those to the last one; where reading goes on';
+
 CREATE FUNCTION @extschema@.cdc_wait(name text, timeout interval DEFAULT '1 min')
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'cdc_wait' LANGUAGE C;
