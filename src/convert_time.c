@@ -3,10 +3,8 @@
  * convert_time.c
  *	  Converters of date, time, timetz, timestamp, timestamptz and interval.
  *
- * The unit of an integer is found in convert_unit.c.  Strings are ISO 8601 as
- * Java prints it (years with sign, year 0000 for 1 BC), which the server's input
- * functions do not take, and which mean the same whatever TimeZone and DateStyle
- * are.
+ * The unit of an integer is found in convert_unit.c, and strings are read in
+ * iso_time.c.
  *
  * Values with more fractional digits than the target keeps are errors.
  *
@@ -25,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "convert_internal.h"
+#include "iso_time.h"
 
 #define EPOCH_DAYS	(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)
 #define EPOCH_USECS (EPOCH_DAYS * USECS_PER_DAY)
@@ -42,16 +41,6 @@ static const char *const iso_date_infinity[] = {
 static const char *const iso_date_minus_infinity[] = {
 	"-infinity", "-5877611-06-22Z"
 };
-
-/* A parsed ISO string. */
-typedef struct IsoTime
-{
-	int64		days;			/* since 1970-01-01 */
-	int64		usecs;			/* of the day, 0 .. 86400000000 */
-	bool		too_fine;		/* it had digits beyond us, left out here */
-	bool		has_zone;
-	int			offset;			/* seconds east of UTC */
-} IsoTime;
 
 static bool
 out_of_range(const CdcConverter *converter, const CdcValue *value)
@@ -120,134 +109,6 @@ to_usecs(const CdcConverter *converter, const CdcValue *value, int64 n,
 	if (pg_mul_s64_overflow(n, unit / CDC_UNIT_US, usecs))
 		return out_of_range(converter, value);
 	return true;
-}
-
-/* digits{min,max} into *n; NULL if there are fewer or more. */
-static const char *
-parse_digits(const char *p, int min, int max, int *n)
-{
-	int			i;
-
-	*n = 0;
-	for (i = 0; i < max && p[i] >= '0' && p[i] <= '9'; i++)
-		*n = *n * 10 + (p[i] - '0');
-	return i < min || (p[i] >= '0' && p[i] <= '9') ? NULL : p + i;
-}
-
-/* [+-]YYYY..-MM-DD */
-static const char *
-parse_date(const char *p, int64 *days)
-{
-	bool		negative = *p == '-';
-	int			year;
-	int			month;
-	int			day;
-
-	if (*p == '-' || *p == '+')
-		p++;
-	if ((p = parse_digits(p, 4, 9, &year)) == NULL || *p++ != '-' ||
-		(p = parse_digits(p, 2, 2, &month)) == NULL || *p++ != '-' ||
-		(p = parse_digits(p, 2, 2, &day)) == NULL)
-		return NULL;
-	if (negative)
-		year = -year;
-	if (month < 1 || month > 12 || day < 1 ||
-		day > day_tab[isleap(year)][month - 1] ||
-		!IS_VALID_JULIAN(year, month, day))
-		return NULL;
-	*days = date2j(year, month, day) - UNIX_EPOCH_JDATE;
-	return p;
-}
-
-/* .fffffffff; *too_fine: something beyond us is set. */
-static const char *
-parse_fraction(const char *p, int64 *usecs, bool *too_fine)
-{
-	int			ndigits = 0;
-	int64		n = 0;
-
-	for (; *p >= '0' && *p <= '9'; p++, ndigits++)
-	{
-		if (ndigits < 6)
-			n = n * 10 + (*p - '0');
-		else if (*p != '0')
-			*too_fine = true;
-	}
-	if (ndigits == 0)
-		return NULL;
-	for (; ndigits < 6; ndigits++)
-		n *= 10;
-	*usecs = n;
-	return p;
-}
-
-/* HH:MM[:SS[.f]] */
-static const char *
-parse_time(const char *p, IsoTime *iso)
-{
-	int			hour;
-	int			minute;
-	int			second = 0;
-	int64		fraction = 0;
-
-	if ((p = parse_digits(p, 2, 2, &hour)) == NULL || *p++ != ':' ||
-		(p = parse_digits(p, 2, 2, &minute)) == NULL)
-		return NULL;
-	if (*p == ':')
-	{
-		if ((p = parse_digits(p + 1, 2, 2, &second)) == NULL)
-			return NULL;
-		if (*p == '.' &&
-			(p = parse_fraction(p + 1, &fraction, &iso->too_fine)) == NULL)
-			return NULL;
-	}
-	if (minute > 59 || second > 59)
-		return NULL;
-	iso->usecs = (hour * INT64CONST(3600) + minute * 60 + second) * USECS_PER_SEC +
-		fraction;
-	return iso->usecs > USECS_PER_DAY ? NULL : p;
-}
-
-/* [Z|+HH[:MM[:SS]]] and the end of the string */
-static bool
-parse_zone(const char *p, IsoTime *iso)
-{
-	int			sign;
-	int			part[3] = {0, 0, 0};
-
-	iso->has_zone = *p != '\0';
-	iso->offset = 0;
-	if (*p == '\0' || strcmp(p, "Z") == 0)
-		return true;
-	if (*p != '+' && *p != '-')
-		return false;
-	sign = *p++ == '-' ? -1 : 1;
-	for (int i = 0; i < 3; i++)
-	{
-		if ((p = parse_digits(p, 2, 2, &part[i])) == NULL)
-			return false;
-		if (*p != ':')
-			break;
-		p++;
-	}
-	if (*p != '\0' || part[0] > 15 || part[1] > 59 || part[2] > 59)
-		return false;
-	iso->offset = sign * (part[0] * SECS_PER_HOUR + part[1] * SECS_PER_MINUTE + part[2]);
-	return true;
-}
-
-/* A date, with or without a time of day and a zone. */
-static bool
-parse_iso(const char *p, IsoTime *iso)
-{
-	iso->usecs = 0;
-	iso->too_fine = false;
-	if ((p = parse_date(p, &iso->days)) == NULL)
-		return false;
-	if (*p == 'T' || *p == ' ')
-		if ((p = parse_time(p + 1, iso)) == NULL)
-			return false;
-	return parse_zone(p, iso);
 }
 
 /* us since 1970 -> Timestamp, infinities included. */
@@ -337,7 +198,7 @@ is_one_of(const char *text, const char *const *list, int n)
 
 /*
  * A string -> us since 1970 UTC, or wall clock where it has no zone.  An
- * IsoTimestamp is a wall clock with a Z that means nothing.
+ * CdcIsoTimestamp is a wall clock with a Z that means nothing.
  */
 static bool
 usecs_from_string(CdcConverter *converter, const CdcValue *value,
@@ -345,7 +206,7 @@ usecs_from_string(CdcConverter *converter, const CdcValue *value,
 {
 	char	   *text;
 	int			len;
-	IsoTime		iso;
+	CdcIsoTime		iso;
 
 	if ((text = cdc_value_text(value, &len)) == NULL)
 		return false;
@@ -354,7 +215,7 @@ usecs_from_string(CdcConverter *converter, const CdcValue *value,
 		*usecs = CDC_WIRE_INFINITY;
 	else if (is_one_of(text, iso_minus_infinity, lengthof(iso_minus_infinity)))
 		*usecs = CDC_WIRE_MINUS_INFINITY;
-	else if (!parse_iso(text, &iso))
+	else if (!cdc_iso_parse(text, &iso))
 		return cdc_convert_fail(value, ERRCODE_INVALID_DATETIME_FORMAT,
 								"invalid input for type %s: \"%s\"",
 								converter->type_name,
@@ -414,7 +275,7 @@ cdc_convert_timestamp(CdcConverter *converter, const CdcValue *value,
 }
 
 /*
- * A wall clock (integer, IsoTimestamp, string without zone) is taken to be in
+ * A wall clock (integer, CdcIsoTimestamp, string without zone) is taken to be in
  * the reading's time zone, else UTC; in strict mode it must have a reading.
  */
 bool
@@ -473,7 +334,7 @@ date_from_string(CdcConverter *converter, const CdcValue *value, Datum *result)
 {
 	char	   *text;
 	int			len;
-	IsoTime		iso;
+	CdcIsoTime		iso;
 
 	if (!string_is_temporal(converter, value) ||
 		(text = cdc_value_text(value, &len)) == NULL)
@@ -482,7 +343,7 @@ date_from_string(CdcConverter *converter, const CdcValue *value, Datum *result)
 		*result = DateADTGetDatum(DATEVAL_NOEND);
 	else if (is_one_of(text, iso_date_minus_infinity, lengthof(iso_date_minus_infinity)))
 		*result = DateADTGetDatum(DATEVAL_NOBEGIN);
-	else if (!parse_iso(text, &iso))
+	else if (!cdc_iso_parse(text, &iso))
 		return cdc_convert_fail(value, ERRCODE_INVALID_DATETIME_FORMAT,
 								"invalid input for type %s: \"%s\"",
 								converter->type_name,
@@ -532,17 +393,15 @@ cdc_convert_date(CdcConverter *converter, const CdcValue *value, Datum *result)
 }
 
 static bool
-time_from_string(CdcConverter *converter, const CdcValue *value, IsoTime *iso)
+time_from_string(CdcConverter *converter, const CdcValue *value, CdcIsoTime *iso)
 {
 	char	   *text;
-	const char *p;
 	int			len;
 
 	if (!string_is_temporal(converter, value) ||
 		(text = cdc_value_text(value, &len)) == NULL)
 		return false;
-	iso->too_fine = false;
-	if ((p = parse_time(text, iso)) == NULL || !parse_zone(p, iso))
+	if (!cdc_iso_parse_time(text, iso))
 		return cdc_convert_fail(value, ERRCODE_INVALID_DATETIME_FORMAT,
 								"invalid input for type %s: \"%s\"",
 								converter->type_name,
@@ -562,7 +421,7 @@ cdc_convert_time(CdcConverter *converter, const CdcValue *value, Datum *result)
 	int64		n;
 	int64		usecs;
 	CdcUnit		unit;
-	IsoTime		iso;
+	CdcIsoTime		iso;
 
 	if (value->token->kind == CDC_JSON_STRING)
 	{
@@ -591,7 +450,7 @@ bool
 cdc_convert_timetz(CdcConverter *converter, const CdcValue *value,
 				   Datum *result)
 {
-	IsoTime		iso;
+	CdcIsoTime		iso;
 	TimeTzADT  *timetz;
 
 	if (value->token->kind != CDC_JSON_STRING)
@@ -609,94 +468,6 @@ cdc_convert_timetz(CdcConverter *converter, const CdcValue *value,
 	return true;
 }
 
-/* One "-12.5H" of an ISO 8601 duration; only seconds may have a fraction. */
-static const char *
-parse_duration_part(const char *p, int64 *n, int64 *usecs, char *unit)
-{
-	bool		negative = *p == '-';
-	bool		too_fine = false;
-	const char *start;
-
-	if (*p == '-' || *p == '+')
-		p++;
-	start = p;
-	*n = 0;
-	*usecs = 0;
-	for (; *p >= '0' && *p <= '9'; p++)
-	{
-		if (pg_mul_s64_overflow(*n, 10, n) ||
-			pg_add_s64_overflow(*n, *p - '0', n))
-			return NULL;
-	}
-	if (p == start)
-		return NULL;
-	if (*p == '.' &&
-		((p = parse_fraction(p + 1, usecs, &too_fine)) == NULL || too_fine))
-		return NULL;
-	if (negative)
-	{
-		*n = -*n;
-		*usecs = -*usecs;
-	}
-	*unit = *p;
-	return *p == '\0' ? NULL : p + 1;
-}
-
-/* P1Y2M3DT4H5M6.789S */
-static bool
-parse_duration(const char *p, Interval *interval)
-{
-	int64		months = 0;
-	int64		days = 0;
-	int64		time = 0;
-	bool		in_time = false;
-	bool		empty = true;
-
-	if (*p++ != 'P')
-		return false;
-	while (*p)
-	{
-		int64		n;
-		int64		usecs;
-		int64		scale;
-		int64	   *into;
-		char		unit;
-
-		if (*p == 'T' && !in_time)
-		{
-			in_time = true;
-			p++;
-			continue;
-		}
-		if ((p = parse_duration_part(p, &n, &usecs, &unit)) == NULL ||
-			(usecs != 0 && unit != 'S'))
-			return false;
-		if (in_time)
-		{
-			into = &time;
-			scale = unit == 'H' ? USECS_PER_HOUR : unit == 'M' ? USECS_PER_MINUTE :
-				unit == 'S' ? USECS_PER_SEC : 0;
-		}
-		else
-		{
-			into = unit == 'Y' || unit == 'M' ? &months : &days;
-			scale = unit == 'Y' ? MONTHS_PER_YEAR : unit == 'W' ? 7 :
-				unit == 'M' || unit == 'D' ? 1 : 0;
-		}
-		if (scale == 0 || pg_mul_s64_overflow(n, scale, &n) ||
-			pg_add_s64_overflow(*into, n, into) ||
-			pg_add_s64_overflow(*into, usecs, into))
-			return false;
-		empty = false;
-	}
-	if (empty || months != (int32) months || days != (int32) days)
-		return false;
-	interval->month = (int32) months;
-	interval->day = (int32) days;
-	interval->time = time;
-	return true;
-}
-
 static bool
 interval_from_string(CdcConverter *converter, const CdcValue *value,
 					 Interval *interval)
@@ -707,7 +478,7 @@ interval_from_string(CdcConverter *converter, const CdcValue *value,
 	if (!string_is_temporal(converter, value) ||
 		(text = cdc_value_text(value, &len)) == NULL)
 		return false;
-	if (!parse_duration(text, interval))
+	if (!cdc_iso_parse_duration(text, interval))
 		return cdc_convert_fail(value, ERRCODE_INVALID_DATETIME_FORMAT,
 								"invalid input for type %s: \"%s\"",
 								converter->type_name,
@@ -856,7 +627,7 @@ iso_text(CdcConverter *plain, const CdcValue *value, CdcSemantic semantic)
 {
 	int			len;
 	char	   *text = cdc_value_text(value, &len);
-	IsoTime		iso = {0};
+	CdcIsoTime		iso = {0};
 	int64		usecs;
 	bool		has_zone;
 	Datum		date;
