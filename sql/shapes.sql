@@ -314,6 +314,62 @@ SELECT inserted, updated, deleted, quarantined FROM cdc_sync('shard2');
 SELECT * FROM shard ORDER BY db, id;
 SELECT * FROM bad('shard1');
 
+-- targets that are made from what the records look like
+SET client_min_messages = warning;
+CREATE FUNCTION made(name regclass) RETURNS TABLE (col name, type text, in_key boolean) LANGUAGE sql AS $$
+	SELECT attname, format_type(atttypid, atttypmod), coalesce(attnum = ANY (indkey), false)
+	FROM pg_attribute LEFT JOIN pg_index ON indrelid = attrelid AND indisprimary
+	WHERE attrelid = name AND attnum > 0 ORDER BY attnum
+$$;
+SELECT cdc_create('m_flat');
+INSERT INTO m_flat_debezium (kafka_key, kafka_value) VALUES
+	('{"ID":1}', '{"ID":1,"NAME":"a","AMOUNT":1.5,"__op":"c","__table":"t","__deleted":"false"}'),
+	('{"ID":1}', '{"ID":1,"NAME":"a","AMOUNT":2,"EXTRA":true,"__op":"d","__table":"t","__deleted":"true"}'),
+	('{"ID":2}', '{"ID":2,"NAME":"b","AMOUNT":null,"__op":"c","__table":"t","__deleted":"false"}');
+SELECT inserted, quarantined FROM cdc_sync('m_flat');
+SELECT * FROM made('m_flat_target');
+SELECT cdc_create('m_schema');
+INSERT INTO m_schema_debezium (kafka_key, kafka_value) VALUES
+	('{"schema":{"type":"struct","fields":[{"type":"int32","field":"id"}]},"payload":{"id":1}}',
+	 '{"schema":{"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"},{"type":"int32","optional":true,"name":"io.debezium.time.Date","field":"day"},{"type":"string","optional":true,"field":"__deleted"}],"name":"s.Value"},"payload":{"id":1,"day":19691,"__deleted":"false"}}');
+SELECT inserted, quarantined FROM cdc_sync('m_schema');
+SELECT * FROM made('m_schema_target');
+-- .. and follow: what the transform adds is no column of the source
+INSERT INTO m_schema_debezium (kafka_key, kafka_value) VALUES
+	('{"schema":{"type":"struct","fields":[{"type":"int32","field":"id"}]},"payload":{"id":2}}',
+	 '{"schema":{"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"},{"type":"int32","optional":true,"name":"io.debezium.time.Date","field":"day"},{"type":"int32","optional":true,"field":"extra"},{"type":"string","optional":true,"field":"__deleted"},{"type":"string","optional":true,"field":"__op"}],"name":"s.Value"},"payload":{"id":2,"day":19691,"extra":5,"__deleted":"false","__op":"c"}}');
+SELECT inserted, quarantined FROM cdc_sync('m_schema');
+SELECT * FROM made('m_schema_target');
+SELECT kind, column_name, state FROM cdcsync.schema_change WHERE pipeline = 'm_schema';
+SELECT cdc_create('m_mongo');
+INSERT INTO m_mongo_debezium (kafka_key, kafka_value) VALUES
+	('{"id":"{\\"$oid\\": \\"63979f33ea27ee7b5e6e5fd7\\"}"}',
+	 '{"after":"{\\"_id\\": {\\"$oid\\": \\"63979f33ea27ee7b5e6e5fd7\\"},\\"name\\": \\"Ann\\",\\"n\\": {\\"$numberLong\\": \\"5\\"},\\"d\\": {\\"$numberDecimal\\": \\"5\\"},\\"born\\": {\\"$date\\": 1},\\"ref\\": {\\"$binary\\": {\\"base64\\": \\"AAECAwQFBgcICQoLDA0ODw==\\", \\"subType\\": \\"04\\"}},\\"raw\\": {\\"$binary\\": {\\"base64\\": \\"3q0=\\", \\"subType\\": \\"00\\"}},\\"sub\\": {\\"a\\": 1}}","source":{"connector":"mongodb"},"op":"c"}');
+SELECT inserted, quarantined FROM cdc_sync('m_mongo');
+SELECT * FROM made('m_mongo_target');
+SELECT * FROM m_mongo_target;
+SELECT cdc_create('m_filter', options => '{"filter": {"source.table": "orders"}}');
+INSERT INTO m_filter_debezium (kafka_key, kafka_value) VALUES
+	('{"no":1}', '{"after":{"no":1,"item":"x"},"source":{"table":"items"},"op":"c"}'),
+	('{"id":1}', event('orders', 1, 'o1', 'c'));
+SELECT inserted, quarantined FROM cdc_sync('m_filter');
+SELECT * FROM made('m_filter_target');
+SELECT cdc_create('m_plain', options => '{"shape": "plain"}', key => ARRAY['n']);
+INSERT INTO m_plain_debezium (kafka_value) VALUES ('{"n":1,"op":"x"}'), ('{"n":2,"op":"y"}');
+SELECT inserted, quarantined FROM cdc_sync('m_plain');
+SELECT * FROM m_plain_target ORDER BY n;
+
+-- what cdc_decode() says of them
+SELECT * FROM cdc_decode('{"id":1,"__op":"u","__ts_ms":5}');
+SELECT * FROM cdc_decode('{"id":1,"__deleted":"true"}');
+SELECT * FROM cdc_decode('{"id":1}');
+SELECT op, after FROM cdc_decode('\x0000000007' || '{"op":"c","after":{"id":1}}'::bytea);
+SELECT op, before, after FROM cdc_decode('{"specversion":"1.0","iodebeziumop":"u","data":{"before":{"id":1},"after":{"id":2}}}');
+SELECT op, after FROM cdc_decode(convert_to('{"op":"u","after":null,"updateDescription":{"updatedFields":"{\"a\": 1}"},"source":{}}', 'UTF8'));
+SELECT * FROM cdc_decode('\x000000000702');
+SELECT * FROM cdc_decode('{"database":"d","table":"t","type":"insert","ts":1,"data":{"id":1}}');
+SELECT * FROM cdc_decode('{"id":"n","aggregate_type":"Initial Snapshot","type":"COMPLETED","additional_data":{}}');
+
 RESET search_path;
 SET client_min_messages = warning;
 SELECT cdc_drop('*');

@@ -639,8 +639,9 @@ check_columns(const CdcTarget *target, List *readings,
  * which must not get the rights of a superuser who calls us.
  */
 static CdcInferred *
-infer(Oid topic, const CdcLanding *landing)
+infer(Oid topic, const CdcLanding *landing, const CdcOptions *options)
 {
+	CdcSampling how = {options->read_as, options->add_fields_prefix, options->filter};
 	CdcInferred *inferred;
 	Oid			serverid;
 
@@ -651,13 +652,13 @@ infer(Oid topic, const CdcLanding *landing)
 
 		cdc_spi_begin_as(&spi, landing->owner, NULL);
 		MemoryContextSwitchTo(context);
-		inferred = cdc_infer(landing->view);
+		inferred = cdc_infer(landing->view, &how);
 		if (inferred->nrecords == 0 && OidIsValid(landing->topic))
 		{
 			char	   *name = cdc_kafka_topic(landing->topic, &serverid);
 
 			cdc_kafka_topic_check(landing->topic, serverid, landing->owner);
-			inferred = cdc_topic_infer(name, serverid, landing->owner);
+			inferred = cdc_topic_infer(name, serverid, landing->owner, &how);
 		}
 		cdc_spi_end(&spi);
 	}
@@ -665,7 +666,7 @@ infer(Oid topic, const CdcLanding *landing)
 	{
 		char	   *name = cdc_kafka_topic(topic, &serverid);
 
-		inferred = cdc_topic_infer(name, serverid, GetUserId());
+		inferred = cdc_topic_infer(name, serverid, GetUserId(), &how);
 	}
 	else
 		return NULL;
@@ -824,7 +825,7 @@ check_pipeline(NewPipeline *new)
 	check_relations_free(new);
 
 	new->inferred = new->create->sampled ? new->create->inferred :
-		infer(new->create->topic, p->landing);
+		infer(new->create->topic, p->landing, new->create->options);
 	check_fields(p->readings, new->inferred);
 	if (OidIsValid(p->target))
 	{
@@ -1042,7 +1043,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 	{
 		pipeline->columns = PG_GETARG_JSONB_P(1);
 		pipeline->readings = cdc_readings_parse(pipeline->columns);
-		inferred = infer(InvalidOid, pipeline->landing);
+		inferred = infer(InvalidOid, pipeline->landing, options);
 		check_fields(pipeline->readings, inferred);
 	}
 	check_replace(options, pipeline->mode == CDC_MODE_MIRROR &&

@@ -246,6 +246,12 @@ other_content(CdcShape shape, const char *special)
 				special : "schema changes";
 		case CDC_SHAPE_CHANGE:
 			return "logical messages";
+		case CDC_SHAPE_NOTIFICATION:
+			return "notifications";
+		case CDC_SHAPE_SIGNAL:
+			return "signals";
+		case CDC_SHAPE_FOREIGN:
+			return "events in the format of another tool";
 		default:
 			return special ? special : "records that are no change events of Debezium";
 	}
@@ -526,6 +532,7 @@ cdc_topics_create(Oid serverid, CdcKafka *kafka, List *topics, List *wanted,
 	CdcTopicSample *samples = palloc0(Max(n, 1) * sizeof(CdcTopicSample));
 	int		   *outcome_of = palloc(Max(n, 1) * sizeof(int));
 	int			nsamples = 0;
+	CdcSampling how = {options->read_as, options->add_fields_prefix, options->filter};
 	MemoryContext context;
 
 	all.room = (int) (max_locks_per_xact * (double) MaxBackends *
@@ -540,7 +547,7 @@ cdc_topics_create(Oid serverid, CdcKafka *kafka, List *topics, List *wanted,
 		outcome_of[nsamples] = i;
 		samples[nsamples++].topic = outcomes[i].topic;
 	}
-	cdc_topics_sample(kafka, samples, nsamples);
+	cdc_topics_sample(kafka, samples, nsamples, &how);
 
 	context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync new pipeline",
 									ALLOCSET_DEFAULT_SIZES);

@@ -3,13 +3,14 @@
  * filter.c
  *	  The option "filter": which tables' events a pipeline takes.
  *
- * Only checks and takes apart; intake.c applies it.  Reads no catalog.
+ * Reads no catalog.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "filter.h"
+#include "pipeline.h"
 
 #define FIELD_PREFIX "source."
 
@@ -89,4 +90,44 @@ cdc_filter_parse(const JsonbValue *value)
 	if (terms == NIL)
 		bad_filter("It has no fields.");
 	return terms;
+}
+
+char *
+cdc_filter_text(const CdcToken *token)
+{
+	char	   *text;
+	int			len;
+
+	if (token->kind == CDC_JSON_MISSING || token->kind == CDC_JSON_NULL)
+		return NULL;
+	if (token->kind != CDC_JSON_STRING)
+		return pnstrdup(token->text, token->len);
+	text = palloc(token->len + 1);
+	len = cdc_json_unescape(token, text);
+	if (len < 0)
+		return NULL;
+	text[len] = '\0';
+	return text;
+}
+
+int
+cdc_filter_apply(const List *terms, const CdcToken *fields)
+{
+	ListCell   *lc;
+
+	foreach(lc, terms)
+	{
+		const CdcFilterTerm *term = lfirst(lc);
+		char	   *text = cdc_filter_text(&fields[foreach_current_index(lc)]);
+		bool		found = false;
+		ListCell   *lp;
+
+		if (text == NULL)
+			return -1;
+		foreach(lp, term->patterns)
+			found |= cdc_name_matches(lfirst(lp), text);
+		if (!found)
+			return 0;
+	}
+	return 1;
 }

@@ -21,21 +21,15 @@
 #include "utils/memutils.h"
 
 #include "catalog.h"
+#include "filter.h"
 #include "infer.h"
+#include "sample_row.h"
 
 /* What is looked at, at most. */
 #define SAMPLE_RECORDS	1000
 #define SAMPLE_READ		10000	/* with tombstones, which tell nothing */
 #define SAMPLE_BYTES	(64 * 1024 * 1024)
 #define FETCH_RECORDS	10
-
-/* What kinds of values a field had. */
-#define SEEN_INTEGER	0x01
-#define SEEN_BIG		0x02	/* an integer beyond bigint */
-#define SEEN_FRACTION	0x04
-#define SEEN_STRING		0x08
-#define SEEN_BOOL		0x10
-#define SEEN_NESTED		0x20
 
 typedef struct SampleField
 {
@@ -50,7 +44,9 @@ struct CdcSample
 	MemoryContext context;		/* of the result */
 	MemoryContextCallback callback;
 	CdcInferred *result;
+	CdcSampling how;
 	CdcDecoder *decoder;
+	bool		marked;			/* rows have metadata of the flattening transform */
 	CdcSchema  *schema;			/* of the newest record that has one */
 	int64		schema_ts_ms;
 	CdcConnector connector;
@@ -251,16 +247,22 @@ guess_type(int seen)
 {
 	switch (seen)
 	{
-		case SEEN_INTEGER:
+		case CDC_SEEN_INTEGER:
 			return "bigint";
-		case SEEN_BOOL:
+		case CDC_SEEN_BOOL:
 			return "boolean";
-		case SEEN_NESTED:
+		case CDC_SEEN_NESTED:
 			return "jsonb";
+		case CDC_SEEN_TIME:
+			return "timestamptz";
+		case CDC_SEEN_UUID:
+			return "uuid";
+		case CDC_SEEN_BYTES:
+			return "bytea";
 		default:
 			break;
 	}
-	if (seen != 0 && (seen & ~(SEEN_INTEGER | SEEN_BIG | SEEN_FRACTION)) == 0)
+	if (seen != 0 && (seen & ~(CDC_SEEN_INTEGER | CDC_SEEN_BIG | CDC_SEEN_FRACTION)) == 0)
 		return "numeric";
 	return "text";				/* strings, a mixture, or nothing but nulls */
 }
@@ -280,34 +282,10 @@ fields_from_values(CdcSample *sample)
 		field->type = pstrdup(guess_type(from->seen));
 		field->guessed = true;
 		field->proofs = from->proofs;
-		field->integers = from->seen == SEEN_INTEGER;
+		field->integers = from->seen == CDC_SEEN_INTEGER;
 		sample->result->fields = lappend(sample->result->fields, field);
 	}
 	MemoryContextSwitchTo(old);
-}
-
-static int
-kind_seen(const CdcToken *value)
-{
-	int64		n;
-
-	switch (value->kind)
-	{
-		case CDC_JSON_TRUE:
-		case CDC_JSON_FALSE:
-			return SEEN_BOOL;
-		case CDC_JSON_NUMBER:
-			if (!(value->flags & CDC_JSON_INTEGER))
-				return SEEN_FRACTION;
-			return cdc_json_int64(value, &n) ? SEEN_INTEGER : SEEN_BIG;
-		case CDC_JSON_STRING:
-			return SEEN_STRING;
-		case CDC_JSON_OBJECT:
-		case CDC_JSON_ARRAY:
-			return SEEN_NESTED;
-		default:
-			return 0;
-	}
 }
 
 /* What a string proves of its encoding, as a number and as bytes. */
@@ -363,7 +341,7 @@ sample_field(CdcSample *sample, int i, const char *name, int len)
 }
 
 static void
-look_at_row(CdcSample *sample, const CdcToken *row)
+look_at_row(CdcSample *sample, const CdcToken *row, bool document)
 {
 	CdcScanner	scanner;
 	CdcToken	token;
@@ -383,7 +361,7 @@ look_at_row(CdcSample *sample, const CdcToken *row)
 		{
 			SampleField *field = sample_field(sample, i, name, len);
 
-			field->seen |= kind_seen(&value);
+			field->seen |= cdc_sample_kind(&value, document);
 			field->proofs |= proofs(&value);
 		}
 	}
@@ -457,9 +435,13 @@ look_at_key(CdcSample *sample, const char *key, int len)
 	CdcToken	document;
 	CdcToken	token;
 	bool		first = true;
+	size_t		key_len = len;
+	CdcDecodeError error;
 	MemoryContext old;
 
-	cdc_scanner_init(&scanner, key, len);
+	if (!cdc_decode_framing(&key, &key_len, &error))
+		return;
+	cdc_scanner_init(&scanner, key, key_len);
 	if (sample->result->key != NIL ||
 		!cdc_scan_document(&scanner, &document) ||
 		!key_object(&document, &token))
@@ -497,6 +479,55 @@ look_at_other(CdcInferred *result, const CdcChange *change, bool decoded)
 		result->other = decoded ? change->shape : CDC_SHAPE_OTHER;
 }
 
+/* Does the filter leave it in? */
+static bool
+is_wanted(const CdcSample *sample, const CdcChange *change)
+{
+	return (change->shape != CDC_SHAPE_CHANGE &&
+			change->shape != CDC_SHAPE_ROW) ||
+		cdc_filter_apply(sample->how.filter, change->source) > 0;
+}
+
+/* Does the record have a row of a table? */
+static bool
+has_row(const CdcSample *sample, const CdcChange *change, CdcBytes key)
+{
+	const char *text = key.data;
+	size_t		len = key.len;
+	CdcDecodeError error;
+	CdcScanner	scanner;
+	CdcToken	document = {0};
+	CdcToken	object = {0};
+
+	if (change->shape == CDC_SHAPE_CHANGE)
+		return (change->has_after && !change->partial) || change->has_before;
+	if (change->shape != CDC_SHAPE_ROW ||
+		sample->how.read_as == CDC_READ_ENVELOPE)
+		return false;
+	if (sample->how.read_as != CDC_READ_AUTO)
+		return change->after_json.kind == CDC_JSON_OBJECT ||
+			change->before_json.kind == CDC_JSON_OBJECT;
+	if (text && cdc_decode_framing(&text, &len, &error))
+	{
+		cdc_scanner_init(&scanner, text, len);
+		if (!cdc_scan_document(&scanner, &document) ||
+			!key_object(&document, &object))
+			memset(&object, 0, sizeof(object));
+	}
+	return cdc_sample_is_row(change, &object);
+}
+
+/* MongoDB's key is the document's _id, whatever its own field is called. */
+static void
+look_at_document_key(CdcSample *sample)
+{
+	MemoryContext old = MemoryContextSwitchTo(sample->context);
+
+	if (sample->result->key == NIL)
+		sample->result->key = list_make1(pstrdup("_id"));
+	MemoryContextSwitchTo(old);
+}
+
 bool
 cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value)
 {
@@ -512,15 +543,20 @@ cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value)
 	sample->bytes += value.len;
 	decoded = cdc_decode_value(sample->decoder, value.data, value.len, &change,
 							   &error);
-	if (decoded && change.shape == CDC_SHAPE_CHANGE &&
-		(change.has_after || change.has_before))
+	if (decoded && !is_wanted(sample, &change))
+		return true;
+	if (decoded && has_row(sample, &change, key))
 	{
 		result->nrecords++;
+		sample->marked |= change.marked;
 		if (sample->connector == CDC_CONNECTOR_UNKNOWN)
 			sample->connector = cdc_connector_of(&change.connector);
 		look_at_schema(sample, &change);
-		look_at_row(sample, change.has_after ? &change.after_json : &change.before_json);
-		if (key.data)
+		look_at_row(sample, change.has_after ? &change.after_json : &change.before_json,
+					change.document);
+		if (change.document)
+			look_at_document_key(sample);
+		else if (key.data)
 			look_at_key(sample, key.data, key.len);
 	}
 	else
@@ -608,6 +644,22 @@ find_field(const CdcInferred *inferred, const char *name)
 	return NULL;
 }
 
+/* What the flattening transform adds to a row says of it, and is no part of it. */
+static void
+drop_metadata(CdcSample *sample)
+{
+	List	   *fields = NIL;
+	ListCell   *lc;
+
+	if (!sample->marked)
+		return;
+	foreach(lc, sample->result->fields)
+		if (!cdc_sample_is_metadata(((CdcInferredField *) lfirst(lc))->name,
+									sample->how.prefix))
+			fields = lappend(fields, lfirst(lc));
+	sample->result->fields = fields;
+}
+
 /* Key fields that the row does not have were put there by a transform. */
 static void
 drop_foreign_keys(CdcInferred *inferred)
@@ -635,8 +687,26 @@ free_sample(void *arg)
 	sample->schema = NULL;
 }
 
+/* A decoder that looks for the fields of the filter. */
+static CdcDecoder *
+make_decoder(const CdcSampling *how)
+{
+	int			n = list_length(how->filter);
+	CdcField   *fields = palloc0(sizeof(CdcField) * Max(n, 1));
+	ListCell   *lc;
+
+	foreach(lc, how->filter)
+	{
+		CdcField   *field = &fields[foreach_current_index(lc)];
+
+		field->name = ((CdcFilterTerm *) lfirst(lc))->field;
+		field->len = strlen(field->name);
+	}
+	return cdc_decoder_create(NULL, 0, fields, n, NULL);
+}
+
 CdcSample *
-cdc_sample_begin(void)
+cdc_sample_begin(const CdcSampling *how)
 {
 	CdcSample  *sample = palloc0(sizeof(CdcSample));
 
@@ -645,8 +715,10 @@ cdc_sample_begin(void)
 	sample->callback.func = free_sample;
 	sample->callback.arg = sample;
 	MemoryContextRegisterResetCallback(sample->context, &sample->callback);
-	sample->decoder = cdc_decoder_create(NULL, 0, NULL, 0, NULL);
-	if (sample->decoder == NULL)
+	sample->how = *how;
+	sample->decoder = make_decoder(how);
+	if (sample->decoder == NULL ||
+		!cdc_decoder_read_as(sample->decoder, how->read_as, how->prefix))
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory")));
@@ -660,6 +732,7 @@ cdc_sample_end(CdcSample *sample)
 		fields_from_schema(sample);
 	else
 		fields_from_values(sample);
+	drop_metadata(sample);
 	drop_foreign_keys(sample->result);
 	free_sample(sample);
 	return sample->result;
@@ -687,9 +760,9 @@ cdc_infer_field(const CdcInferred *inferred, const CdcField *field)
 }
 
 CdcInferred *
-cdc_infer(Oid relation)
+cdc_infer(Oid relation, const CdcSampling *how)
 {
-	CdcSample  *sample = cdc_sample_begin();
+	CdcSample  *sample = cdc_sample_begin(how);
 
 	take_sample(sample, relation);
 	return cdc_sample_end(sample);

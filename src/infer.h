@@ -42,7 +42,15 @@ typedef struct CdcInferred
  */
 typedef struct CdcSample CdcSample;
 
-extern CdcSample *cdc_sample_begin(void);
+/* What of the records is to be looked at: the options of the pipeline. */
+typedef struct CdcSampling
+{
+	CdcReadAs	read_as;
+	const char *prefix;			/* add_fields_prefix, or NULL */
+	List	   *filter;			/* CdcFilterTerm *; NIL: none */
+} CdcSampling;
+
+extern CdcSample *cdc_sample_begin(const CdcSampling *how);
 extern bool cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value);
 extern CdcInferred *cdc_sample_end(CdcSample *sample);
 
@@ -51,7 +59,7 @@ extern const CdcInferredField *cdc_infer_field(const CdcInferred *inferred,
 											   const CdcField *field);
 
 /* All of this for the records of a landing view, as the current user. */
-extern CdcInferred *cdc_infer(Oid relation);
+extern CdcInferred *cdc_infer(Oid relation, const CdcSampling *how);
 
 /*
  * The SQL text of the type that a column for this field gets; *guessed is set

@@ -105,48 +105,6 @@ cdc_intake_filters(const CdcIntake *intake)
 	return intake->terms != NIL;
 }
 
-/* A token's text as a C string; NULL if it has none. */
-static char *
-token_text(const CdcToken *token)
-{
-	char	   *text;
-	int			len;
-
-	if (token->kind == CDC_JSON_MISSING || token->kind == CDC_JSON_NULL)
-		return NULL;
-	if (token->kind != CDC_JSON_STRING)
-		return pnstrdup(token->text, token->len);
-	text = palloc(token->len + 1);
-	len = cdc_json_unescape(token, text);
-	if (len < 0)
-		return NULL;
-	text[len] = '\0';
-	return text;
-}
-
-/* Does the event's source have what the filter wants? */
-static CdcVerdict
-apply_filter(const CdcIntake *intake, const CdcToken *fields)
-{
-	ListCell   *lc;
-
-	foreach(lc, intake->terms)
-	{
-		const CdcFilterTerm *term = lfirst(lc);
-		char	   *text = token_text(&fields[foreach_current_index(lc)]);
-		bool		found = false;
-		ListCell   *lp;
-
-		if (text == NULL)
-			return CDC_VERDICT_UNTOLD;
-		foreach(lp, term->patterns)
-			found |= cdc_name_matches(lfirst(lp), text);
-		if (!found)
-			return CDC_VERDICT_OTHER;
-	}
-	return CDC_VERDICT_OURS;
-}
-
 /* db.schema.table as far as the event tells it; NULL if it names no table. */
 static char *
 table_of(const CdcToken *fields)
@@ -157,7 +115,7 @@ table_of(const CdcToken *fields)
 	initStringInfo(&buf);
 	for (int i = 0; i < NTABLE_FIELDS; i++)
 	{
-		char	   *text = token_text(&fields[i]);
+		char	   *text = cdc_filter_text(&fields[i]);
 
 		if (text == NULL)
 			continue;
@@ -184,6 +142,13 @@ compare_table(CdcIntake *intake, const CdcToken *fields)
 		CDC_VERDICT_OURS : CDC_VERDICT_STRANGE;
 }
 
+static CdcVerdict
+filter_verdict(int match)
+{
+	return match > 0 ? CDC_VERDICT_OURS :
+		match == 0 ? CDC_VERDICT_OTHER : CDC_VERDICT_UNTOLD;
+}
+
 CdcVerdict
 cdc_intake_judge(CdcIntake *intake, const CdcChange *change)
 {
@@ -193,7 +158,7 @@ cdc_intake_judge(CdcIntake *intake, const CdcChange *change)
 	if (change->verdict && *change->verdict != CDC_VERDICT_NONE)
 		return *change->verdict;
 	if (intake->terms != NIL)
-		verdict = apply_filter(intake, fields);
+		verdict = filter_verdict(cdc_filter_apply(intake->terms, fields));
 	else if (intake->any_table)
 		verdict = CDC_VERDICT_OURS;
 	else
@@ -214,7 +179,7 @@ cdc_intake_reason(const CdcIntake *intake, CdcVerdict verdict,
 		return psprintf("the record is of table \"%s\", and the pipeline follows \"%s\": where a topic holds several tables, each pipeline needs the option \"filter\"",
 						table_of(fields), intake->table);
 	foreach(lc, intake->terms)
-		if (token_text(&fields[foreach_current_index(lc)]) == NULL)
+		if (cdc_filter_text(&fields[foreach_current_index(lc)]) == NULL)
 			return psprintf("the record has no \"source.%s\", which the option \"filter\" needs",
 							((CdcFilterTerm *) lfirst(lc))->field);
 	return pstrdup("the option \"filter\" cannot be applied to the record");

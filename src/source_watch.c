@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "catalog.h"
+#include "sample_row.h"
 #include "source_watch.h"
 
 CdcSourceWatch *
@@ -155,6 +156,21 @@ take_news(CdcSourceWatch *watch, CdcSourceNews *news, const CdcChange *change,
 	return true;
 }
 
+/* The fields of a record without those that are no columns of the source. */
+static List *
+columns_of(const CdcSourceWatch *watch, const CdcChange *change, List *fields)
+{
+	List	   *columns = NIL;
+	ListCell   *lc;
+
+	if (!change->marked)
+		return fields;
+	foreach(lc, fields)
+		if (!cdc_sample_is_metadata(((CdcSourceField *) lfirst(lc))->name, watch->prefix))
+			columns = lappend(columns, lfirst(lc));
+	return columns;
+}
+
 bool
 cdc_source_watch_schema(CdcSourceWatch *watch, const CdcSchema *schema,
 						const CdcChange *change, CdcConnector connector,
@@ -170,7 +186,8 @@ cdc_source_watch_schema(CdcSourceWatch *watch, const CdcSchema *schema,
 	{
 		news = palloc0(sizeof(CdcSourceNews));
 		news->fingerprint = fingerprint;
-		news->fields = cdc_source_fields_of(schema, connector);
+		news->fields = columns_of(watch, change,
+								  cdc_source_fields_of(schema, connector));
 		nothing = take_news(watch, news, change, at);
 	}
 	MemoryContextSwitchTo(old);
@@ -179,13 +196,14 @@ cdc_source_watch_schema(CdcSourceWatch *watch, const CdcSchema *schema,
 
 /* Does a row have a field that is not known? */
 static bool
-has_new_name(const CdcSourceWatch *watch, const CdcToken *row)
+has_new_name(const CdcSourceWatch *watch, const CdcChange *change)
 {
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext,
 												  "cdcsync field names",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(scratch);
-	List	   *fields = cdc_source_fields_named(row);
+	List	   *fields = columns_of(watch, change,
+									cdc_source_fields_named(&change->after_json));
 	bool		found = false;
 	ListCell   *lc;
 
@@ -207,11 +225,13 @@ cdc_source_watch_names(CdcSourceWatch *watch, const CdcChange *change,
 	ListCell   *lc;
 
 	/* schemas, where there are any, say more */
-	if (watch->fingerprint || !has_new_name(watch, &change->after_json))
+	if (watch->fingerprint || change->after_json.kind != CDC_JSON_OBJECT ||
+		!has_new_name(watch, change))
 		return true;
 	old = MemoryContextSwitchTo(watch->context);
 	news = palloc0(sizeof(CdcSourceNews));
-	news->fields = cdc_source_fields_named(&change->after_json);
+	news->fields = columns_of(watch, change,
+							  cdc_source_fields_named(&change->after_json));
 	/* those that this row lacks stay known */
 	foreach(lc, watch->fields)
 		if (cdc_source_field(news->fields, ((CdcSourceField *) lfirst(lc))->name) == NULL)

@@ -33,6 +33,7 @@ typedef struct CdcSourceWatch
 	CdcPosition position;		/* of the first record that looked so */
 	bool		has_ts_ms;
 	int64		ts_ms;
+	const char *prefix;			/* the option add_fields_prefix, set by the caller */
 	bool		passes;			/* windows go on behind news */
 	List	   *passed;			/* CdcSourceNews *, those that they went on behind */
 	bool		dirty;			/* differs from the catalog */

@@ -435,6 +435,15 @@ run_window(Sync *sync)
 	return !window.done || sync->retries;
 }
 
+/* What the records that have landed look like. */
+static CdcInferred *
+sample_landing(const CdcPipeline *pipeline)
+{
+	CdcSampling how = {pipeline->read_as, pipeline->add_fields_prefix, pipeline->filter};
+
+	return cdc_infer(pipeline->landing->view, &how);
+}
+
 /* The target of a pipeline that was made before its first event. */
 static bool
 make_target(CdcPipeline *pipeline)
@@ -447,7 +456,7 @@ make_target(CdcPipeline *pipeline)
 	*pipeline = *cdc_pipeline_lock(pipeline->name, NoLock);
 	if (OidIsValid(pipeline->target))
 		return true;
-	inferred = cdc_infer(pipeline->landing->view);
+	inferred = sample_landing(pipeline);
 	if (inferred->nrecords == 0)
 		return false;
 	target = cdc_infer_make_target(pipeline, inferred, pipeline->key, &key);
@@ -524,7 +533,7 @@ sweep(Sync *sync)
 static bool
 find_key(CdcPipeline *pipeline)
 {
-	List	   *key = cdc_create_event_key(pipeline, cdc_infer(pipeline->landing->view));
+	List	   *key = cdc_create_event_key(pipeline, sample_landing(pipeline));
 
 	if (key != NIL)
 		cdc_pipeline_set_key(pipeline, key);
@@ -569,6 +578,7 @@ open_sync(Sync *sync, bool nowait)
 	if (sync->target->keyless && records == 0 && find_key(pipeline))
 		describe(sync);
 	sync->watch = cdc_source_watch_load(pipeline->name);
+	sync->watch->prefix = pipeline->add_fields_prefix;
 	sync->watch->passes = pipeline->schema_changes == CDC_SCHEMA_IGNORE;
 	sync->quarantine = cdc_quarantine_any(pipeline->name);
 	if (!sync->only_retry)

@@ -36,6 +36,7 @@ typedef struct SampleSource
 typedef struct SampleGroup
 {
 	CdcKafka   *kafka;
+	const CdcSampling *how;
 	CdcTopicSample *samples;
 	int			nsamples;
 	int			adding;			/* the topic whose sources are being added */
@@ -184,7 +185,7 @@ sample_group(SampleGroup *group)
 		group->adding = i;
 		(void) cdc_attempt(add_sources, group, is_topics_fault,
 						   &group->samples[i].error);
-		group->open[i] = cdc_sample_begin();
+		group->open[i] = cdc_sample_begin(group->how);
 	}
 	group->unfinished = group->nsources;
 	cdc_kafka_assign(group->kafka, group->assign, group->nsources);
@@ -204,11 +205,13 @@ sample_group(SampleGroup *group)
 }
 
 void
-cdc_topics_sample(CdcKafka *kafka, CdcTopicSample *samples, int nsamples)
+cdc_topics_sample(CdcKafka *kafka, CdcTopicSample *samples, int nsamples,
+				  const CdcSampling *how)
 {
 	SampleGroup *group = palloc0(sizeof(SampleGroup));
 
 	group->kafka = kafka;
+	group->how = how;
 	group->record_context = AllocSetContextCreate(CurrentMemoryContext,
 												  "cdcsync sample record",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -223,12 +226,13 @@ cdc_topics_sample(CdcKafka *kafka, CdcTopicSample *samples, int nsamples)
 }
 
 CdcInferred *
-cdc_topic_infer(const char *topic, Oid serverid, Oid userid)
+cdc_topic_infer(const char *topic, Oid serverid, Oid userid,
+				const CdcSampling *how)
 {
 	CdcTopicSample sample = {.topic = topic};
 	CdcKafka   *kafka = cdc_kafka_open(serverid, userid, false);
 
-	cdc_topics_sample(kafka, &sample, 1);
+	cdc_topics_sample(kafka, &sample, 1, how);
 	cdc_kafka_close(kafka);
 	if (sample.error)
 		ThrowErrorData(sample.error);

@@ -25,9 +25,10 @@ typedef struct CdcTopicSample
  * with one topic is its error, and no other's.
  */
 extern void cdc_topics_sample(CdcKafka *kafka, CdcTopicSample *samples,
-							  int nsamples);
+							  int nsamples, const CdcSampling *how);
 
 /* One topic, with a consumer of its own; errors are raised. */
-extern CdcInferred *cdc_topic_infer(const char *topic, Oid serverid, Oid userid);
+extern CdcInferred *cdc_topic_infer(const char *topic, Oid serverid, Oid userid,
+									const CdcSampling *how);
 
 #endif							/* CDC_TOPIC_SAMPLE_H */
