@@ -85,6 +85,7 @@ CREATE TABLE cdcsync.pipeline (
 	target_made boolean NOT NULL,
 	key text[],
 	columns jsonb,
+	schema_view regclass,			-- landing of the connector's schema-change topic
 	options jsonb NOT NULL DEFAULT '{}',
 	source_table text,				-- which the records come from, where no filter says it
 	state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'stopped')),
@@ -234,7 +235,17 @@ CREATE TABLE cdcsync.source_schema (
 	fingerprint text,				-- of the embedded schema; NULL: none
 	fields jsonb NOT NULL,
 	source_position text,			-- of the first event that looked so
-	source_ts_ms bigint
+	source_ts_ms bigint,
+	source_table text,				-- as schema-change events name it; these, if they are read:
+	declared jsonb					-- the columns by the last of them
+);
+
+CREATE TABLE cdcsync.schema_watermark (	-- how far pipelines have read schema-change topics
+	pipeline text NOT NULL,
+	kafka_partition bigint NOT NULL,
+	epoch integer NOT NULL,
+	next_offset bigint NOT NULL,
+	PRIMARY KEY (pipeline, kafka_partition)
 );
 
 CREATE TABLE cdcsync.schema_change (
@@ -249,6 +260,7 @@ CREATE TABLE cdcsync.schema_change (
 	new_type text,
 	ddl text,						-- the source's statement, if it is known
 	statement text,					-- what was done to the target, or would have to be
+	in_schema_topic boolean NOT NULL,	-- partition, epoch and offset are those of that topic
 	state text NOT NULL CHECK (state IN ('applied', 'ignored', 'waiting', 'existing rows unknown')),
 	message text					-- why, where it was not simply applied
 );
@@ -286,6 +298,7 @@ COMMENT ON TABLE cdcsync.sweep IS 'what complete snapshots have removed from the
 COMMENT ON TABLE cdcsync.inexact IS 'why the targets of pipelines may differ from their sources, until they are loaded anew';
 COMMENT ON TABLE cdcsync.evidence IS 'how the strings of columns are encoded, as their values have shown';
 COMMENT ON TABLE cdcsync.source_schema IS 'the columns that the sources'' tables had when they were last seen';
+COMMENT ON TABLE cdcsync.schema_watermark IS 'how far pipelines have read the schema-change topics of their connectors';
 COMMENT ON TABLE cdcsync.schema_change IS 'changes of the sources'' tables, and what became of them';
 COMMENT ON TABLE cdcsync.follow IS
 	'patterns for whose new topics pipelines are made; cdc_create_all() with "follow_new_topics" true or false begins and ends it';
@@ -307,6 +320,7 @@ BEGIN
 		DELETE FROM cdcsync.inexact WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.evidence WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.source_schema WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.schema_watermark WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.schema_change WHERE pipeline = OLD.name;
 	END IF;
 	RETURN NULL;
@@ -368,6 +382,7 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.sweep', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.inexact', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.evidence', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.source_schema', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.schema_watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.schema_change', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.follow', '');
 
@@ -384,6 +399,7 @@ ALTER TABLE cdcsync.sweep ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.inexact ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.evidence ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.source_schema ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.schema_watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.schema_change ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.follow ENABLE ROW LEVEL SECURITY;
 -- a landing belongs to the owner of its chunk table
@@ -422,6 +438,8 @@ CREATE POLICY owned ON cdcsync.inexact FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = inexact.pipeline));
 CREATE POLICY owned ON cdcsync.source_schema FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = source_schema.pipeline));
+CREATE POLICY owned ON cdcsync.schema_watermark FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = schema_watermark.pipeline));
 CREATE POLICY owned ON cdcsync.schema_change FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = schema_change.pipeline));
 CREATE POLICY owned ON cdcsync.follow FOR SELECT

@@ -261,6 +261,52 @@ check_topic(Oid topic)
 	cdc_kafka_topic_check(topic, server->serverid, GetUserId());
 }
 
+/* The landing that reads a topic, if there is one of a role that the caller has. */
+static CdcLanding *
+landing_of_topic(Oid topic)
+{
+	Oid			types[] = {OIDOID, OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(topic), ObjectIdGetDatum(GetUserId())};
+	Oid			view = InvalidOid;
+	CdcSpi		spi;
+
+	cdc_spi_begin_catalog(&spi);
+	if (cdc_spi_run("SELECT l.view::oid FROM cdcsync.landing l JOIN pg_class c ON c.oid = l.chunk"
+					" WHERE l.topic = $1 AND pg_has_role($2, c.relowner, 'USAGE')"
+					" ORDER BY l.landing_id",
+					2, types, values, NULL, 1) > 0)
+		view = cdc_spi_oid(0, 1);
+	cdc_spi_end(&spi);
+	return OidIsValid(view) ? cdc_landing_get_by_view(view) : NULL;
+}
+
+/*
+ * The landing of the connector's schema-change topic: named by its view, or by
+ * the topic.  It is one of its own, as all pipelines of a connector share it.
+ */
+static CdcLanding *
+schema_landing(const char *name)
+{
+	RangeVar   *range = makeRangeVarFromNameList(stringToQualifiedNameList_compat(name, NULL));
+	Oid			relid = RangeVarGetRelid(range, NoLock, true);
+	CdcLanding *landing = NULL;
+
+	if (OidIsValid(relid))
+		landing = get_rel_relkind(relid) == RELKIND_FOREIGN_TABLE ?
+			landing_of_topic(relid) : cdc_landing_get_by_view(relid);
+	if (landing == NULL)
+		ereport(ERROR,
+				(errcode(OidIsValid(relid) ? ERRCODE_WRONG_OBJECT_TYPE : ERRCODE_UNDEFINED_TABLE),
+				 errmsg("there is no landing \"%s\" for the option \"schema_topic\"", name),
+				 errhint("Make a landing of the connector's schema-change topic with SELECT cdc_create('...', topic => '...'), once for all pipelines, and name its view or the topic.")));
+	if (!has_privs_of_role(GetUserId(), landing->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for landing \"%s\"", name),
+				 errhint("Only members of the role that owns a landing may build on it.")));
+	return landing;
+}
+
 /* The landing named by the option, found by the caller's search_path. */
 static CdcLanding *
 named_landing(const char *name, Oid topic)
@@ -727,9 +773,9 @@ insert_pipeline(const NewPipeline *new)
 {
 	const CdcPipeline *p = &new->p;
 	Oid			types[] = {TEXTOID, INT4OID, OIDOID, OIDOID, OIDOID, BOOLOID,
-	TEXTARRAYOID, JSONBOID, JSONBOID, INT8OID, INT8OID};
-	Datum		values[11];
-	char		nulls[] = "           ";
+	TEXTARRAYOID, JSONBOID, JSONBOID, INT8OID, INT8OID, OIDOID};
+	Datum		values[12];
+	char		nulls[] = "            ";
 	int64		system;
 	int64		database;
 	uint64		inserted;
@@ -751,15 +797,17 @@ insert_pipeline(const NewPipeline *new)
 	values[8] = JsonbPGetDatum(stored_options(new));
 	values[9] = Int64GetDatum(system);
 	values[10] = Int64GetDatum(database);
+	values[11] = ObjectIdGetDatum(p->schema_landing ? p->schema_landing->view : InvalidOid);
+	nulls[11] = p->schema_landing ? ' ' : 'n';
 
 	cdc_spi_begin_catalog(&spi);
 	lock_landing(p->landing);
 	inserted = cdc_spi_run("INSERT INTO cdcsync.pipeline (name, landing_id, owner,"
 						   " staging, target, target_made, key, columns, options,"
-						   " stamp_system, stamp_database)"
-						   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+						   " stamp_system, stamp_database, schema_view)"
+						   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 						   " ON CONFLICT (name) DO NOTHING",
-						   11, types, values, nulls, 0);
+						   12, types, values, nulls, 0);
 	cdc_spi_end(&spi);
 
 	/* there, but not in our snapshot */
@@ -813,6 +861,8 @@ check_pipeline(NewPipeline *new)
 					 errhint("An existing landing has its own position. Leave out \"start\".")));
 		p->landing = named_landing(new->create->options->landing, new->create->topic);
 	}
+	if (new->create->options->schema_topic)
+		p->schema_landing = schema_landing(new->create->options->schema_topic);
 	if (OidIsValid(p->target))
 		check_target(p->target, p->owner);
 	p->helper_schema = new->create->options->helper_schema;

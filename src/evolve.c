@@ -30,12 +30,14 @@
 #include "evolve.h"
 #include "exact.h"
 #include "schema_change.h"
+#include "source_ddl.h"
 #include "widen.h"
 
 /* How long readers may be kept waiting by an ALTER that waits for others. */
 #define ALTER_LOCK_TIMEOUT	"200ms"
 
 /* What a stop of "schema_changes" => "stop" is known by when it goes on. */
+#define DROP_MESSAGE "the table was dropped at the source"
 #define STOP_MESSAGE "the option \"schema_changes\" is \"stop\""
 
 /* One change, and what it needs. */
@@ -51,6 +53,7 @@ typedef struct Evolve
 {
 	const CdcPipeline *pipeline;
 	const CdcTarget *target;
+	const CdcSourceNews *news;
 	char	   *table;			/* the target's quoted name */
 	List	   *steps;			/* Step * */
 } Evolve;
@@ -139,8 +142,37 @@ fill_column(const Evolve *evolve, Step *step, const CdcColumn *column, bool foll
 							name, name));
 		step->rewrites = true;
 	}
-	else if (field->type == NULL || field->default_value || !field->optional)
+	else if (field->type == NULL || field->default_value || field->expression ||
+			 !field->optional)
 		rows_unknown(evolve, step);
+}
+
+/* The target's column that took the field under its old name, or NULL. */
+static const CdcColumn *
+renamed_from(const Evolve *evolve, const Step *step)
+{
+	const CdcSourceNews *news = evolve->news;
+	const CdcSourceField *old;
+
+	if (news->ddl == NULL)
+		return NULL;
+	old = cdc_source_ddl_renamed(news->ddl, news->before, news->fields, step->change->after);
+	return old ? column_of(evolve->target, old->name) : NULL;
+}
+
+/* A column that has got another name: the values of the old one are its own. */
+static void
+plan_renamed(const Evolve *evolve, Step *step, const CdcColumn *old)
+{
+	const CdcSourceField *field = step->change->after;
+	const char *name = quote_identifier(field->name);
+	char	   *was = pstrdup(quote_identifier(old->name));
+
+	step->record.kind = "column renamed";
+	need(step, psprintf("ALTER TABLE %s ADD COLUMN %s %s", evolve->table, name,
+						format_type_with_typemod(old->typid, old->typmod)));
+	need(step, psprintf("UPDATE %s SET %s = %s", evolve->table, name, was));
+	step->rewrites = true;
 }
 
 static void
@@ -153,6 +185,8 @@ plan_added(const Evolve *evolve, Step *step, bool follow)
 		fill_column(evolve, step, column, follow);
 	else if (!follow)
 		return;
+	else if (renamed_from(evolve, step))
+		plan_renamed(evolve, step, renamed_from(evolve, step));
 	else if (field->type == NULL)
 		leave(step, CDC_CHANGE_IGNORED,
 			  "the events do not tell the type: add the column to the target where it is wanted");
@@ -168,7 +202,7 @@ plan_added(const Evolve *evolve, Step *step, bool follow)
 							quote_identifier(field->name), field->type,
 							field->default_value ? " DEFAULT " : "",
 							field->default_value ? quote_literal_cstr(field->default_value) : ""));
-		if (field->default_value == NULL && !field->optional)
+		if (field->default_value == NULL && (field->expression || !field->optional))
 			rows_unknown(evolve, step);
 	}
 }
@@ -212,8 +246,8 @@ plan_nullable(const Evolve *evolve, Step *step)
 	const CdcColumn *column = column_of(evolve->target,
 										change->after ? change->after->name : change->before->name);
 
-	if (change->kind == CDC_COLUMN_DROPPED || column == NULL)
-		leave(step, CDC_CHANGE_IGNORED, column ?
+	if (change->kind == CDC_COLUMN_DROPPED || column == NULL || column->key_no >= 0)
+		leave(step, CDC_CHANGE_IGNORED, column && change->kind == CDC_COLUMN_DROPPED ?
 			  "the target keeps its column: new rows get its default" : NULL);
 	if (column && column->key_no < 0 && is_not_null(evolve->target, column))
 		need(step, psprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", evolve->table,
@@ -228,6 +262,8 @@ plan_step(const Evolve *evolve, const CdcSourceChange *change, bool follow)
 
 	step->change = change;
 	step->record.kind = cdc_source_change_kind(change);
+	step->record.ddl = evolve->news->ddl;
+	step->record.in_topic = evolve->news->ddl != NULL;
 	step->record.column = change->after ? change->after->name : change->before->name;
 	step->record.old_type = change->before ? change->before->type : NULL;
 	step->record.new_type = change->after ? change->after->type : NULL;
@@ -248,6 +284,7 @@ plan(Evolve *evolve, const CdcSourceNews *news, bool follow)
 {
 	ListCell   *lc;
 
+	evolve->news = news;
 	foreach(lc, news->changes)
 	{
 		Step	   *step = plan_step(evolve, lfirst(lc), follow);
@@ -288,7 +325,7 @@ record(const Evolve *evolve, const CdcSourceNews *news)
 	const char *name = evolve->pipeline->name;
 	ListCell   *lc;
 
-	cdc_schema_change_forget(name, &news->at);
+	cdc_schema_change_forget(name, &news->at, news->ddl != NULL);
 	foreach(lc, evolve->steps)
 	{
 		const CdcSchemaChange *change = &((Step *) lfirst(lc))->record;
@@ -434,7 +471,7 @@ follow(Evolve *evolve, const CdcSourceNews *news, ErrorData **error)
 	}
 	if (is_passing(edata))
 	{
-		if (cdc_schema_change_waits(evolve->pipeline->name, &news->at, NULL))
+		if (cdc_schema_change_waits(evolve->pipeline->name, &news->at, news->ddl != NULL, NULL))
 		{
 			edata->hint = psprintf("To follow the source (%s), the target is to be altered, which waits for all who use it: %s.",
 								   summary(evolve), all_statements(evolve));
@@ -468,11 +505,27 @@ cdc_evolve_passed(const CdcPipeline *pipeline, const CdcTarget *target,
 	watch->passed = NIL;
 }
 
-CdcEvolved
-cdc_evolve(const CdcPipeline *pipeline, const CdcTarget *target, CdcSourceWatch *watch,
-		   ErrorData **error)
+/* Rows with the new column came before it was there. */
+static void
+note_lost(Evolve *evolve)
 {
-	CdcSourceNews *news = watch->news;
+	ListCell   *lc;
+
+	foreach(lc, evolve->steps)
+	{
+		Step	   *step = lfirst(lc);
+
+		if (step->change->kind == CDC_COLUMN_ADDED && step->statements != NIL)
+			leave(step, CDC_CHANGE_UNKNOWN,
+				  "rows that came after the change were in the target before it was known");
+	}
+}
+
+/* Deal with news: as far as the option says. */
+static CdcEvolved
+evolve_news(const CdcPipeline *pipeline, const CdcTarget *target, CdcSourceNews *news,
+			bool late, ErrorData **error)
+{
 	CdcSchemaChanges mode = pipeline->schema_changes;
 	Evolve		evolve = {.pipeline = pipeline,.target = target};
 	CdcEvolved	result = CDC_EVOLVED;
@@ -480,10 +533,13 @@ cdc_evolve(const CdcPipeline *pipeline, const CdcTarget *target, CdcSourceWatch 
 	*error = NULL;
 	evolve.table = cdc_qualified_name(target->relid);
 	plan(&evolve, news, mode == CDC_SCHEMA_FOLLOW);
+	if (late)
+		note_lost(&evolve);
 	if (mode == CDC_SCHEMA_FOLLOW)
 		result = follow(&evolve, news, error);
 	else if (mode == CDC_SCHEMA_STOP &&
-			 !cdc_schema_change_waits(pipeline->name, &news->at, STOP_MESSAGE))
+			 !cdc_schema_change_waits(pipeline->name, &news->at, news->ddl != NULL,
+									  STOP_MESSAGE))
 	{
 		stop(&evolve, news, STOP_MESSAGE, true,
 			 psprintf("the source's table has changed (%s)", summary(&evolve)),
@@ -493,10 +549,131 @@ cdc_evolve(const CdcPipeline *pipeline, const CdcTarget *target, CdcSourceWatch 
 	}
 	else
 		record(&evolve, news);	/* who resumed it has agreed */
+	return result;
+}
+
+CdcEvolved
+cdc_evolve(const CdcPipeline *pipeline, const CdcTarget *target, CdcSourceWatch *watch,
+		   ErrorData **error)
+{
+	CdcEvolved	result = evolve_news(pipeline, target, watch->news, false, error);
+
 	if (result == CDC_EVOLVED)
 	{
 		cdc_source_watch_accept(watch);
 		cdc_source_watch_save(watch);
+	}
+	return result;
+}
+
+/* Columns of a table as a statement has left them. */
+static CdcEvolved
+evolve_table(const CdcPipeline *pipeline, const CdcTarget *target, CdcSourceWatch *watch,
+			 const CdcSourceDdl *ddl, bool late, ErrorData **error)
+{
+	CdcEvolved	result = CDC_EVOLVED;
+	CdcSourceNews *news = palloc0(sizeof(CdcSourceNews));
+
+	news->at = ddl->at;
+	news->ddl = ddl->ddl;
+	news->fields = ddl->fields;
+	news->before = watch->declared != NIL ? watch->declared :
+		cdc_source_fields_names(watch->fields);
+	/* the first one tells what there is, unless the events have told it */
+	if (news->before != NIL && !(ddl->create && watch->declared == NIL))
+		news->changes = cdc_source_fields_compare(news->before, news->fields);
+	if (news->changes != NIL)
+		result = evolve_news(pipeline, target, news, late && watch->fingerprint == NULL, error);
+	if (result == CDC_EVOLVED)
+	{
+		watch->news = news;
+		cdc_source_watch_accept(watch);
+		cdc_source_watch_save(watch);
+	}
+	return result;
+}
+
+/* What has become of the table as a whole. */
+static void
+record_ddl(const CdcPipeline *pipeline, const CdcSourceDdl *ddl, const char *kind,
+		   const char *state, const char *message)
+{
+	CdcSchemaChange change = {.kind = kind,.ddl = ddl->ddl,.in_topic = true,.state = state,
+	.message = message};
+
+	cdc_schema_change_forget(pipeline->name, &ddl->at, true);
+	cdc_schema_change_record(pipeline->name, &ddl->at, &change);
+}
+
+/*
+ * The target stays, and so do its rows, which are gone at the source: a person
+ * has to say what is to become of them.
+ */
+static CdcEvolved
+evolve_drop(const CdcPipeline *pipeline, const CdcSourceDdl *ddl)
+{
+	char	   *reason = DROP_MESSAGE;
+	char	   *hint = psprintf("Drop the pipeline with SELECT cdc_drop(%s). If the table is made again, empty the target.",
+								quote_literal_cstr(pipeline->name));
+
+	if (pipeline->schema_changes == CDC_SCHEMA_IGNORE ||
+		cdc_schema_change_waits(pipeline->name, &ddl->at, true, DROP_MESSAGE))
+	{
+		record_ddl(pipeline, ddl, "table dropped", CDC_CHANGE_IGNORED, NULL);
+		return CDC_EVOLVED;
+	}
+	record_ddl(pipeline, ddl, "table dropped", CDC_CHANGE_WAITING, DROP_MESSAGE);
+	cdc_pipeline_stop(pipeline, reason,
+					  unpack_sql_state(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), hint);
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("pipeline \"%s\" is stopped: %s", pipeline->name, reason),
+			 errhint("%s Then call cdc_resume().", hint)));
+	return CDC_EVOLVE_STOPPED;
+}
+
+static void
+evolve_truncate(const CdcPipeline *pipeline, const CdcSourceDdl *ddl, bool late,
+				bool *truncate)
+{
+	*truncate = !late;
+	record_ddl(pipeline, ddl, "truncated", late ? CDC_CHANGE_UNKNOWN : CDC_CHANGE_APPLIED,
+			   late ? "rows that came after it were in the target before it was known" : NULL);
+	if (late)
+		cdc_pipeline_set_inexact(pipeline->name,
+								 "a TRUNCATE of the source was known too late to be applied");
+}
+
+CdcEvolved
+cdc_evolve_ddl(const CdcPipeline *pipeline, const CdcTarget *target,
+			   CdcSourceWatch *watch, bool late, bool *truncate, ErrorData **error)
+{
+	const CdcSourceDdl *ddl = linitial(watch->ddls);
+	CdcEvolved	result = CDC_EVOLVED;
+
+	*truncate = false;
+	*error = NULL;
+	switch (ddl->kind)
+	{
+		case CDC_DDL_TABLE:
+			result = evolve_table(pipeline, target, watch, ddl, late, error);
+			break;
+		case CDC_DDL_DROP:
+			result = evolve_drop(pipeline, ddl);
+			break;
+		case CDC_DDL_RENAME:
+			record_ddl(pipeline, ddl, "table renamed", CDC_CHANGE_IGNORED,
+					   "its events go to another topic from now on");
+			break;
+		case CDC_DDL_TRUNCATE:
+			evolve_truncate(pipeline, ddl, late, truncate);
+			break;
+	}
+	watch->due = false;
+	if (result == CDC_EVOLVED)
+	{
+		cdc_source_ddl_done(pipeline, ddl);
+		watch->ddls = list_delete_first(watch->ddls);
 	}
 	return result;
 }

@@ -27,6 +27,15 @@ typedef enum CdcEvolved
 extern CdcEvolved cdc_evolve(const CdcPipeline *pipeline, const CdcTarget *target,
 							 CdcSourceWatch *watch, ErrorData **error);
 
+/*
+ * Deal with the first of watch->ddls, and take it off the list.  late: events
+ * that came after it at the source were applied before it was known.  *truncate:
+ * the caller has to empty the target.
+ */
+extern CdcEvolved cdc_evolve_ddl(const CdcPipeline *pipeline, const CdcTarget *target,
+								 CdcSourceWatch *watch, bool late, bool *truncate,
+								 ErrorData **error);
+
 /* Record the news that the last window went on behind. */
 extern void cdc_evolve_passed(const CdcPipeline *pipeline, const CdcTarget *target,
 							  CdcSourceWatch *watch);

@@ -77,6 +77,7 @@ static const OptionDef option_defs[] = {
 	{.name = "retention",.type = OPTION_RETENTION},
 	{.name = "schema_changes",.type = OPTION_ENUM,
 	.values = "follow, ignore, stop"},
+	{.name = "schema_topic",.type = OPTION_TEXT,.fixed = true},
 	{.name = "shape",.type = OPTION_ENUM,
 	.values = "auto, envelope, flat, plain"},
 	{.name = "start",.type = OPTION_START,.fixed = true},
@@ -448,6 +449,8 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 		options->placeholder = text;
 	else if (strcmp(def->name, "max_quarantine_share") == 0)
 		options->max_quarantine_share = number;
+	else if (strcmp(def->name, "schema_topic") == 0)
+		options->schema_topic = text;
 	else if (strcmp(def->name, "schema_changes") == 0)
 		options->schema_changes = schema_changes_of(text);
 	else if (strcmp(def->name, "max_rewrite_size") == 0)

@@ -32,6 +32,7 @@ typedef struct CdcOptions
 	char	   *target_schema;	/* or NULL */
 	char	   *target_name;	/* or NULL */
 	char	   *start;			/* "earliest", "latest" or a time in UTC */
+	char	   *schema_topic;	/* name of a topic or landing view, or NULL */
 	char	   *placeholder;	/* unavailable value's placeholder, or NULL */
 	CdcReadAs	read_as;		/* shape */
 	char	   *add_fields_prefix;	/* of a flattened event, or NULL */

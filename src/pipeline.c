@@ -127,7 +127,7 @@ cdc_pipeline_get(const char *name)
 		.sql = "SELECT s.name, s.owner::oid, p.landing_id, p.staging::oid,"
 		" p.target::oid, p.target_made, p.key, p.columns, p.options,"
 		" s.state, s.reason, s.hint, s.refresh_paused, s.here,"
-		" p.source_table"
+		" p.source_table, p.schema_view::oid"
 		" FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)"
 		" WHERE p.name = $1",
 		.nargs = 1,
@@ -136,6 +136,7 @@ cdc_pipeline_get(const char *name)
 	MemoryContext context = CurrentMemoryContext;
 	CdcPipeline *pipeline = NULL;
 	int32		landing_id = 0;
+	Oid			schema_view = InvalidOid;
 	Datum		values[] = {CStringGetTextDatum(name)};
 	CdcSpi		spi;
 
@@ -145,6 +146,7 @@ cdc_pipeline_get(const char *name)
 		MemoryContext old = MemoryContextSwitchTo(context);
 
 		pipeline = pipeline_from_row(&landing_id);
+		schema_view = cdc_spi_oid(0, 16);
 		MemoryContextSwitchTo(old);
 	}
 	cdc_spi_end(&spi);
@@ -152,6 +154,8 @@ cdc_pipeline_get(const char *name)
 	if (pipeline == NULL || !has_privs_of_role(GetUserId(), pipeline->owner))
 		undefined_pipeline(name);
 	pipeline->landing = cdc_landing_get(landing_id);
+	if (OidIsValid(schema_view))
+		pipeline->schema_landing = cdc_landing_get_by_view(schema_view);
 	return pipeline;
 }
 
@@ -321,6 +325,8 @@ cdc_staging_depend(const CdcPipeline *pipeline)
 {
 	depend(pipeline->staging, RelationRelationId, pipeline->target);
 	depend(pipeline->staging, RelationRelationId, pipeline->landing->view);
+	if (pipeline->schema_landing)
+		depend(pipeline->staging, RelationRelationId, pipeline->schema_landing->view);
 	depend(pipeline->staging, ExtensionRelationId,
 		   get_extension_oid("cdcsync", false));
 }

@@ -49,6 +49,7 @@ typedef struct CdcPipeline
 	char	   *name;
 	Oid			owner;
 	CdcLanding *landing;
+	CdcLanding *schema_landing; /* of the connector's schema-change topic, or NULL */
 	Oid			staging;
 	Oid			target;			/* InvalidOid: to be made at the first event */
 	bool		target_made;	/* we made the target */

@@ -556,12 +556,39 @@ end_rows(CdcRank *rank, CdcEvent *rec)
 	}
 }
 
+/* The table is empty, in the way of the pipeline's mode. */
+static void
+truncate(CdcRank *rank, CdcEvent *rec)
+{
+	if (rank->target->nscope > 0 && rank->target->mode != CDC_MODE_MIRROR)
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
+					  "truncate of one of several sources is supported in mode \"mirror\" only");
+		return;
+	}
+	if (rank->target->nscope > 0)
+	{
+		cdc_scope_truncate(rank, rec);
+		return;
+	}
+	cdc_moves_clear(rank->state->moves);
+	if (rank->target->mode != CDC_MODE_MIRROR)
+		end_rows(rank, rec);
+	else
+	{
+		cdc_winners_clear(rank);
+		rank->nchanges = 0;
+		rank->nbad = 0;			/* what they would have changed is gone */
+	}
+	rank->truncated = true;
+	rank->truncate_epoch = rec->chunk->epoch;
+	rank->truncate_offset = rec->offset;
+}
+
 /* t: nothing that came before in the topic's only partition lives on. */
 static void
 add_truncate(CdcRank *rank, CdcEvent *rec)
 {
-	CdcRankState *st = rank->state;
-
 	if (rec->since != 0)
 	{
 		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -576,29 +603,27 @@ add_truncate(CdcRank *rank, CdcEvent *rec)
 				   "truncate in a topic with several partitions is not supported");
 		return;
 	}
-	if (rank->target->nscope > 0 && rank->target->mode != CDC_MODE_MIRROR)
-	{
-		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
-					  "truncate of one of several sources is supported in mode \"mirror\" only");
-		return;
-	}
-	if (rank->target->nscope > 0)
-	{
-		cdc_scope_truncate(rank, rec);
-		return;
-	}
-	cdc_moves_clear(st->moves);
-	if (rank->target->mode != CDC_MODE_MIRROR)
-		end_rows(rank, rec);
-	else
-	{
-		cdc_winners_clear(rank);
-		rank->nchanges = 0;
-		rank->nbad = 0;			/* what they would have changed is gone */
-	}
-	rank->truncated = true;
-	rank->truncate_epoch = rec->chunk->epoch;
-	rank->truncate_offset = rec->offset;
+	truncate(rank, rec);
+}
+
+/* The connector has left it out of the topic: as if it had not. */
+void
+cdc_rank_truncate(CdcRank *rank, const char *source, int32 epoch, int64 offset)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	CdcBytes	key = {NULL, 0};
+	CdcBytes	value = {.data = psprintf("{\"op\": \"t\", \"source\": %s}", source)};
+	CdcChunk	chunk = {.epoch = epoch,.first_offset = offset,.last_offset = offset,
+		.nrecords = 1,.keys = &key,.values = &value,
+	.refresh_time = GetCurrentTimestamp()};
+	CdcProgress nowhere = {.refresh_time = DT_NOBEGIN};
+	CdcEvent	rec = {.chunk = &chunk,.offset = offset,.progress = &nowhere};
+	CdcDecodeError error;
+
+	value.len = strlen(value.data);
+	if (cdc_decode_value(rank->state->decoder, value.data, value.len, &rec.change, &error))
+		truncate(rank, &rec);
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -711,6 +736,9 @@ note_context(CdcRank *rank, const CdcChange *change, const CdcEvent *rec)
 		memcpy(st->connector_buf, name->text, Min(name->len, sizeof(st->connector_buf)));
 	}
 
+	if (watched && rank->watch->ddls != NIL &&
+		!cdc_source_watch_order(rank->watch, change))
+		return CONTEXT_CHANGED;
 	if (change->schema == NULL)
 	{
 		st->schema = NULL;

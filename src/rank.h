@@ -239,6 +239,13 @@ extern void cdc_rank_record_position(CdcRank *rank, const CdcRecordBytes *record
  */
 extern uint64 cdc_scope_apply(const CdcRank *rank);
 
+/*
+ * The source has emptied the table before what the window is to get: at this
+ * place of the landing.  source: JSON, as in an event.
+ */
+extern void cdc_rank_truncate(CdcRank *rank, const char *source, int32 epoch,
+							  int64 offset);
+
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);
 

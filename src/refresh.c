@@ -380,6 +380,14 @@ cdc_refresh(PG_FUNCTION_ARGS)
 						   GetUserNameFromId(pipeline->landing->owner, false))));
 
 	refresh_landing(pipeline->landing, &result);
+	/* after the data: then it holds all that the source has done before them */
+	if (pipeline->schema_landing && OidIsValid(pipeline->schema_landing->topic) &&
+		has_privs_of_role(GetUserId(), pipeline->schema_landing->owner))
+	{
+		RefreshResult ignored;
+
+		refresh_landing(pipeline->schema_landing, &ignored);
+	}
 	values[0] = Int64GetDatum(result.records);
 	values[1] = Int64GetDatum(result.bytes);
 	values[2] = Int32GetDatum(result.partitions);

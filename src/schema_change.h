@@ -25,6 +25,7 @@ typedef struct CdcSchemaChange
 	const char *new_type;
 	const char *ddl;			/* the source's statement */
 	const char *statement;		/* ours */
+	bool		in_topic;		/* the place is one in the schema-change topic */
 	const char *state;
 	const char *message;
 } CdcSchemaChange;
@@ -34,9 +35,10 @@ extern void cdc_schema_change_record(const char *pipeline, const CdcOrigin *at,
 
 /* Does a change at this record wait, with this message (NULL: any)? */
 extern bool cdc_schema_change_waits(const char *pipeline, const CdcOrigin *at,
-									const char *message);
+									bool in_topic, const char *message);
 
 /* Forget those that wait at this record: they are dealt with anew. */
-extern void cdc_schema_change_forget(const char *pipeline, const CdcOrigin *at);
+extern void cdc_schema_change_forget(const char *pipeline, const CdcOrigin *at,
+									 bool in_topic);
 
 #endif							/* CDC_SCHEMA_CHANGE_H */

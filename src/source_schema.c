@@ -120,6 +120,23 @@ cdc_source_fields_named(const CdcToken *row)
 	return fields;
 }
 
+List *
+cdc_source_fields_names(List *fields)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+
+	foreach(lc, fields)
+	{
+		CdcSourceField *field = palloc0(sizeof(CdcSourceField));
+
+		field->name = ((CdcSourceField *) lfirst(lc))->name;
+		field->optional = true;
+		names = lappend(names, field);
+	}
+	return names;
+}
+
 static void
 print_member(StringInfo buf, const char *name, const char *value)
 {

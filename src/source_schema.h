@@ -17,6 +17,8 @@ typedef struct CdcSourceField
 								 * gets; NULL: nothing but the name is known */
 	bool		optional;
 	char	   *default_value;	/* constant, as text of that type; NULL: none */
+	bool		expression;		/* it has a default that is no constant that we
+								 * can read; not kept */
 } CdcSourceField;
 
 typedef enum CdcSourceChangeKind
@@ -41,6 +43,9 @@ extern List *cdc_source_fields_of(const CdcSchema *schema, CdcConnector connecto
 
 /* The same of a JSON object's members: nothing but their names. */
 extern List *cdc_source_fields_named(const CdcToken *row);
+
+/* The fields of a list by their names alone. */
+extern List *cdc_source_fields_names(List *fields);
 
 /* To JSON text, and back from jsonb. */
 extern char *cdc_source_fields_print(List *fields);

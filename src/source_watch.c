@@ -25,6 +25,7 @@
 
 #include "catalog.h"
 #include "sample_row.h"
+#include "source_ddl.h"
 #include "source_watch.h"
 
 CdcSourceWatch *
@@ -38,12 +39,14 @@ cdc_source_watch_load(const char *pipeline)
 	watch->pipeline = pipeline;
 	watch->context = CurrentMemoryContext;
 	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run("SELECT fingerprint, fields, source_position, source_ts_ms"
+	if (cdc_spi_run("SELECT fingerprint, fields, source_position, source_ts_ms,"
+					" source_table, declared"
 					" FROM cdcsync.source_schema WHERE pipeline = $1",
 					1, types, values, NULL, 1) == 1)
 	{
 		MemoryContext old = MemoryContextSwitchTo(watch->context);
 		bool		isnull;
+		Datum		declared;
 		char	   *position = cdc_spi_text(0, 3);
 
 		watch->fingerprint = cdc_spi_text(0, 1);
@@ -52,6 +55,10 @@ cdc_source_watch_load(const char *pipeline)
 			(void) cdc_position_parse(position, &watch->position);
 		watch->ts_ms = DatumGetInt64(cdc_spi_value(0, 4, &isnull));
 		watch->has_ts_ms = !isnull;
+		watch->table = cdc_spi_text(0, 5);
+		declared = cdc_spi_value(0, 6, &isnull);
+		if (!isnull)
+			watch->declared = cdc_source_fields_read(DatumGetJsonbP(declared));
 		MemoryContextSwitchTo(old);
 	}
 	cdc_spi_end(&spi);
@@ -61,9 +68,9 @@ cdc_source_watch_load(const char *pipeline)
 void
 cdc_source_watch_save(CdcSourceWatch *watch)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID};
-	Datum		values[5];
-	char		nulls[] = "     ";
+	Oid			types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID};
+	Datum		values[7];
+	char		nulls[] = "       ";
 	char		position[CDC_POSITION_TEXT];
 	CdcSpi		spi;
 
@@ -78,14 +85,19 @@ cdc_source_watch_save(CdcSourceWatch *watch)
 	nulls[3] = watch->position.kind != CDC_POSITION_NONE ? ' ' : 'n';
 	values[4] = Int64GetDatum(watch->ts_ms);
 	nulls[4] = watch->has_ts_ms ? ' ' : 'n';
+	values[5] = watch->table ? CStringGetTextDatum(watch->table) : (Datum) 0;
+	nulls[5] = watch->table ? ' ' : 'n';
+	values[6] = CStringGetTextDatum(cdc_source_fields_print(watch->declared));
+	nulls[6] = watch->declared != NIL ? ' ' : 'n';
 	cdc_spi_begin_catalog(&spi);
 	(void) cdc_spi_run("INSERT INTO cdcsync.source_schema (pipeline, fingerprint, fields,"
-					   " source_position, source_ts_ms)"
-					   " VALUES ($1, $2, $3::jsonb, $4, $5)"
+					   " source_position, source_ts_ms, source_table, declared)"
+					   " VALUES ($1, $2, $3::jsonb, $4, $5, $6, $7::jsonb)"
 					   " ON CONFLICT (pipeline) DO UPDATE SET fingerprint = excluded.fingerprint,"
 					   " fields = excluded.fields, source_position = excluded.source_position,"
-					   " source_ts_ms = excluded.source_ts_ms",
-					   5, types, values, nulls, 0);
+					   " source_ts_ms = excluded.source_ts_ms,"
+					   " source_table = excluded.source_table, declared = excluded.declared",
+					   7, types, values, nulls, 0);
 	cdc_spi_end(&spi);
 	watch->dirty = false;
 }
@@ -118,13 +130,18 @@ fingerprint_of(const CdcSchema *schema)
 static void
 accept(CdcSourceWatch *watch, const CdcSourceNews *news)
 {
+	watch->dirty = true;
+	if (news->ddl)
+	{
+		watch->declared = news->fields;
+		return;
+	}
 	if (news->fingerprint)
 		watch->fingerprint = news->fingerprint;
 	watch->fields = news->fields;
 	watch->position = news->position;
 	watch->has_ts_ms = news->has_ts_ms;
 	watch->ts_ms = news->ts_ms;
-	watch->dirty = true;
 }
 
 void
@@ -132,6 +149,24 @@ cdc_source_watch_accept(CdcSourceWatch *watch)
 {
 	accept(watch, watch->news);
 	watch->news = NULL;
+}
+
+/* Where the source's statements are known, only what they do not tell is news. */
+static List *
+leave_declared(const CdcSourceWatch *watch, List *changes)
+{
+	List	   *left = NIL;
+	ListCell   *lc;
+
+	foreach(lc, changes)
+	{
+		const CdcSourceChange *change = lfirst(lc);
+
+		if (change->kind == CDC_COLUMN_ADDED &&
+			cdc_source_field(watch->declared, change->after->name) == NULL)
+			left = lappend(left, lfirst(lc));
+	}
+	return left;
 }
 
 /* Compare; true if there is nothing that the window has to end for. */
@@ -145,6 +180,8 @@ take_news(CdcSourceWatch *watch, CdcSourceNews *news, const CdcChange *change,
 	news->ts_ms = change->source_ts_ms;
 	if (watch->fields != NIL)
 		news->changes = cdc_source_fields_compare(watch->fields, news->fields);
+	if (watch->declared != NIL)
+		news->changes = leave_declared(watch, news->changes);
 	if (news->changes != NIL && !watch->passes)
 	{
 		watch->news = news;
@@ -239,4 +276,11 @@ cdc_source_watch_names(CdcSourceWatch *watch, const CdcChange *change,
 	nothing = take_news(watch, news, change, at);
 	MemoryContextSwitchTo(old);
 	return nothing;
+}
+
+bool
+cdc_source_watch_order(CdcSourceWatch *watch, const CdcChange *change)
+{
+	watch->due = cdc_source_ddl_precedes(linitial(watch->ddls), change);
+	return !watch->due;
 }

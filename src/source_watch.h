@@ -19,8 +19,10 @@ typedef struct CdcSourceNews
 	CdcPosition position;
 	bool		has_ts_ms;
 	int64		ts_ms;			/* the source's clock */
+	char	   *ddl;			/* the source's statement; NULL: an event showed it */
 	char	   *fingerprint;	/* NULL: the record has no schema */
 	List	   *fields;			/* CdcSourceField *, as they are now */
+	List	   *before;			/* .. as they were */
 	List	   *changes;		/* CdcSourceChange *, never NIL */
 } CdcSourceNews;
 
@@ -28,6 +30,11 @@ typedef struct CdcSourceWatch
 {
 	const char *pipeline;
 	MemoryContext context;
+	char	   *table;			/* as schema-change events name it; NULL: not known,
+								 * nor needed so far */
+	List	   *declared;		/* fields by the last of these; NIL: none has come */
+	List	   *ddls;			/* CdcSourceDdl *, those that are to come */
+	bool		due;			/* the window ends for the first of them */
 	char	   *fingerprint;	/* of the schema that is known, or NULL */
 	List	   *fields;			/* NIL: nothing is known yet */
 	CdcPosition position;		/* of the first record that looked so */
@@ -57,6 +64,9 @@ extern bool cdc_source_watch_schema(CdcSourceWatch *watch, const CdcSchema *sche
 									const CdcOrigin *at);
 extern bool cdc_source_watch_names(CdcSourceWatch *watch, const CdcChange *change,
 								   const CdcOrigin *at);
+
+/* Does the record come before what the source did next?  watch->ddls is not NIL. */
+extern bool cdc_source_watch_order(CdcSourceWatch *watch, const CdcChange *change);
 
 /* The news were dealt with: that is how the table is now. */
 extern void cdc_source_watch_accept(CdcSourceWatch *watch);

@@ -43,6 +43,7 @@
 #include "quarantine.h"
 #include "rank.h"
 #include "retry.h"
+#include "source_ddl.h"
 #include "stage.h"
 #include "sweep.h"
 #include "sync.h"
@@ -58,6 +59,12 @@
 
 /* work_mem of the merge, at least, in kB. */
 #define MERGE_WORK_MEM	(32 * 1024)
+
+/*
+ * How long a worker lets records lie whose pipeline reads a schema-change topic,
+ * in us: what the source did before them lands in this time, too.
+ */
+#define SCHEMA_TOPIC_DELAY	USECS_PER_SEC
 
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
@@ -85,6 +92,10 @@ typedef struct Sync
 	CdcRebuild *rebuild;		/* not NULL: not to the target */
 	bool	   *fed;			/* rebuild: [ncolumns] set by some event */
 	bool		background;		/* the caller commits and comes again */
+	const char *truncate;		/* the next window is to empty the target first:
+								 * "source" of the TRUNCATE; or NULL */
+	Timestamp	hold;			/* records that landed later are for another time;
+								 * DT_NOEND: none */
 	MemoryContext window;		/* reset per window */
 	Size		unchecked;		/* bytes read since the window's size was looked at */
 	CdcSyncResult *result;
@@ -132,6 +143,11 @@ rank_epoch(Sync *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p,
 		   cdc_chunk_offset(chunk, chunk->first) < end)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (chunk->refresh_time > sync->hold)
+		{
+			sync->result->held = true;
+			room = false;
+		}
 		for (int i = chunk->first; room && i < chunk->nrecords; i++)
 		{
 			if (cdc_chunk_offset(chunk, i) >= end)
@@ -307,7 +323,7 @@ rehash_quarantine(Sync *sync, bool unknown)
 static bool
 has_news(const Sync *sync)
 {
-	return sync->watch && sync->watch->news;
+	return sync->watch && (sync->watch->news || sync->watch->due);
 }
 
 /* Rank and apply a window, quarantine included; false if the breaker trips. */
@@ -319,6 +335,9 @@ try_window(void *arg)
 	CdcRank    *rank = window->rank;
 	int64		written;
 
+	if (sync->truncate)
+		cdc_rank_truncate(rank, sync->truncate, sync->progress[0].epoch,
+						  sync->progress[0].next_offset);
 	if (sync->retries)
 		window->taken = cdc_quarantine_take(sync->pipeline->name, &sync->retry);
 	if (window->taken > 0)
@@ -328,7 +347,8 @@ try_window(void *arg)
 	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
 	if (window->trip)
 		return false;
-	if (has_news(sync) && rank->ordinal == 0 && window->taken == 0)
+	if (has_news(sync) && rank->ordinal == 0 && window->taken == 0 &&
+		sync->truncate == NULL)
 		return true;			/* nothing was read before the change */
 	written = rank->nbad;
 	/* first those that are known: later changes of their keys heed them */
@@ -406,6 +426,7 @@ run_window(Sync *sync)
 		}
 		if (sync->snapshots)
 			cdc_snapshots_store(sync->snapshots);
+		sync->truncate = NULL;
 		CDC_FAULT("sync_saved");
 	}
 	else
@@ -540,6 +561,24 @@ find_key(CdcPipeline *pipeline)
 	return key != NIL;
 }
 
+/* Look at what has landed of the connector's schema-change topic. */
+static void
+open_schema_topic(Sync *sync)
+{
+	CdcSourceWatch *watch = sync->watch;
+
+	if (watch->table == NULL)
+	{
+		watch->table = cdc_source_ddl_table(sync->pipeline, sync->npartitions,
+											sync->progress);
+		watch->dirty = watch->table != NULL;
+	}
+	if (watch->table)
+		watch->ddls = cdc_source_ddl_load(sync->pipeline, watch->table);
+	if (sync->background)
+		sync->hold = GetCurrentTimestamp() - SCHEMA_TOPIC_DELAY;
+}
+
 /* Lock what the sync needs and describe it; false: there is nothing to do yet. */
 static bool
 open_sync(Sync *sync, bool nowait)
@@ -580,6 +619,7 @@ open_sync(Sync *sync, bool nowait)
 	sync->watch = cdc_source_watch_load(pipeline->name);
 	sync->watch->prefix = pipeline->add_fields_prefix;
 	sync->watch->passes = pipeline->schema_changes == CDC_SCHEMA_IGNORE;
+	sync->hold = DT_NOEND;
 	sync->quarantine = cdc_quarantine_any(pipeline->name);
 	if (!sync->only_retry)
 		sync->retries = sync->quarantine &&
@@ -591,6 +631,8 @@ open_sync(Sync *sync, bool nowait)
 		rehash_quarantine(sync, false);
 	if (pipeline->replace && !sync->target->keyless)
 		watch_snapshots(sync);
+	if (pipeline->schema_landing && !sync->only_retry)
+		open_schema_topic(sync);
 	return true;
 }
 
@@ -603,6 +645,7 @@ open_rebuild(Sync *sync)
 
 	describe(sync);
 	sync->fed = palloc0(sync->target->ncolumns);
+	sync->hold = DT_NOEND;
 	sync->npartitions = rebuild->npartitions;
 	sync->positions = (CdcLandingPosition *) rebuild->to;
 	sync->progress = cdc_watermark_load(sync->pipeline, sync->npartitions,
@@ -654,6 +697,50 @@ adjust_settings(void)
 								 true, 0, false);
 }
 
+/* Has a partition applied events that came after this at the source? */
+static bool
+is_late(const Sync *sync, const CdcSourceDdl *ddl)
+{
+	for (int i = 0; i < sync->npartitions; i++)
+	{
+		int			cmp;
+
+		if (cdc_position_compare(&sync->progress[i].position, &ddl->position, &cmp) && cmp > 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The next window empties the target.  Events that are older, whenever they come,
+ * are void from now on, as those are that Kafka Connect sends again.
+ */
+static void
+empty_target(Sync *sync, const CdcSourceDdl *ddl)
+{
+	sync->truncate = ddl->source;
+	for (int i = 0; i < sync->npartitions && ddl->position.kind != CDC_POSITION_NONE; i++)
+	{
+		sync->progress[i].position = ddl->position;
+		sync->progress[i].source_ts_ms = Max(sync->progress[i].source_ts_ms, ddl->ts_ms);
+		sync->progress[i].moved = true;
+	}
+}
+
+/* What the source has done next is due. */
+static CdcEvolved
+follow_ddl(Sync *sync, ErrorData **error)
+{
+	const CdcSourceDdl *ddl = linitial(sync->watch->ddls);
+	bool		truncate;
+	CdcEvolved	result = cdc_evolve_ddl(sync->pipeline, sync->target, sync->watch,
+										is_late(sync, ddl), &truncate, error);
+
+	if (truncate)
+		empty_target(sync, ddl);
+	return result;
+}
+
 /*
  * The last window has ended at a change of the source's table: let the target
  * follow.  False: not now.
@@ -662,13 +749,18 @@ static bool
 follow_source(Sync *sync)
 {
 	ErrorData  *error;
+	CdcEvolved	result = sync->watch->due ? follow_ddl(sync, &error) :
+	cdc_evolve(sync->pipeline, sync->target, sync->watch, &error);
 
-	switch (cdc_evolve(sync->pipeline, sync->target, sync->watch, &error))
+	switch (result)
 	{
 		case CDC_EVOLVED:
 			describe(sync);
-					return true;
+			if (sync->snapshots)
+				watch_snapshots(sync);
+			return true;
 		case CDC_EVOLVE_STOPPED:
+			sync->stopped = true;
 			sync->result->more = false;
 			return false;
 		case CDC_EVOLVE_LATER:
@@ -687,6 +779,34 @@ follow_source(Sync *sync)
 }
 
 /*
+ * All that has landed is in the target: what the source has done since then needs
+ * no event to follow.  But a pipeline that stops at changes stops for an event.
+ */
+static bool
+ddl_is_left(const Sync *sync)
+{
+	return !sync->stopped && sync->watch && sync->watch->ddls != NIL &&
+		!sync->result->held && sync->pipeline->schema_changes != CDC_SCHEMA_STOP;
+}
+
+/* One window; or, if there is nothing for one, what is left of the source's DDL. */
+static void
+take_step(Sync *sync, int *n)
+{
+	int64		events = sync->result->events;
+
+	sync->result->more = (has_work(sync) || sync->truncate) && run_window(sync);
+	if (sync->rebuild)
+		sync->rebuild->progress(sync->result->events);
+	if (!has_news(sync) || sync->result->events > events)
+		(*n)++;
+	if (sync->result->held && !has_news(sync))
+		sync->result->more = false;
+	if (!sync->result->more && ddl_is_left(sync))
+		sync->result->more = sync->watch->due = true;
+}
+
+/*
  * Run the windows that there are.  A window that is empty, as the source's table
  * has changed before the first record, does not count.  Who comes again gets
  * each change of the target alone, so that its lock is not held for a window.
@@ -697,19 +817,11 @@ run_windows(Sync *sync, int max_windows)
 	int			n = 0;
 
 	sync->result->more = true;
-	while (sync->result->more && (max_windows <= 0 || n < max_windows))
+	while (sync->result->more && (max_windows <= 0 || n < max_windows || sync->truncate))
 	{
-		int64		events = sync->result->events;
-
-		sync->result->more = has_work(sync) && run_window(sync);
-		if (sync->rebuild)
-			sync->rebuild->progress(sync->result->events);
-		if (!has_news(sync) || sync->result->events > events)
-			n++;
-		if (!has_news(sync) || !sync->result->more ||
-			(max_windows > 0 && n >= max_windows))
-			continue;
-		if (!follow_source(sync) || sync->background)
+		if (!has_news(sync))
+			take_step(sync, &n);
+		else if (!follow_source(sync) || (sync->background && !sync->truncate))
 			break;
 	}
 	sync->result->waiting = sync->quarantine &&

@@ -24,6 +24,7 @@ typedef struct CdcSyncResult
 	Timestamp	latest_refresh_time;	/* DT_NOBEGIN: nothing was ever synced */
 	bool		busy;			/* another session is at it: nothing was done */
 	bool		more;			/* something is left to do now */
+	bool		held;			/* the newest records wait for the schema-change topic */
 	bool		waiting;		/* some records wait for others to be tried again */
 } CdcSyncResult;
 

@@ -54,6 +54,7 @@
 #include "worker.h"
 
 #define TURN			300		/* ms that one pipeline has before others have their turn */
+#define HELD_PAUSE		500		/* .. until held ones are looked at again */
 #define RETRY_PAUSE		5000	/* ms until waiting records are tried again */
 #define READ_PAUSE		200		/* ms, at least, between two readings of the catalog */
 #define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
@@ -75,6 +76,7 @@ typedef struct Job
 	Oid			target;			/* invalid: not made yet */
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
+	int32		schema_landing; /* of the schema-change topic, 0: none */
 	int64		landed;			/* landed_count() when nothing was left to do, for
 								 * all we know; -1: unknown */
 	TimestampTz not_before;		/* somebody else was at it */
@@ -141,6 +143,7 @@ take_job(uint64 row)
 		memset((char *) job + sizeof(key), 0, sizeof(Job) - sizeof(key));
 	job->reading = reading;
 	job->landing = DatumGetInt32(cdc_spi_value(row, 2, &isnull));
+	job->schema_landing = DatumGetInt32(cdc_spi_value(row, 6, &isnull));
 	job->interval = options->sync_interval;
 	job->target = DatumGetObjectId(cdc_spi_value(row, 5, &isnull));
 	if (isnull)
@@ -165,7 +168,8 @@ read_catalog(void *arg)
 	cdc_session_clean();
 	CDC_FAULT("sync_catalog");
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("SELECT s.name, p.landing_id, p.options, p.xmin, p.target::oid"
+	n = cdc_spi_run("SELECT s.name, p.landing_id, p.options, p.xmin, p.target::oid,"
+					" coalesce((SELECT l.landing_id FROM cdcsync.landing l WHERE l.view = p.schema_view), 0)"
 					" FROM cdcsync.pipeline_state s JOIN cdcsync.pipeline p USING (name)"
 					" WHERE s.owner = $1 AND s.state = 'active'",
 					1, types, values, NULL, 0);
@@ -227,11 +231,11 @@ refresh_jobs(void)
  * ----------
  */
 
-/* Changes whenever something lands where the job reads. */
+/* What has landed, ever, in a landing. */
 static int64
-landed_count(const Job *job)
+landed_in(int32 landing)
 {
-	CdcLandingKey key = {.database = MyDatabaseId,.landing = job->landing};
+	CdcLandingKey key = {.database = MyDatabaseId,.landing = landing};
 	CdcSharedLanding *shared = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
 	int64		landed = 0;
 
@@ -241,6 +245,14 @@ landed_count(const Job *job)
 		cdc_shared_release(CDC_SHARED_LANDING, shared);
 	}
 	return landed;
+}
+
+/* Changes whenever something lands where the job reads. */
+static int64
+landed_count(const Job *job)
+{
+	return landed_in(job->landing) +
+		(job->schema_landing ? landed_in(job->schema_landing) : 0);
 }
 
 /* Another session has altered a relation (invalid: any). */
@@ -492,7 +504,9 @@ note_success(Turn *turn, int64 landed)
 		shared->landed = turn->result.waiting ? -1 : landed;
 	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
-	job->retry_at = turn->result.waiting ?
+	job->retry_at = turn->result.held ?
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), HELD_PAUSE) :
+		turn->result.waiting ?
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_PAUSE) : DT_NOEND;
 	if (failed)
 		ereport(LOG, (errmsg("pipeline \"%s\" is synced again", job->key.name)));
