@@ -134,6 +134,7 @@ SELECT * FROM try('numeric(6,2)[]', ARRAY['["bg==","ANw=",null]'], 'postgresql',
 SELECT * FROM try('timestamptz[]', ARRAY['["2024-02-29T12:00:00.000000Z"]'], 'postgresql');
 
 -- dates
+SELECT * FROM try('date', ARRAY['-622191234', '-625821272', '-2147472692', '-2147472691', '"+292278994-08-16Z"', '"+292269055-12-02Z"', '"-5877611-06-22Z"'], 'postgresql');
 SELECT * FROM try('date', ARRAY['19782', '-354285', '-719528', '-2147472692', '-2147483648', '2932896', '4000000', '19782.5', '"2024-02-29Z"', '"0000-01-01Z"', '"-5877611-06-21Z"', '"2024-02-30"', '"02/03/2024"', '"infinity"'], 'postgresql');
 SELECT * FROM try('date', ARRAY['19782', '4000000'], 'vitess');
 SELECT * FROM try('date', ARRAY['19782'], 'oracle');

@@ -103,6 +103,9 @@ typedef int64 CdcUnit;
 #define CDC_WIRE_DATE_INFINITY	INT64CONST(-2147472692)
 #define CDC_WIRE_DATE_LATER_INFINITY	INT64CONST(2146033979)	/* later versions */
 #define CDC_WIRE_DATE_MINUS_INFINITY	INT64CONST(-2147472691)
+/* .. and what comes of them in a snapshot, which has another way */
+#define CDC_WIRE_DATE_SNAPSHOT_INFINITY INT64CONST(-622191234)
+#define CDC_WIRE_DATE_SNAPSHOT_MINUS_INFINITY INT64CONST(-625821272)
 
 extern CdcSemantic cdc_semantic_of(const CdcSchemaField *field);
 

@@ -36,10 +36,10 @@ static const char *const iso_minus_infinity[] = {
 	"-infinity", "-290308-12-21T19:59:27.6Z", "-292275055-05-16T23:00:00Z"
 };
 static const char *const iso_date_infinity[] = {
-	"infinity", "-5877611-06-21Z", "+5877611-06-21Z"
+	"infinity", "-5877611-06-21Z", "+5877611-06-21Z", "+292278994-08-16Z"
 };
 static const char *const iso_date_minus_infinity[] = {
-	"-infinity", "-5877611-06-22Z"
+	"-infinity", "-5877611-06-22Z", "+292269055-12-02Z"
 };
 
 static bool
@@ -358,12 +358,20 @@ date_from_string(CdcConverter *converter, const CdcValue *value, Datum *result)
 static bool
 infinite_date(int64 n, Datum *result)
 {
-	if (n != CDC_WIRE_DATE_INFINITY && n != CDC_WIRE_DATE_LATER_INFINITY &&
-		n != CDC_WIRE_DATE_MINUS_INFINITY)
-		return false;
-	*result = DateADTGetDatum(n == CDC_WIRE_DATE_MINUS_INFINITY ?
-							  DATEVAL_NOBEGIN : DATEVAL_NOEND);
-	return true;
+	switch (n)
+	{
+		case CDC_WIRE_DATE_INFINITY:
+		case CDC_WIRE_DATE_LATER_INFINITY:
+		case CDC_WIRE_DATE_SNAPSHOT_INFINITY:
+			*result = DateADTGetDatum(DATEVAL_NOEND);
+			return true;
+		case CDC_WIRE_DATE_MINUS_INFINITY:
+		case CDC_WIRE_DATE_SNAPSHOT_MINUS_INFINITY:
+			*result = DateADTGetDatum(DATEVAL_NOBEGIN);
+			return true;
+		default:
+			return false;
+	}
 }
 
 bool
