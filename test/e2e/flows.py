@@ -77,7 +77,7 @@ class Flow:
                  'bool': 'boolean'}
         columns = [f'{self.column(c)} {types[k]}' for c, k in self.table.kinds.items()]
         key = ', '.join(self.column(c) for c in self.table.key)
-        readings = {'dec': {'encoding': 'base64', 'scale': 2}, 'ts': {'unit': 'ms'}}
+        readings = {'ts': {'unit': 'ms'}}
         mapping = {c.lower(): {'field': c, **readings[k]}
                    for c, k in self.table.kinds.items() if k in readings}
         topic = literal(f'kafka.{ident(self.topic)}')
