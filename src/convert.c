@@ -346,17 +346,68 @@ convert_uuid(CdcConverter *converter, const CdcValue *value, Datum *result)
  * Through the type's input function
  */
 
-bool
-cdc_convert_call_input(CdcConverter *converter, const CdcValue *value, char *text,
-		   Datum *result)
+/* A SQLSTATE that says nothing of a fault in the data. */
+static bool
+is_odd_errcode(int sqlerrcode)
 {
-	int			sqlerrcode;
-	char	   *message;
+	int			class = ERRCODE_TO_CATEGORY(sqlerrcode);
 
-	if (cdc_input_function_compat(&converter->input, text, converter->ioparam,
-								  converter->typmod, result, &sqlerrcode,
-								  &message))
+	return class == ERRCODE_TO_CATEGORY(ERRCODE_SYNTAX_ERROR) ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_UNDEFINED_SCHEMA) ||
+		class == ERRCODE_FEATURE_NOT_SUPPORTED ||
+		class == ERRCODE_TO_CATEGORY(ERRCODE_INTERNAL_ERROR);
+}
+
+/*
+ * Some input functions (hstore, ltree, tsvector) call a bad value a syntax error,
+ * or report it with elog(): it is a fault of the value all the same.
+ */
+static bool
+call_odd_input(CdcConverter *converter, char *text, Datum *result,
+			   int *sqlerrcode, char **message)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool		ok = false;
+
+	PG_TRY();
+	{
+		ok = cdc_input_function_compat(&converter->input, text,
+									   converter->ioparam, converter->typmod,
+									   result, sqlerrcode, message);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		if (is_odd_errcode(edata->sqlerrcode))
+			edata->sqlerrcode = ERRCODE_INVALID_TEXT_REPRESENTATION;
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	return ok;
+}
+
+bool
+cdc_convert_call_input(CdcConverter *converter, const CdcValue *value,
+					   char *text, Datum *result)
+{
+	int			sqlerrcode = 0;
+	char	   *message = NULL;
+	bool		ok;
+
+	if (converter->basetype == JSONOID || converter->basetype == JSONBOID)
+		ok = cdc_input_function_compat(&converter->input, text,
+									   converter->ioparam, converter->typmod,
+									   result, &sqlerrcode, &message);
+	else
+		ok = call_odd_input(converter, text, result, &sqlerrcode, &message);
+	if (ok)
 		return true;
+	if (is_odd_errcode(sqlerrcode))
+		sqlerrcode = ERRCODE_INVALID_TEXT_REPRESENTATION;
 	return cdc_convert_fail(value, sqlerrcode, "%s", message);
 }
 
