@@ -671,6 +671,26 @@ AS 'MODULE_PATHNAME', 'cdc_skip' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_skip(text, bigint, bigint, bigint) IS
 	'leave out the next record of a partition, which cannot be read, or those to the last one; where reading goes on';
 
+CREATE FUNCTION @extschema@.cdc_verify(name text, source regclass DEFAULT NULL, file text DEFAULT NULL,
+						   ranges integer DEFAULT 16,
+						   OUT range integer, OUT from_key text, OUT to_key text,
+						   OUT source_rows bigint, OUT target_rows bigint,
+						   OUT source_checksum bigint, OUT target_checksum bigint,
+						   OUT missing bigint, OUT surplus bigint, OUT different bigint,
+						   OUT excused bigint, OUT equal boolean)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_verify' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_verify(text, regclass, text, integer) IS
+	'compare a pipeline''s target with a relation, or a CSV file of the server, that has what the source has: a row for each range of keys';
+
+CREATE FUNCTION @extschema@.cdc_verify_keys(name text, source regclass DEFAULT NULL, file text DEFAULT NULL,
+								max_keys integer DEFAULT 1000,
+								OUT key text, OUT difference text, OUT columns text[], OUT reason text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_verify_keys' LANGUAGE C;
+COMMENT ON FUNCTION @extschema@.cdc_verify_keys(text, regclass, text, integer) IS
+	'the keys that cdc_verify() finds different: missing or surplus in the target, or in which columns, and why, if that is known';
+
 CREATE FUNCTION @extschema@.cdc_wait(name text, timeout interval DEFAULT '1 min')
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'cdc_wait' LANGUAGE C;

@@ -1,0 +1,88 @@
+-- a target against its source
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS cdcsync SCHEMA public;
+CREATE ROLE regress_cdc_verifier;
+CREATE SCHEMA verify_test;
+GRANT USAGE, CREATE ON SCHEMA verify_test TO regress_cdc_verifier;
+SET search_path = verify_test, public;
+CREATE TABLE src ("ID" bigint PRIMARY KEY, "NAME" varchar(40), amount numeric, doc json, at timestamp);
+CREATE TABLE t (id int PRIMARY KEY, title text, amount numeric(10,2), doc json, at timestamp, refresh_time timestamp, note text DEFAULT 'mine');
+SELECT cdc_create('ver', target => 't', columns => '{"title": "NAME", "at": {"field": "at", "unit": "us"}}', options => '{"max_quarantine_share": 1}');
+INSERT INTO src SELECT i, 'n' || i, i * 1.50, '{"a": 1}', '2026-01-01' FROM generate_series(1, 100) i;
+CREATE FUNCTION put(lo int, hi int) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO ver_debezium (kafka_key, kafka_value)
+	SELECT convert_to(format('{"ID":%s}', s."ID"), 'UTF8'),
+		convert_to(json_build_object('op', 'c', 'after', json_build_object('ID', s."ID", 'NAME', s."NAME", 'amount', s.amount,
+			'doc', s.doc::text, 'at', extract(epoch FROM s.at)::bigint * 1000000))::text, 'UTF8')
+	FROM src s WHERE s."ID" BETWEEN lo AND hi ORDER BY s."ID"
+$$;
+SELECT put(1, 100);
+SELECT inserted, quarantined FROM cdc_sync('ver');
+
+-- equal: in types that are not the same, whatever else the target has
+SELECT range, from_key, to_key, source_rows, target_rows, source_checksum = target_checksum AS same, missing, surplus, different, excused, equal
+FROM cdc_verify('ver', 'src', ranges => 4);
+SELECT count(*), bool_and(equal) FROM cdc_verify('ver', 'src');
+SELECT * FROM cdc_verify_keys('ver', 'src');
+
+-- and not
+DELETE FROM t WHERE id = 30;
+UPDATE t SET title = 'x', amount = NULL WHERE id = 55;
+INSERT INTO t (id) VALUES (1000);
+INSERT INTO src VALUES (101, 'late', 1, NULL, NULL), (102, 'bad', 1, NULL, NULL);
+ALTER TABLE t ADD CHECK (title <> 'bad');
+SELECT put(102, 102);
+SELECT quarantined FROM cdc_sync('ver');
+SELECT put(101, 101);
+SELECT range, from_key, to_key, source_rows, target_rows, source_checksum = target_checksum AS same, missing, surplus, different, excused, equal
+FROM cdc_verify('ver', source => 'src', ranges => 4);
+SELECT * FROM cdc_verify_keys('ver', 'src');
+SELECT * FROM cdc_verify_keys('ver', 'src', max_keys => 1);
+
+-- a file: the same
+\set file `echo $PWD/results/verify.csv`
+COPY src TO :'file' (FORMAT csv, HEADER true);
+SELECT * FROM cdc_verify_keys('ver', file => :'file');
+SELECT sum(source_rows), sum(missing), sum(excused) FROM cdc_verify('ver', file => :'file');
+
+-- keys of two columns, and a column that the source lacks
+CREATE TABLE src2 (k1 text, k2 int, v int, PRIMARY KEY (k1, k2));
+CREATE TABLE t2 (k1 varchar(20), k2 bigint, v int, more text, PRIMARY KEY (k1, k2));
+SELECT cdc_create('ver2', target => 't2');
+INSERT INTO src2 VALUES ('a', 1, 1), ('a', 2, 2), ('b,', 1, 3);
+INSERT INTO t2 VALUES ('a', 1, 1, 'x'), ('a', 2, 0, 'x'), ('b,', 1, 3, NULL), ('c', 1, 1, NULL);
+SELECT from_key, to_key, source_rows, target_rows, equal FROM cdc_verify('ver2', 'src2', ranges => 2);
+SELECT * FROM cdc_verify_keys('ver2', 'src2');
+-- an empty side
+TRUNCATE src2;
+SELECT source_rows, target_rows, surplus, equal FROM cdc_verify('ver2', 'src2', ranges => 1);
+TRUNCATE t2;
+SELECT count(*) FROM cdc_verify('ver2', 'src2');
+
+-- rows that are marked as deleted are not there
+CREATE TABLE t3 (id int PRIMARY KEY, v int, deleted_at timestamp, op text);
+SELECT cdc_create('ver3', target => 't3', options => '{"mode": "soft_delete"}');
+INSERT INTO t3 VALUES (1, 1, NULL, 'c'), (2, 2, now(), 'd');
+CREATE TABLE src3 (id int, v int);
+INSERT INTO src3 VALUES (1, 1);
+SELECT source_rows, target_rows, equal FROM cdc_verify('ver3', 'src3', ranges => 1);
+
+-- errors and privileges
+SELECT * FROM cdc_verify(NULL, 'src');
+SELECT * FROM cdc_verify('no_such', 'src');
+SELECT * FROM cdc_verify('ver');
+SELECT * FROM cdc_verify('ver', 'src', '/tmp/x.csv');
+SELECT * FROM cdc_verify('ver', 'src', ranges => 0);
+SELECT * FROM cdc_verify('ver', 'src2');
+SELECT * FROM cdc_verify('ver', file => '/no/such/file.csv');
+SET ROLE regress_cdc_verifier;
+SELECT * FROM cdc_verify('ver', 'src');
+CREATE TABLE t4 (id int PRIMARY KEY);
+SELECT cdc_create('ver4', target => 't4');
+SELECT * FROM cdc_verify('ver4', 'src3');
+SELECT * FROM cdc_verify('ver4', file => '/tmp/x.csv');
+RESET ROLE;
+SELECT cdc_drop('*');
+SET client_min_messages = error;
+DROP SCHEMA verify_test CASCADE;
+DROP ROLE regress_cdc_verifier;
