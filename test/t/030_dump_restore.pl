@@ -43,6 +43,10 @@ $node->safe_psql('source', q{
 	INSERT INTO cdcsync.quarantine (pipeline, kafka_partition, kafka_offset, sqlstate, message)
 	VALUES ('customer', 0, 0, '22P02', 'bad');
 	INSERT INTO cdcsync.evidence (pipeline, column_name, encoding) VALUES ('customer', 'v', 'hex');
+	INSERT INTO cdcsync.inexact (pipeline, reason) VALUES ('customer', 'lost');
+	INSERT INTO cdcsync.sweep (pipeline, deleted_rows, identity) VALUES ('customer', 0, 1);
+	INSERT INTO cdcsync.snapshot (pipeline, identity, scope, origin, kafka_partition, epoch, nrows, certain, initial,
+		marked, await_epoch, source_ts_ms, noted_at) VALUES ('customer', 2, 3, 4, 0, 0, 1, true, false, true, 0, 0, now());
 	SELECT cdc_pause('later', 'for a reason', 'all');
 });
 
@@ -60,6 +64,10 @@ my $contents = q{
 	SELECT * FROM cdcsync.watermark ORDER BY 1, 2;
 	SELECT * FROM cdcsync.quarantine;
 	SELECT * FROM cdcsync.evidence;
+	SELECT * FROM cdcsync.inexact;
+	SELECT * FROM cdcsync.sweep;
+	SELECT * FROM cdcsync.snapshot;
+	SELECT last_value FROM cdcsync.snapshot_id_seq;
 	SELECT * FROM "My schema".customer_target;
 	SELECT kafka_partition, kafka_offset, kafka_timestamp, kafka_key, kafka_value, refresh_time
 	FROM "My schema".customer_debezium ORDER BY 1, 2;
