@@ -220,6 +220,9 @@ decimal_from_base64(const CdcValue *value, const CdcToken *token, int scale,
 	uint8	   *bytes;
 
 	inner.token = token;
+	if (scale < -MAX_INTEGER_DIGITS || scale > MAX_INTEGER_DIGITS)
+		return cdc_convert_fail(value, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+								"no number has a scale of %d", scale);
 	if ((text = cdc_value_text(&inner, &len)) == NULL)
 		return false;
 	bytes = palloc(len + 1);

@@ -163,13 +163,25 @@ cdc_evidence_load(const char *pipeline, const CdcTarget *target)
 	return evidence;
 }
 
+/* What begins so is neither digits nor hex: the usual base64 says no more. */
+static inline bool
+is_usual_base64(const CdcToken *value)
+{
+	char		c = value->kind == CDC_JSON_STRING && value->len > 0 ? value->text[0] : '0';
+
+	return c != '-' && (c < '0' || c > '9') && (c < 'a' || c > 'f');
+}
+
 static void
 look_at_value(CdcEvidence *evidence, Watched *w, const CdcToken *value,
 			  const CdcSchemaField *field, const CdcOrigin *origin)
 {
-	CdcEncoding proof = cdc_converter_proof(w->column->converter, value, field);
+	CdcEncoding proof;
 
-	if (proof == CDC_ENCODING_UNKNOWN || proof == w->encoding || w->mixed)
+	if (w->mixed || (w->encoding == CDC_ENCODING_BASE64 && is_usual_base64(value)))
+		return;
+	proof = cdc_converter_proof(w->column->converter, value, field);
+	if (proof == CDC_ENCODING_UNKNOWN || proof == w->encoding)
 		return;
 	w->changed = true;
 	if (w->encoding == CDC_ENCODING_UNKNOWN)
