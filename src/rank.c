@@ -144,11 +144,9 @@ record_key(CdcRank *rank, const CdcEvent *rec, const CdcToken *source,
 {
 	CdcRankState *st = rank->state;
 	const CdcBytes *bytes = cdc_event_key(rec);
-	CdcDecodeError error;
 
-	if (bytes->data == NULL ||
-		!cdc_decode_key(st->decoder, bytes->data, bytes->len, st->scalar_field,
-						st->key_fields, &error))
+	if (!cdc_decode_key(st->decoder, bytes->data, bytes->len, st->scalar_field,
+						st->key_fields, &st->key_error))
 		return "";
 	if (rank->evidence)
 	{
@@ -516,10 +514,14 @@ add_delete(CdcRank *rank, CdcEvent *rec)
 	{
 		if (tombstone && cdc_event_key(rec)->data == NULL)
 			return;				/* says nothing */
-		cdc_event_bad(rank, rec, *missing ? missing : NULL,
-				   ERRCODE_NOT_NULL_VIOLATION,
-				   tombstone ? "the tombstone's key cannot be read" :
-				   "the delete has no value for the key column");
+		if (*missing == '\0')
+			cdc_event_bad(rank, rec, NULL, ERRCODE_NOT_NULL_VIOLATION,
+						  psprintf("the key of the delete cannot be read: %s",
+								   st->key_error.message));
+		else
+			cdc_event_bad(rank, rec, missing, ERRCODE_NOT_NULL_VIOLATION,
+						  tombstone ? "the tombstone's key cannot be read" :
+						  "the delete has no value for the key column");
 		return;
 	}
 	delete_row(rank, rec, &key, st->tokens, 'd');

@@ -37,6 +37,7 @@ typedef struct CdcRankState
 	Size		block_left;		/* .. so much is free */
 	StringInfoData key_buf;
 	CdcToken   *key_fields;		/* [nfields] from the record's key */
+	CdcDecodeError key_error;	/* why that could not be read */
 	CdcToken   *tokens;			/* [ncolumns] of the record at hand */
 	CdcToken   *old_tokens;		/* [ncolumns] of its before image */
 	CdcToken   *merged;			/* [ncolumns] scratch of cdc_winner_merge() */
