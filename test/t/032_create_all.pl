@@ -116,6 +116,8 @@ $broker->topic('logs', 1);
 $broker->rec('logs', 0, key => 'a', value => 'not json at all');
 $broker->topic('flat', 1);
 $broker->rec('flat', 0, key => '{"id":1}', value => '{"id":1,"name":"no envelope"}');
+$broker->topic('outbox', 1);
+$broker->rec('outbox', 0, key => '"order-1"', value => '{"type":"OrderCreated"}');
 $broker->sync;
 
 my $rows = q{SELECT topic, pipeline, target, done, reason, sqlstate FROM cdc_create_all('msk', target_schema => 'wh'};
@@ -126,7 +128,7 @@ my $long = 'shop.inv.' . 'very_long_table_name_' x 4;
 my $names = qr/[a-z0-9_]{1,48}/;
 my %row = map { (split /\|/)[0] => $_ } split /\n/, $dry;
 
-is(scalar(keys %row), 26, 'a row for each topic');
+is(scalar(keys %row), 27, 'a row for each topic');
 is($row{'shop.inv.Customer'}, 'shop.inv.Customer|customer|wh."Customer"|would be created|types of columns were guessed from 1 events|', 'the last part is the name');
 is($row{'shop.inv.orders'}, 'shop.inv.orders|inv_orders|wh.inv_orders|would be created|types of columns were guessed from 1 events|', 'two tables of one name ..');
 is($row{'other.crm.orders'}, 'other.crm.orders|crm_orders|wh.crm_orders|would be created|types of columns were guessed from 1 events|', '.. are told apart');
@@ -140,6 +142,8 @@ is($row{'shop.inv.empty'}, 'shop.inv.empty|empty|wh.empty|would be created|the t
 	'an empty topic');
 is($row{'shop.inv.null_key'}, 'shop.inv.null_key|null_key|wh.null_key|would be created|types of columns were guessed from 1 events|',
 	'a table without a key');
+is($row{'flat'}, 'flat|flat|wh.flat|would be created|types of columns were guessed from 1 events|',
+	'rows without an envelope');
 my %left_out = (
 	'shop' => 'it holds schema changes',
 	'other' => 'it is named like one that holds schema changes, and has no records yet',
@@ -154,7 +158,7 @@ my %left_out = (
 	'shop.inv.debezium_signal' => 'it holds signals',
 	'schema-history.shop' => 'it is named like one that holds the schema history, and has no records yet',
 	'logs' => 'it holds records that are no change events of Debezium',
-	'flat' => 'it holds records that are no change events of Debezium');
+	'outbox' => 'it holds records that are no change events of Debezium');
 is($row{$_}, "$_|||left out|$left_out{$_}|", "$_ is left out") foreach sort keys %left_out;
 
 
@@ -193,7 +197,7 @@ is(alice(q{SELECT l.topic FROM cdcsync.pipeline p JOIN cdcsync.landing l USING (
 # the same again
 my $again = alice("$rows)");
 is(alice(q{SELECT done, count(*) FROM cdc_create_all('msk', target_schema => 'wh') GROUP BY 1 ORDER BY 1}),
-	"exists already|10\nfailed|2\nleft out|14", 'a second call finds them');
+	"exists already|11\nfailed|2\nleft out|14", 'a second call finds them');
 like($again, qr/^shop\.inv\.Customer\|customer\|wh\."Customer"\|exists already\|\|$/m, 'with their targets');
 
 # they work
