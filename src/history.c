@@ -121,7 +121,8 @@ date_key(CdcWinner **versions, int64 n)
 	{
 		CdcWinner  *w = versions[i];
 
-		if (i > 0)
+		/* no version begins, or ends, before the one that it follows */
+		if (i > 0 && !versions[i - 1]->deleted)
 			w->time = Max(w->time, versions[i - 1]->time);
 		w->ended = DT_NOEND;
 		if (i > 0)

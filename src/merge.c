@@ -180,8 +180,11 @@ mark_all(CdcMerge *merge)
 		appendStringInfo(&sql, "%s%s = $%d", nargs > 1 ? ", " : "",
 						 quote_identifier(c->name), nargs);
 	}
-	appendStringInfo(&sql, " WHERE %s IS NULL",
-					 cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT)));
+	/* rows that the window has are marked with it, or live again */
+	appendStringInfo(&sql, " WHERE %s IS NULL AND NOT EXISTS (SELECT FROM %s s WHERE %s AND %s)",
+					 cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT)),
+					 cdc_qualified_name(merge->staging), cdc_merge_action_in(merge, "s", "ur"),
+					 cdc_sql_key_join(target, "t", "s"));
 	merge->deleted += cdc_spi_run(sql.data, nargs, types, values, nulls, 0);
 }
 

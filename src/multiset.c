@@ -326,8 +326,15 @@ exclude_taking(Multiset *m)
 					 " JOIN %s s ON s.ctid OPERATOR(pg_catalog.=) r.tid JOIN %s t ON %s GROUP BY r.no",
 					 cdc_qualified_name(m->merge->staging),
 					 cdc_qualified_name(m->merge->target->relid), same_row(m));
-	for (int64 i = 0; i < m->nrows; i++)
-		m->balance[i] = m->loses[i] > 0 ? i + 1 : 0;
+	/* all that are taken: what is excluded does not bring any */
+	memset(m->balance, 0, sizeof(int64) * m->nrows);
+	for (int64 i = 0; i < m->rank->nchanges; i++)
+	{
+		const CdcRowChange *c = &m->rank->changes[i];
+
+		if (!c->excluded && c->takes)
+			m->balance[c->takes->row] = c->takes->row + 1;
+	}
 	n = run_counted(m, sql.data, m->balance, 0, m->nrows);
 	for (uint64 i = 0; i < n; i++)
 	{

@@ -291,8 +291,10 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 			return;
 		if (!isnew)
 			cdc_history_push(rank, w);
-		w->fresh = isnew && rank->truncated;
+		w->fresh = false;
 	}
+	if (isnew && mode != CDC_MODE_MIRROR)
+		w->fresh = rank->truncated;
 	if (!isnew && w->deleted)
 	{
 		w->deleted = w->marked = false;

@@ -128,10 +128,11 @@ new_value(const Versions *v, int i, const char *was)
 								  cdc_sql_default(v->target, c));
 
 	if (c->source == CDC_COLUMN_VALID_FROM)
-		return psprintf("GREATEST(%s, c.cdc_from)", value);
+		return psprintf("CASE WHEN %s THEN GREATEST(%s, c.cdc_from) ELSE %s END",
+						was, value, value);
 	if (c->source == CDC_COLUMN_VALID_TO)
-		return psprintf("CASE WHEN %s IS NOT NULL THEN GREATEST(%s, c.cdc_from) END",
-						value, value);
+		return psprintf("CASE WHEN %s AND %s IS NOT NULL THEN GREATEST(%s, c.cdc_from) ELSE %s END",
+						was, value, value, value);
 	if (v->merge->never_set[i])
 		return default_is_volatile(v->target, c) ? NULL : before;
 	if (v->merge->partly_set[i])

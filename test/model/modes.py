@@ -1,0 +1,372 @@
+#!/usr/bin/env python3
+"""Random histories in the modes that are no plain mirror, against a model.
+
+One landing feeds a pipeline of each mode: soft_delete, append, history, and
+mirror beside them; each syncs when it likes, so that their windows are cut
+differently.  Another landing holds the changes of a table without a key.  The
+model below says what each target must be after the events that it has seen;
+it knows events and their order, nothing of windows.
+"""
+
+import argparse
+import collections
+import json
+import random
+import sys
+
+import pg
+from fold import Record
+
+UNAVAILABLE = '__debezium_unavailable_value'
+KEYS = range(1, 6)
+
+
+class Event:
+    def __init__(self, op, id=None, after=None, before=None, ms=0, old=None,
+                 new=None):
+        self.op, self.id, self.after, self.before = op, id, after, before
+        self.ms, self.old, self.new = ms, old, new
+
+    def records(self, offset):
+        """The record, and the tombstone behind a delete."""
+        key = None if self.id is None else json.dumps({'id': self.id}).encode()
+        value = json.dumps({
+            'before': self.before, 'after': self.after, 'op': self.op,
+            'source': {'connector': 'postgresql', 'ts_ms': self.ms,
+                       'snapshot': 'true' if self.op == 'r' else 'false'},
+            'ts_ms': 1}).encode()
+        headers = []
+        if self.new is not None:
+            headers = [('__debezium.newkey', json.dumps({'id': self.new}))]
+        if self.old is not None:
+            headers = [('__debezium.oldkey', json.dumps({'id': self.old}))]
+        out = [Record(0, offset, key, value, headers)]
+        if self.op == 'd':
+            out.append(Record(0, offset + 1, key, None, headers))
+        return out
+
+
+# ---- histories ---------------------------------------------------------------
+
+def image(rng, id, row):
+    """An after image, and what the row is with it."""
+    after = {'id': id, 'v': rng.choice(['a', 'b', 'c', None]),
+             'w': rng.randrange(3)}
+    if row and rng.random() < .25:
+        after['v'] = UNAVAILABLE
+    if rng.random() < .2:
+        del after['w']
+    return after, merge(row, after)
+
+
+def merge(row, after):
+    row = row or {'v': None, 'w': None}
+    return {c: row[c] if after.get(c, UNAVAILABLE) == UNAVAILABLE
+            else after[c] for c in ('v', 'w')}
+
+
+def history(rng, length):
+    """Events of a table with a key; times mostly rise."""
+    rows, events, ms = {}, [], 1000
+    while len(events) < length:
+        last = {e.id: e.after for e in events}
+        ms += rng.choice([0, 0, 1, 1000, -500])
+        ms = max([ms] + [e.ms for e in events if e.op == 'r'])
+        id = rng.choice(KEYS)
+        what = rng.random()
+        if what < .03:
+            events.append(Event('t', ms=ms))
+            rows.clear()
+        elif what < .12 and id in rows and whole(last[id]):
+            # a snapshot reads it; behind an event that leaves values out
+            # it may count as a change
+            events.append(Event('r', id, dict(rows[id], id=id), ms=ms))
+        elif what < .22 and id in rows:     # its key changes
+            new = rng.choice([k for k in KEYS if k != id])
+            if new in rows:
+                continue
+            row = rows.pop(id)
+            events.append(Event('d', id, None, dict(row, id=id), ms, new=new))
+            after = dict(row, id=new)
+            if rng.random() < .5:
+                after['v'] = UNAVAILABLE
+            events.append(Event('c', new, after, None, ms, old=id))
+            rows[new] = row
+        elif id not in rows:
+            after, rows[id] = image(rng, id, None)
+            events.append(Event('c', id, after, ms=ms))
+        elif what < .45:
+            before = rng.choice([None, {'id': id}, dict(rows[id], id=id)])
+            events.append(Event('d', id, None, before, ms))
+            del rows[id]
+        else:
+            after, rows[id] = image(rng, id, rows[id])
+            events.append(Event('u', id, after, ms=ms))
+    return events
+
+
+def whole(after):
+    return 'w' in after and after['v'] != UNAVAILABLE
+
+
+# ---- the models --------------------------------------------------------------
+
+def moved_value(events, i):
+    """The row that an arriving key has left under its old one."""
+    rows = {}
+    for e in events[:i]:
+        if e.op == 't':
+            rows.clear()
+        elif e.op == 'd':
+            departed = rows.pop(e.id, None)
+            if e.new is not None:
+                rows[('to', e.new)] = departed
+        else:
+            old = rows.pop(('to', e.id), None) if e.old is not None else None
+            rows[e.id] = merge(rows.get(e.id) or old, e.after)
+    return rows.get(('to', events[i].id))
+
+
+def values(events, i, row):
+    """What the row has after the i-th event."""
+    if row is None and events[i].old is not None:
+        row = moved_value(events, i)
+    return merge(row, events[i].after)
+
+
+def mirror(events):
+    rows = {}
+    for i, e in enumerate(events):
+        if e.op == 't':
+            rows.clear()
+        elif e.op == 'd':
+            rows.pop(e.id, None)
+        else:
+            rows[e.id] = values(events, i, rows.get(e.id))
+    return sorted((id, r['v'], r['w']) for id, r in rows.items())
+
+
+def soft_delete(events):
+    rows = {}
+    for i, e in enumerate(events):
+        if e.op in 'td':
+            for id, row in rows.items():
+                if row['deleted'] is None and (e.op == 't' or id == e.id):
+                    row['deleted'], row['op'] = e.ms, e.op
+        else:
+            old = rows.get(e.id)
+            alive = old if old and old['deleted'] is None else None
+            rows[e.id] = dict(values(events, i, alive), deleted=None, op=e.op,
+                              note=alive['note'] if alive else 'mine')
+    return [(id, r['v'], r['w'], r['op'], r['deleted'], r['note'])
+            for id, r in sorted(rows.items())]
+
+
+def append(events):
+    out = []
+    for e in events:
+        told = dict(e.after or e.before or {})
+        if e.op == 'd':
+            told.setdefault('id', e.id)
+        v = told.get('v')
+        out.append((e.op, told.get('id'), None if v == UNAVAILABLE else v,
+                    told.get('w'), 'mine'))
+    return out
+
+
+def versions(events):
+    out, current = [], {}
+    for i, e in enumerate(events):
+        if e.op in 'td':
+            for id in list(current):
+                if e.op == 't' or id == e.id:
+                    row = current.pop(id)
+                    row['to'] = max(e.ms, row['from'])
+            continue
+        row = current.get(e.id)
+        new = values(events, i, row)
+        if e.op == 'r' and row and all(new[c] == row[c] for c in ('v', 'w')):
+            continue
+        if row:
+            row['to'] = max(e.ms, row['from'])
+        current[e.id] = dict(new, id=e.id, to=None, no=i,
+                             **{'from': max(e.ms, row['from']) if row else e.ms})
+        out.append(current[e.id])
+    return sorted((r['id'], r['no'], r['v'], r['w'], r['from'], r['to'],
+                   r['to'] is None) for r in out)
+
+
+# ---- the targets -------------------------------------------------------------
+
+EPOCH = "(extract(epoch FROM %s) * 1000)::bigint"
+
+TARGETS = {
+    'mirror': (mirror, 'id int PRIMARY KEY, v text, w int', 'id, v, w', 'id'),
+    'soft_delete': (
+        soft_delete, "id int PRIMARY KEY, v text, w int, op text, "
+        "deleted_at timestamp, note text DEFAULT 'mine'",
+        'id, v, w, op, %s, note' % (EPOCH % 'deleted_at'), 'id'),
+    'append': (
+        append, "seq bigint GENERATED ALWAYS AS IDENTITY, id int, v text, "
+        "w int, op text, note text DEFAULT 'mine'",
+        'op, id, v, w, note', 'seq'),
+    'history': (
+        versions, 'id int, v text, w int, valid_from timestamp, valid_to '
+        'timestamp, current boolean, kafka_offset bigint',
+        'id, kafka_offset, v, w, %s, %s, current'
+        % (EPOCH % 'valid_from', EPOCH % 'valid_to'), 'id, kafka_offset'),
+}
+
+
+def have(session, name, columns, order):
+    return [tuple(r) for r in session.json(
+        "SELECT coalesce(json_agg(json_build_array(%s) ORDER BY %s), '[]') "
+        'FROM %s' % (columns, order, name + '_target'))]
+
+
+def check_history(database, rng, number):
+    """One history through all modes."""
+    app, name = database.app, 'h%d' % number
+    feeder = name + '_mirror'
+    for mode, (_, columns, _, _) in TARGETS.items():
+        pipeline = name + '_' + mode
+        app.run('CREATE TABLE %s_target (%s)' % (pipeline, columns))
+        options = {'mode': mode, 'max_quarantine_share': 1}
+        if mode == 'history':
+            app.run('CREATE INDEX ON %s_target (id)' % pipeline)
+        if mode != 'mirror':
+            options['landing'] = feeder + '_debezium'
+        pg.create_pipeline(app, pipeline, pg_table(), pipeline + '_target',
+                           options, ['id'] if mode == 'history' else None)
+    events = history(rng, rng.choice([5, 20, 60]))
+    offsets, offset, seen = {}, 0, []
+    pending = list(events)
+    problems = []
+    while pending:
+        batch = pending[:rng.choice([1, 2, 5, 20])]
+        pending = pending[len(batch):]
+        records = []
+        for e in batch:
+            offsets[offset] = len(seen)
+            seen.append(e)
+            more = e.records(offset)
+            offset += len(more)
+            records += more
+        pg.insert(app, feeder, records)
+        for mode in TARGETS:
+            if rng.random() < .5 or not pending:
+                problems += compare(database, name, mode, seen, offsets)
+    app.run("SELECT cdc_drop('%s*')" % name)
+    app.run('DROP TABLE %s' % ', '.join(name + '_' + m + '_target'
+                                        for m in TARGETS))
+    return problems
+
+
+def compare(database, name, mode, seen, offsets):
+    fold, _, columns, order = TARGETS[mode]
+    pipeline = name + '_' + mode
+    pg.sync(database.app, pipeline)
+    got = have(database.reader, pipeline, columns, order)
+    if mode == 'history':
+        got = [(r[0], offsets[r[1]]) + r[2:] for r in got]
+    want = fold(seen)
+    if got == want:
+        bad = pg.quarantine(database.reader, pipeline)
+        return ['%s: in quarantine: %r' % (mode, bad)] if bad else []
+    return ['%s after %d events: %r' % (mode, len(seen), x) for x in
+            [[r for r in want if r not in got], [r for r in got if r not in want],
+             [(e.op, e.id, e.after, e.ms, e.old, e.new) for e in seen]]]
+
+
+class pg_table:
+    columns = ()
+
+
+# ---- without a key -----------------------------------------------------------
+
+def check_keyless(database, rng, number):
+    app, name = database.app, 'k%d' % number
+    app.run("CREATE TABLE %s_target (a int, b text, note text DEFAULT 'mine')"
+            % name)
+    pg.create_pipeline(app, name, pg_table(), name + '_target',
+                       {'max_quarantine_share': 1})
+    rows, bad, offset, problems = collections.Counter(), set(), 0, []
+    partitions = [[], []] if rng.random() < .5 else [[]]
+    for _ in range(rng.choice([1, 3, 10])):
+        records, position = [], 0
+        for _ in range(rng.choice([1, 5, 30])):
+            present = list(rows.elements())
+            op = rng.choice('cccuud' if present else 'c')
+            if rng.random() < .02 and len(partitions) == 1:
+                op = 't'
+            row = (rng.randrange(2), rng.choice(['x', 'y', None]))
+            old = rng.choice(present) if op in 'ud' else None
+            absent = rng.random() < .05 and op in 'ud'
+            if absent:
+                old = (rng.randrange(100, 102), 'x')
+            offset += 1
+            partition = rng.randrange(len(partitions))
+            value = {'op': op, 'before': old and dict(zip('ab', old)),
+                     'after': dict(zip('ab', row)) if op in 'cu' else None,
+                     'source': {'connector': 'postgresql', 'ts_ms': offset,
+                                'snapshot': 'false'}}
+            partitions[partition].append(value)
+            records.append(Record(partition, len(partitions[partition]) - 1,
+                                  None, json.dumps(value).encode(), []))
+            if absent:
+                bad.add((partition, len(partitions[partition]) - 1))
+                continue
+            if op == 't':
+                rows.clear()
+                bad.clear()
+            if op in 'ud':
+                rows[old] -= 1
+            if op in 'cu':
+                rows[row] += 1
+        pg.insert(app, name, sorted(records, key=lambda r: (r.partition, r.offset)))
+        pg.sync(app, name)
+        got = collections.Counter(
+            tuple(r) for r in database.reader.json(
+                "SELECT coalesce(json_agg(json_build_array(a, b)), '[]') "
+                'FROM %s_target' % name))
+        if got != +rows:
+            problems.append('%r is not %r' % (dict(got), dict(+rows)))
+        quarantined = set(pg.quarantine(database.reader, name))
+        if quarantined != bad:
+            problems.append('in quarantine %r, not %r' % (quarantined, bad))
+    app.run("SELECT cdc_drop('%s')" % name)
+    app.run('DROP TABLE %s_target' % name)
+    return problems
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--histories', type=int, default=60)
+    parser.add_argument('--seed', type=int, default=None)
+    parser.add_argument('--keep', action='store_true')
+    args, _ = parser.parse_known_args()
+    seed = args.seed if args.seed is not None else random.randrange(10 ** 6)
+    print('# modes.py --seed %d --histories %d' % (seed, args.histories),
+          flush=True)
+    report = pg.Report()
+    database = pg.Database('cdc_model_modes', keep=args.keep)
+    database.app.run('SET client_min_messages = error')
+    try:
+        for what, check in (('all modes', check_history),
+                            ('no key', check_keyless)):
+            problems = []
+            for i in range(args.histories):
+                rng = random.Random('%d %s %d' % (seed, what, i))
+                problems += ['history %d: %s' % (i, p)
+                             for p in check(database, rng, i)]
+                if problems:
+                    break
+            report.check('%s: %d random histories' % (what, args.histories),
+                         problems)
+    finally:
+        database.close()
+    return report.end()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
