@@ -356,6 +356,42 @@ def check_null_keys(database, topic, name):
     return problems
 
 
+def keyless_rows(reader, topic, name):
+    exprs = ', '.join("format('%%s', %s)" % pg.ident(c.name)
+                      for c in topic.table.columns)
+    return sorted(map(str, reader.json(
+        "SELECT coalesce(json_agg(json_build_array(%s)), '[]') FROM %s_target"
+        % (exprs, name))))
+
+
+def check_no_key(database, topic, name):
+    """Null keys and a target without one: cut at every place, the source's table."""
+    app, reader = database.app, database.reader
+    records = list(topic.records())
+    columns = ', '.join('%s %s' % (pg.ident(c.name), c.sql)
+                        for c in topic.table.columns)
+    final = topic.final_rows()
+    want = sorted(str([row[c.name] or '' for c in topic.table.columns])
+                  for row in final)
+    problems = []
+    for cut in range(len(records) + 1):
+        part = '%s_%d' % (name, cut)
+        app.run('CREATE TABLE %s_target (%s)' % (part, columns))
+        pg.create_pipeline(app, part, topic.table, part + '_target',
+                           {'max_quarantine_share': 1, **(
+                               {'unavailable_value_placeholder': topic.placeholder}
+                               if topic.placeholder else {})})
+        for half in (records[:cut], records[cut:]):
+            pg.insert(app, part, half)
+            pg.sync(app, part)
+        have = keyless_rows(reader, topic, part)
+        bad = pg.quarantine(reader, part)
+        if have != want or bad:
+            problems.append('cut at %d: %r, not %r; in quarantine: %r'
+                            % (cut, have, want, bad))
+    return problems
+
+
 # ---- the documented sample events ---------------------------------------------
 
 class Sample(Topic):
@@ -475,6 +511,8 @@ def run(report, database, odd, seed):
                  check_partitioned_truncate, database, topic)
     for topic in NULL_KEYS:
         test(topic.file + ': null keys', check_null_keys, database, topic)
+        test(topic.file + ': no key, cut at every place', check_no_key,
+             database, topic)
     for name, topic in SAMPLES:
         test('samples, %s: after every offset' % name, check_each, database,
              topic)

@@ -130,12 +130,16 @@ class Topic:
                              list(zip(headers[::2], headers[1::2])),
                              r['offset'])
 
+    def final_rows(self):
+        """The source's table at the end, in the target's spelling: a list."""
+        return [{c.name: self._spelling(c, row.get(c.name))
+                 for c in self.table.columns}
+                for row in getattr(self, '_' + self.final.rsplit('.', 1)[1])()]
+
     def source_rows(self):
-        """The source's table at the end, in the target's spelling."""
+        """The same by key."""
         rows = {}
-        for row in getattr(self, '_' + self.final.rsplit('.', 1)[1])():
-            row = {c.name: self._spelling(c, row.get(c.name))
-                   for c in self.table.columns}
+        for row in self.final_rows():
             key = tuple(normal_key(row[k], self.table.by_name[k].sql)
                         for k in self.table.key)
             rows[key] = row
