@@ -94,6 +94,7 @@ typedef struct Pipeline
 {
 	CdcPipelineKey key;
 	int32		landing;
+	int32		schema_landing; /* of the schema-change topic, 0: none */
 	Oid			owner;
 	bool		automatic;
 } Pipeline;
@@ -175,9 +176,9 @@ read_landings(Manager *manager)
 }
 
 static int64
-landed_count(const Pipeline *pipeline)
+landed_in(int32 id)
 {
-	CdcLandingKey key = {MyDatabaseId, pipeline->landing};
+	CdcLandingKey key = {MyDatabaseId, id};
 	CdcSharedLanding *landing = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
 	int64		landed = 0;
 
@@ -187,6 +188,14 @@ landed_count(const Pipeline *pipeline)
 		cdc_shared_release(CDC_SHARED_LANDING, landing);
 	}
 	return landed;
+}
+
+/* As the sync worker counts. */
+static int64
+landed_count(const Pipeline *pipeline)
+{
+	return landed_in(pipeline->landing) +
+		(pipeline->schema_landing ? landed_in(pipeline->schema_landing) : 0);
 }
 
 /*
@@ -220,7 +229,8 @@ read_pipelines(Manager *manager)
 					" EXISTS (SELECT FROM cdcsync.position o LEFT JOIN cdcsync.watermark w"
 					"  ON w.pipeline = p.name AND w.kafka_partition = o.kafka_partition"
 					"  WHERE o.landing_id = p.landing_id"
-					"  AND (coalesce(w.epoch, 0), coalesce(w.next_offset, 0)) < (o.epoch, o.next_offset))"
+					"  AND (coalesce(w.epoch, 0), coalesce(w.next_offset, 0)) < (o.epoch, o.next_offset)),"
+					" coalesce((SELECT l.landing_id FROM cdcsync.landing l WHERE l.view = p.schema_view), 0)"
 					" FROM cdcsync.pipeline_state s JOIN cdcsync.pipeline p USING (name)",
 					0, NULL, NULL, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
@@ -234,6 +244,7 @@ read_pipelines(Manager *manager)
 						 TextDatumGetCString(cdc_spi_value(i, 1, &isnull)));
 		pipeline = hash_search(manager->pipelines, &key, HASH_ENTER, NULL);
 		pipeline->landing = DatumGetInt32(cdc_spi_value(i, 2, &isnull));
+		pipeline->schema_landing = DatumGetInt32(cdc_spi_value(i, 6, &isnull));
 		pipeline->owner = DatumGetObjectId(cdc_spi_value(i, 3, &isnull));
 		pipeline->automatic = DatumGetBool(cdc_spi_value(i, 4, &isnull));
 		if (!pipeline->automatic)

@@ -325,7 +325,7 @@ cdc_staging_depend(const CdcPipeline *pipeline)
 {
 	depend(pipeline->staging, RelationRelationId, pipeline->target);
 	depend(pipeline->staging, RelationRelationId, pipeline->landing->view);
-	if (pipeline->schema_landing)
+	if (pipeline->schema_landing && pipeline->schema_landing->id != pipeline->landing->id)
 		depend(pipeline->staging, RelationRelationId, pipeline->schema_landing->view);
 	depend(pipeline->staging, ExtensionRelationId,
 		   get_extension_oid("cdcsync", false));

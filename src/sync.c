@@ -794,11 +794,12 @@ static void
 take_step(Sync *sync, int *n)
 {
 	int64		events = sync->result->events;
+	bool		work = has_work(sync) || sync->truncate;
 
-	sync->result->more = (has_work(sync) || sync->truncate) && run_window(sync);
+	sync->result->more = work && run_window(sync);
 	if (sync->rebuild)
 		sync->rebuild->progress(sync->result->events);
-	if (!has_news(sync) || sync->result->events > events)
+	if (work && (!has_news(sync) || sync->result->events > events))
 		(*n)++;
 	if (sync->result->held && !has_news(sync))
 		sync->result->more = false;

@@ -501,7 +501,7 @@ note_success(Turn *turn, int64 landed)
 	{
 		job->landed = landed;
 		/* if we are gone, another one is to try again what waits */
-		shared->landed = turn->result.waiting ? -1 : landed;
+		shared->landed = turn->result.waiting || turn->result.held ? -1 : landed;
 	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	job->retry_at = turn->result.held ?

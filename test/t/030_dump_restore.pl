@@ -30,7 +30,7 @@ $node->safe_psql('source', q{
 	INSERT INTO customer_target VALUES (1, 'one', '2025-01-31');
 	SELECT cdc_create('customer', target => 'customer_target', columns => '{"id": "ID", "db": "$source.db"}',
 					  options => '{"retention": "2 days"}');
-	SELECT cdc_create('names', target => 'customer_target', columns => '{"db": "$source.db"}', options => '{"landing": "customer_debezium"}');
+	SELECT cdc_create('names', target => 'customer_target', columns => '{"db": "$source.db"}', options => '{"landing": "customer_debezium", "schema_topic": "customer_debezium"}');
 	SELECT cdc_create('later');
 	INSERT INTO customer_debezium_chunk (kafka_partition, epoch, first_offset, last_offset, refresh_time,
 		kafka_timestamp_type, kafka_timestamp, kafka_key, kafka_value)
@@ -47,6 +47,10 @@ $node->safe_psql('source', q{
 	INSERT INTO cdcsync.sweep (pipeline, deleted_rows, identity) VALUES ('customer', 0, 1);
 	INSERT INTO cdcsync.snapshot (pipeline, identity, scope, origin, kafka_partition, epoch, nrows, certain, initial,
 		marked, await_epoch, source_ts_ms, noted_at) VALUES ('customer', 2, 3, 4, 0, 0, 1, true, false, true, 0, 0, now());
+	INSERT INTO cdcsync.source_schema (pipeline, fields, source_table, declared) VALUES ('customer', '[]', '"s"."t"', '[]');
+	INSERT INTO cdcsync.schema_change (pipeline, kafka_partition, epoch, kafka_offset, kind, in_schema_topic, state)
+	VALUES ('customer', 0, 0, 1, 'truncated', true, 'applied');
+	INSERT INTO cdcsync.schema_watermark VALUES ('customer', 0, 0, 1);
 	SELECT cdc_pause('later', 'for a reason', 'all');
 });
 
@@ -68,6 +72,10 @@ my $contents = q{
 	SELECT * FROM cdcsync.sweep;
 	SELECT * FROM cdcsync.snapshot;
 	SELECT last_value FROM cdcsync.snapshot_id_seq;
+	SELECT * FROM cdcsync.source_schema;
+	SELECT * FROM cdcsync.schema_change;
+	SELECT * FROM cdcsync.schema_watermark;
+	SELECT name, schema_view FROM cdcsync.pipeline ORDER BY 1;
 	SELECT * FROM "My schema".customer_target;
 	SELECT kafka_partition, kafka_offset, kafka_timestamp, kafka_key, kafka_value, refresh_time
 	FROM "My schema".customer_debezium ORDER BY 1, 2;
