@@ -297,6 +297,22 @@ SELECT ev3('x', 1, 'first', 2), ev3('y', 3, 'last', 2);
 SELECT inserted, deleted FROM cdc_sync('d');
 SELECT problem FROM cdcsync.sweep WHERE pipeline = 'd';
 
+-- rows that are marked as deleted: at the time of the snapshot, once
+CREATE TABLE f_t (id int PRIMARY KEY, val text, deleted_at timestamp, op text, kafka_offset bigint);
+SELECT cdc_create('f', target => 'f_t', options => '{"mode": "soft_delete", "on_snapshot": "replace", "max_sweep_share": 0.7}');
+SELECT ev('f_debezium', 0, '1', 'one', 'c', 'false', 1), ev('f_debezium', 0, '2', 'two', 'c', 'false', 2),
+	ev('f_debezium', 0, '3', 'three', 'c', 'false', 3), ev('f_debezium', 0, '3', 'three', 'd', 'false', 4);
+SELECT cdc_sync('f') IS NOT NULL;
+SELECT ev('f_debezium', 0, '1', 'one', 'r', 'last', 10);
+SELECT deleted FROM cdc_sync('f');
+SELECT id, val, deleted_at, op FROM f_t ORDER BY id;
+SELECT ev('f_debezium', 0, '1', 'one', 'r', 'last', 20);
+SELECT deleted FROM cdc_sync('f');
+SELECT ev('f_debezium', 0, '2', 'two again', 'r', 'first', 30), ev('f_debezium', 0, '1', 'one', 'r', 'last', 30);
+SELECT deleted FROM cdc_sync('f');
+SELECT id, val, deleted_at, op FROM f_t ORDER BY id;
+SELECT * FROM sweeps WHERE pipeline = 'f';
+
 SELECT cdc_drop('*');
 SELECT count(*) FROM cdcsync.snapshot;
 DROP SCHEMA snap CASCADE;

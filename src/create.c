@@ -502,7 +502,7 @@ check_replace(const CdcOptions *options, bool possible)
 	if (options->replace && !possible)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("option \"on_snapshot\" \"replace\" needs the mode \"mirror\" and a key"),
+				 errmsg("option \"on_snapshot\" \"replace\" needs the mode \"mirror\" or \"soft_delete\", and a key"),
 				 errhint("Leave the option out.")));
 }
 
@@ -955,7 +955,7 @@ cdc_pipeline_create(const CdcCreate *create)
 	p->target_name = options->target_name ? options->target_name :
 		psprintf("%s_target", p->name);
 
-	check_replace(options, p->mode == CDC_MODE_MIRROR);
+	check_replace(options, p->mode == CDC_MODE_MIRROR || p->mode == CDC_MODE_SOFT_DELETE);
 	if (p->mode == CDC_MODE_APPEND && create->key != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -1096,7 +1096,8 @@ cdc_alter(PG_FUNCTION_ARGS)
 		inferred = infer(InvalidOid, pipeline->landing, options);
 		check_fields(pipeline->readings, inferred);
 	}
-	check_replace(options, pipeline->mode == CDC_MODE_MIRROR &&
+	check_replace(options, (pipeline->mode == CDC_MODE_MIRROR ||
+							pipeline->mode == CDC_MODE_SOFT_DELETE) &&
 				  (!OidIsValid(pipeline->target) || pipeline->key != NIL));
 	if (OidIsValid(pipeline->target))
 		alter_target(pipeline, inferred);

@@ -34,6 +34,7 @@
 #include "exact.h"
 #include "fault.h"
 #include "merge_sql.h"
+#include "stage.h"
 #include "sweep.h"
 #include "value.h"
 
@@ -346,6 +347,42 @@ count_rows(const char *sql)
 	return DatumGetInt64(cdc_spi_value(0, 1, &isnull));
 }
 
+/*
+ * What a delete gives the columns of pseudo-fields where it marks the row: at the
+ * time of the snapshot the row was gone.  Appends names, and parameters from $1.
+ */
+static int
+append_pseudos(const Sweeper *sw, StringInfo names, StringInfo params, Oid *types,
+			   Datum *values, char *nulls)
+{
+	const CdcTarget *target = sw->s->target;
+	Timestamp	now = GetCurrentTimestamp();
+	CdcWinner	w = {.op = 'd',.deleted = true,.refresh_time = now,.time = now,.ended = now};
+	Datum	   *all = palloc0(sizeof(Datum) * target->ncolumns);
+	bool	   *isnull = palloc0(target->ncolumns);
+	int			n = 0;
+
+	if (sw->source_ts_ms > 0)
+		w.ended = sw->source_ts_ms * 1000 -
+			(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	cdc_stage_pseudos(target, &w, all, isnull);
+	for (int i = 0; i < target->ncolumns; i++)
+	{
+		const CdcColumn *c = &target->columns[i];
+
+		if (cdc_column_is_field(c->source))
+			continue;
+		appendStringInfo(names, ", %s", quote_identifier(c->name));
+		types[n] = c->typid;
+		values[n] = all[i];
+		/* there is no record that says it */
+		nulls[n++] = isnull[i] || c->source == CDC_COLUMN_PARTITION ||
+			c->source == CDC_COLUMN_OFFSET ? 'n' : ' ';
+		appendStringInfo(params, ", $%d", n);
+	}
+	return n;
+}
+
 /* Stage deletes of the rows that the snapshot does not have. */
 static void
 stage_missing(Sweeper *sw)
@@ -353,18 +390,31 @@ stage_missing(Sweeper *sw)
 	const CdcTarget *target = sw->s->target;
 	const char *staging = cdc_qualified_name(sw->s->pipeline->staging);
 	const char *name = cdc_qualified_name(target->relid);
+	const CdcColumn *deleted_at = cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT);
 	const char *where = scope(target, staging);
+	Oid		   *types = palloc(sizeof(Oid) * target->ncolumns);
+	Datum	   *values = palloc(sizeof(Datum) * target->ncolumns);
+	char	   *nulls = palloc(target->ncolumns + 1);
+	StringInfoData names;
+	StringInfoData params;
+	int			n;
 
+	if (deleted_at)
+		where = psprintf("%s AND %s IS NULL", where, cdc_sql_column("t", deleted_at));
+	initStringInfo(&names);
+	initStringInfo(&params);
+	n = append_pseudos(sw, &names, &params, types, values, nulls);
 	sw->target_rows = count_rows(psprintf("SELECT pg_catalog.count(*) FROM %s t WHERE true%s",
 										  name, where));
-	sw->missing = (int64) cdc_spi_run(psprintf("INSERT INTO %s (%s, %s)"
-											   " SELECT %s, 'd' FROM %s t WHERE NOT EXISTS"
+	sw->missing = (int64) cdc_spi_run(psprintf("INSERT INTO %s (%s, %s%s)"
+											   " SELECT %s, 'd'%s FROM %s t WHERE NOT EXISTS"
 											   " (SELECT FROM %s s WHERE %s)%s",
 											   staging, key_columns(target, ""),
 											   quote_identifier(cdc_staging_column(target, CDC_STAGING_ACTION)),
-											   key_columns(target, "t."), name, staging,
+											   names.data, key_columns(target, "t."), params.data,
+											   name, staging,
 											   cdc_sql_key_join(target, "t", "s"), where),
-									  0, NULL, NULL, NULL, 0);
+									  n, types, values, nulls, 0);
 }
 
 static void

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SCRIPTS = ['recorded.py', 'encodings.py', 'random_histories.py', 'modes.py']
+SCRIPTS = ['recorded.py', 'encodings.py', 'random_histories.py', 'modes.py',
+           'resnapshots.py']
 
 
 def main():
