@@ -313,6 +313,12 @@ SELECT inserted, updated, deleted, quarantined FROM cdc_sync('shard1');
 SELECT inserted, updated, deleted, quarantined FROM cdc_sync('shard2');
 SELECT * FROM shard ORDER BY db, id;
 SELECT * FROM bad('shard1');
+-- .. a rebuild leaves the rows of the others alone
+INSERT INTO shard VALUES (99, 'one', 'made up'), (2, 'two', 'of another');
+SELECT cdc_alter('shard1', options => '{"retention": "infinite"}');
+DELETE FROM cdcsync.quarantine WHERE pipeline = 'shard1';
+SELECT inserted, updated, deleted FROM cdc_resync('shard1');
+SELECT * FROM shard ORDER BY db, id;
 
 -- targets that are made from what the records look like
 SET client_min_messages = warning;

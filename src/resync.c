@@ -468,6 +468,26 @@ column_list(const CdcMerge *merge, const char *alias, bool keys_only, CdcColumnS
 #define NO_SOURCE	((CdcColumnSource) -1)
 
 /*
+ * Where several sources feed the target, the rows of those that the pipeline
+ * feeds: others are not its to delete.
+ */
+static char *
+own_rows(const CdcTarget *target, const char *shadow)
+{
+	StringInfoData condition;
+
+	initStringInfo(&condition);
+	for (int i = 0; i < target->nscope; i++)
+	{
+		const char *name = quote_identifier(target->columns[target->scope[i]].name);
+
+		appendStringInfo(&condition, " AND t.%s IN (SELECT x.%s FROM %s x)", name, name,
+						 shadow);
+	}
+	return condition.data;
+}
+
+/*
  * Stage the rows in which shadow and target differ: 'u' as in the shadow, 'd'
  * those that it does not have.  When a row was read is no difference.
  */
@@ -487,9 +507,10 @@ stage_difference(const Resync *resync)
 	cdc_spi_run(psprintf("ANALYZE %s", shadow), 0, NULL, NULL, NULL, 0);
 	cdc_staging_clear(merge->staging);
 	n = cdc_spi_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, 'd' FROM %s t"
-							 " WHERE NOT EXISTS (SELECT FROM %s s WHERE %s)",
+							 " WHERE NOT EXISTS (SELECT FROM %s s WHERE %s)%s",
 							 staging, column_list(merge, "", true, NO_SOURCE), action,
-							 column_list(merge, "t", true, NO_SOURCE), table, shadow, join),
+							 column_list(merge, "t", true, NO_SOURCE), table, shadow, join,
+							 own_rows(target, shadow)),
 					0, NULL, NULL, NULL, 0);
 	n += cdc_spi_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, 'u'"
 							  " FROM %s s LEFT JOIN %s t ON %s"
