@@ -108,11 +108,14 @@ CREATE TABLE cdcsync.watermark (
 	refresh_time timestamp,			-- of the newest record below it
 	source_position text,			-- greatest applied position of the source
 	source_ts_ms bigint,			-- and the source's clock there
+	newest_ts_ms bigint,			-- the greatest of it, snapshots included
 	events bigint NOT NULL DEFAULT 0,
 	resent bigint NOT NULL DEFAULT 0,	-- re-sent by Kafka Connect, skipped
 	passed bigint NOT NULL DEFAULT 0,	-- of other tables, or no changes of rows
-	skipped_delete boolean NOT NULL DEFAULT false,	-- the last one was a delete: skip its tombstone
 	in_snapshot boolean NOT NULL DEFAULT false,	-- the last change was a row of a snapshot that nobody keeps account of
+	resent_epoch integer,			-- where the last one of them is
+	resent_offset bigint,
+	deleted_key bigint,				-- the last one was a delete of it (a hash): skip its tombstone
 	synced_at timestamptz,
 	PRIMARY KEY (pipeline, kafka_partition)
 ) WITH (fillfactor = 50);
@@ -266,6 +269,21 @@ CREATE TABLE cdcsync.schema_change (
 );
 CREATE INDEX ON cdcsync.schema_change (pipeline, kafka_partition, epoch, kafka_offset);
 
+CREATE TABLE cdcsync.barrier (		-- of topics with several partitions
+	pipeline text NOT NULL,
+	kind text NOT NULL CHECK (kind IN ('truncate', 'stray')),	-- the last truncate; the newest
+									-- record that is not in the partition of its key
+	kafka_partition bigint,			-- where it is; NULL: there was none
+	epoch integer,
+	kafka_offset bigint,
+	source_position text,			-- when it was made
+	source_ts_ms bigint,
+	kafka_timestamp timestamp,
+	partitions integer NOT NULL,	-- stray: so many the topic has,
+	key_form bigint NOT NULL,		-- and of this form are its keys (a hash)
+	PRIMARY KEY (pipeline, kind)
+);
+
 /*
  * Calls of cdc_create_all() that go on for new topics.  A dump keeps the
  * server's name, by which cdc_resume('*') finds it again.
@@ -300,6 +318,7 @@ COMMENT ON TABLE cdcsync.evidence IS 'how the strings of columns are encoded, as
 COMMENT ON TABLE cdcsync.source_schema IS 'the columns that the sources'' tables had when they were last seen';
 COMMENT ON TABLE cdcsync.schema_watermark IS 'how far pipelines have read the schema-change topics of their connectors';
 COMMENT ON TABLE cdcsync.schema_change IS 'changes of the sources'' tables, and what became of them';
+COMMENT ON TABLE cdcsync.barrier IS 'changes by which those that come later from another partition are judged';
 COMMENT ON TABLE cdcsync.follow IS
 	'patterns for whose new topics pipelines are made; cdc_create_all() with "follow_new_topics" true or false begins and ends it';
 
@@ -322,6 +341,7 @@ BEGIN
 		DELETE FROM cdcsync.source_schema WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.schema_watermark WHERE pipeline = OLD.name;
 		DELETE FROM cdcsync.schema_change WHERE pipeline = OLD.name;
+		DELETE FROM cdcsync.barrier WHERE pipeline = OLD.name;
 	END IF;
 	RETURN NULL;
 END
@@ -384,6 +404,7 @@ SELECT pg_catalog.pg_extension_config_dump('cdcsync.evidence', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.source_schema', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.schema_watermark', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.schema_change', '');
+SELECT pg_catalog.pg_extension_config_dump('cdcsync.barrier', '');
 SELECT pg_catalog.pg_extension_config_dump('cdcsync.follow', '');
 
 ALTER TABLE cdcsync.landing ENABLE ROW LEVEL SECURITY;
@@ -401,6 +422,7 @@ ALTER TABLE cdcsync.evidence ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.source_schema ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.schema_watermark ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.schema_change ENABLE ROW LEVEL SECURITY;
+ALTER TABLE cdcsync.barrier ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.follow ENABLE ROW LEVEL SECURITY;
 -- a landing belongs to the owner of its chunk table
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
@@ -442,6 +464,8 @@ CREATE POLICY owned ON cdcsync.schema_watermark FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = schema_watermark.pipeline));
 CREATE POLICY owned ON cdcsync.schema_change FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = schema_change.pipeline));
+CREATE POLICY owned ON cdcsync.barrier FOR SELECT
+	USING (EXISTS (SELECT FROM cdcsync.pipeline p WHERE p.name = barrier.pipeline));
 CREATE POLICY owned ON cdcsync.follow FOR SELECT
 	USING (pg_catalog.pg_has_role(owner, 'USAGE'));
 GRANT SELECT ON ALL TABLES IN SCHEMA cdcsync TO PUBLIC;

@@ -112,7 +112,8 @@ admit_change(CdcRank *rank, CdcEvent *rec)
 		return rec->change.shape == CDC_SHAPE_ROW ? admit_row(rank, rec) :
 			CDC_ADMIT;
 	/* the tombstone that comes next is as little ours */
-	rec->progress->skipped_delete |= rec->change.op == 'd';
+	if (rec->change.op == 'd')
+		cdc_event_note_delete(rec, false);
 	if (verdict == CDC_VERDICT_OTHER)
 		return CDC_ADMIT_PASS;
 	return refuse(rank, rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,

@@ -527,7 +527,8 @@ cdc_take_position(CdcDecoder *decoder, CdcChange *change)
 	const CdcToken *connector = &change->connector;
 	bool		unsaid = !cdc_is_present(connector);
 
-	if (change->snapshot)
+	/* an incremental one tells how far the events were that had been sent */
+	if (change->snapshot && !change->incremental)
 		return;
 	if (cdc_token_says(connector, "mysql") ||
 		cdc_token_says(connector, "mariadb") ||

@@ -45,7 +45,7 @@ cdc_history_insert(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcToken *t
 	CdcWinner  *newer = w;
 	CdcWinner  *e = cdc_winner_new(rank, &w->key);
 
-	while (newer->older && cdc_event_is_older(rec, newer->older))
+	while (newer->older && cdc_event_is_older(rank, rec, newer->older))
 		newer = newer->older;
 	e->older = newer->older;
 	e->fresh = e->older == NULL && newer->fresh;

@@ -191,6 +191,14 @@ extern CdcLandingScan *cdc_landing_scan_begin(const CdcLanding *landing,
 extern void cdc_landing_scan_move(CdcLandingScan *scan, int64 partition,
 								  int32 epoch, int64 from);
 extern const CdcChunk *cdc_landing_scan_next(CdcLandingScan *scan);
+
+/*
+ * The same backwards: the chunks of a partition and epoch that begin below
+ * "before", the last one first; they may reach beyond it.
+ */
+extern void cdc_landing_scan_move_back(CdcLandingScan *scan, int64 partition,
+									   int32 epoch, int64 before);
+extern const CdcChunk *cdc_landing_scan_previous(CdcLandingScan *scan);
 extern void cdc_landing_scan_end(CdcLandingScan *scan);
 
 #define cdc_chunk_offset(chunk, i) \

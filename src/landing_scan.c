@@ -351,6 +351,21 @@ cdc_landing_scan_move(CdcLandingScan *scan, int64 partition, int32 epoch,
 	start(scan, partition, epoch, from);
 }
 
+void
+cdc_landing_scan_move_back(CdcLandingScan *scan, int64 partition, int32 epoch,
+						   int64 before)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->cxt);
+
+	stop(scan);
+	scan->snapshot = RegisterSnapshot(GetTransactionSnapshot());
+	scan->from = PG_INT64_MIN;
+	scan->chunk.partition = partition;
+	scan->chunk.epoch = epoch;
+	start_scan(scan, BTLessStrategyNumber, F_INT8LT, before);
+	MemoryContextSwitchTo(old);
+}
+
 static void
 grow(CdcLandingScan *scan, int n)
 {
@@ -454,6 +469,23 @@ cdc_landing_scan_next(CdcLandingScan *scan)
 			return NULL;
 	} while (tuple_offset(scan, tuple, COLUMN_LAST_OFFSET) < scan->from);
 
+	old = MemoryContextSwitchTo(scan->scratch);
+	decode(scan, tuple);
+	MemoryContextSwitchTo(old);
+	return &scan->chunk;
+}
+
+const CdcChunk *
+cdc_landing_scan_previous(CdcLandingScan *scan)
+{
+	MemoryContext old;
+	HeapTuple	tuple;
+
+	MemoryContextReset(scan->scratch);
+	CHECK_FOR_INTERRUPTS();
+	tuple = systable_getnext_ordered(scan->scan, BackwardScanDirection);
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
 	old = MemoryContextSwitchTo(scan->scratch);
 	decode(scan, tuple);
 	MemoryContextSwitchTo(old);

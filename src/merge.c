@@ -907,6 +907,20 @@ try_together(CdcMerge *merge, Failed *failed)
 	return true;
 }
 
+/* Not by TRUNCATE: it asks for another privilege, and nobody may read then. */
+static void
+truncate_target(CdcMerge *merge)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "DELETE FROM %s t", cdc_qualified_name(merge->target->relid));
+	if (merge->keep_staged && merge->nrows > 0)
+		appendStringInfo(&sql, " WHERE NOT EXISTS (SELECT FROM %s s WHERE %s)",
+						 cdc_qualified_name(merge->staging), cdc_sql_key_join(merge->target, "t", "s"));
+	merge->deleted += cdc_spi_run(sql.data, 0, NULL, NULL, NULL, 0);
+}
+
 void
 cdc_merge(CdcMerge *merge)
 {
@@ -920,9 +934,7 @@ cdc_merge(CdcMerge *merge)
 	failed.scratch = AllocSetContextCreate(CurrentMemoryContext, "cdcsync merge",
 										   ALLOCSET_DEFAULT_SIZES);
 	if (merge->truncate && mode == CDC_MODE_MIRROR)
-		merge->deleted += cdc_spi_run(psprintf("DELETE FROM %s",
-											   cdc_qualified_name(merge->target->relid)),
-									  0, NULL, NULL, NULL, 0);
+		truncate_target(merge);
 	if (merge->nrows == 0 && !merge->truncate)
 		return;
 	for (int64 i = 0; i < merge->nrows; i++)

@@ -18,7 +18,8 @@ typedef struct CdcMerge
 	/* in */
 	const CdcTarget *target;
 	Oid			staging;
-	bool		truncate;		/* empty the target first */
+	bool		truncate;		/* empty the target first, .. */
+	bool		keep_staged;	/* .. but of the keys that are staged */
 	int64		nrows;
 	const ItemPointerData *tids;	/* [nrows] in staging */
 	const char *actions;		/* [nrows] cdc_action */

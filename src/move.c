@@ -333,14 +333,17 @@ cdc_move_copy_tokens(CdcMoves *moves, const CdcToken *tokens)
 }
 
 void
-cdc_moves_clear(CdcMoves *moves)
+cdc_moves_truncate(CdcMoves *moves, const CdcPosition *position)
 {
 	ListCell   *lc;
+	int			cmp;
 
 	foreach(lc, moves->moves)
 	{
 		CdcMove    *move = lfirst(lc);
 
+		if (position && cdc_position_compare(&move->position, position, &cmp) && cmp > 0)
+			continue;
 		move->done = move->changed = true;
 	}
 }

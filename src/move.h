@@ -71,8 +71,8 @@ extern void cdc_move_forward(CdcMoves *moves, const CdcMove *arrival,
 /* A copy of tokens that lives as long as the moves; all MISSING for NULL. */
 extern CdcToken *cdc_move_copy_tokens(CdcMoves *moves, const CdcToken *tokens);
 
-/* Forget all (a truncate). */
-extern void cdc_moves_clear(CdcMoves *moves);
+/* A truncate: forget what is not known to be newer (NULL: all). */
+extern void cdc_moves_truncate(CdcMoves *moves, const CdcPosition *position);
 
 /*
  * Values of the target's row with this key as PGTEXT tokens, [ncolumns], in the

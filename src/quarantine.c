@@ -103,14 +103,6 @@ cdc_quarantine_reread(const char *pipeline, int64 partition, int32 epoch,
 				   partition, epoch, offset);
 }
 
-void
-cdc_quarantine_truncate(const char *pipeline, int32 epoch, int64 offset)
-{
-	(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
-				   "AND $2 = 0 AND (epoch, kafka_offset) < ($3, $4)",
-				   0, epoch, offset);
-}
-
 static Datum
 bytes_datum(const CdcBytes *b)
 {
@@ -295,34 +287,45 @@ cdc_quarantine_rehash(const CdcPipeline *pipeline, CdcRank *rank, bool unknown)
  * ----------
  */
 
+/*
+ * Where and when the record that is row of the result was made, as far as it
+ * tells.  Its columns first to first + 5 are partition, epoch, offset, position and
+ * time of the source, Kafka's time.
+ */
+static CdcOrigin
+result_origin(uint64 row, int first)
+{
+	CdcOrigin	at = {.kafka_timestamp = DT_NOBEGIN};
+	bool		isnull;
+	Datum		d;
+
+	at.partition = DatumGetInt64(cdc_spi_value(row, first, &isnull));
+	at.epoch = DatumGetInt32(cdc_spi_value(row, first + 1, &isnull));
+	at.offset = DatumGetInt64(cdc_spi_value(row, first + 2, &isnull));
+	d = cdc_spi_value(row, first + 3, &isnull);
+	if (!isnull)
+		(void) cdc_position_parse(TextDatumGetCString(d), &at.position);
+	d = cdc_spi_value(row, first + 4, &isnull);
+	at.source_ts_ms = isnull ? 0 : DatumGetInt64(d);
+	d = cdc_spi_value(row, first + 5, &isnull);
+	if (!isnull)
+		at.kafka_timestamp = DatumGetTimestamp(d);
+	return at;
+}
+
 /* Does the record that is row of the result come before the winner? */
 static bool
 is_before(uint64 row, const CdcWinner *w, CdcQuarantined *record)
 {
-	CdcPosition position = {0};
+	CdcOrigin	at = result_origin(row, 2);
 	bool		isnull;
-	Datum		d;
-	int			cmp;
 
-	record->partition = DatumGetInt64(cdc_spi_value(row, 2, &isnull));
-	record->epoch = DatumGetInt32(cdc_spi_value(row, 3, &isnull));
-	record->offset = DatumGetInt64(cdc_spi_value(row, 4, &isnull));
-	record->old_key = DatumGetBool(cdc_spi_value(row, 5, &isnull));
+	record->partition = at.partition;
+	record->epoch = at.epoch;
+	record->offset = at.offset;
+	record->old_key = DatumGetBool(cdc_spi_value(row, 8, &isnull));
 	record->head = DatumGetInt64(cdc_spi_value(row, 9, &isnull));
-	if (record->partition == w->last.partition)
-		return record->epoch < w->last.epoch ||
-			(record->epoch == w->last.epoch && record->offset < w->last.offset);
-	d = cdc_spi_value(row, 6, &isnull);
-	if (!isnull && cdc_position_parse(TextDatumGetCString(d), &position) &&
-		cdc_position_compare(&position, &w->position, &cmp) && cmp != 0)
-		return cmp < 0;
-	d = cdc_spi_value(row, 7, &isnull);
-	if (!isnull && w->source_ts_ms != 0 && DatumGetInt64(d) != w->source_ts_ms)
-		return DatumGetInt64(d) < w->source_ts_ms;
-	d = cdc_spi_value(row, 8, &isnull);
-	if (!isnull && DatumGetTimestamp(d) != w->kafka_timestamp)
-		return DatumGetTimestamp(d) < w->kafka_timestamp;
-	return record->partition < w->last.partition;
+	return cdc_origin_older(&at, &w->last);
 }
 
 /* Arguments of the query for n winners, in the current context. */
@@ -356,7 +359,7 @@ find_args(const CdcPipeline *pipeline, CdcRank *rank, CdcWinner *const *winners,
 }
 
 #define FOUND \
-	"SELECT w.no, q.kafka_partition, q.epoch, q.kafka_offset, q.old_key, q.source_position, q.source_ts_ms, q.kafka_timestamp, " \
+	"SELECT w.no, q.kafka_partition, q.epoch, q.kafka_offset, q.source_position, q.source_ts_ms, q.kafka_timestamp, q.old_key, " \
 	"coalesce(q.blocked_by, q.kafka_offset) " \
 	"FROM unnest($3, $4) WITH ORDINALITY w(hash, key, no) JOIN cdcsync.quarantine q " \
 	"ON q.pipeline = $1 AND q.state <> 'retried' AND "
@@ -464,6 +467,46 @@ cdc_quarantine_supersede(const char *pipeline, int64 n, const CdcQuarantined *re
 					   "AND q.epoch = r.epoch AND q.kafka_offset = r.\"offset\" AND q.old_key = (r.old_key = 1)",
 					   5, types, values, NULL, 0);
 	cdc_spi_end(&spi);
+}
+
+void
+cdc_quarantine_truncate(const char *pipeline, const CdcOrigin *truncate, bool multi_partition)
+{
+	Oid			types[] = {TEXTOID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(pipeline), Int64GetDatum(truncate->partition)};
+	CdcOrigin  *gone;
+	uint64		n;
+	CdcSpi		spi;
+
+	(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+				   "AND kafka_partition = $2 AND (epoch, kafka_offset) < ($3, $4)",
+				   truncate->partition, truncate->epoch, truncate->offset);
+	if (!multi_partition)
+		return;
+	cdc_spi_begin_catalog(&spi);
+	n = cdc_spi_run("SELECT kafka_partition, epoch, kafka_offset, source_position, source_ts_ms, "
+					"kafka_timestamp FROM cdcsync.quarantine "
+					"WHERE pipeline = $1 AND kafka_partition <> $2", 2, types, values, NULL, 0);
+	gone = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(CdcOrigin) * (n + 1));
+	for (uint64 row = 0; row < n; row++)
+		gone[row] = result_origin(row, 1);
+	cdc_spi_end(&spi);
+	for (uint64 i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (cdc_origin_older(&gone[i], truncate))
+			(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+						   "AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4",
+						   gone[i].partition, gone[i].epoch, gone[i].offset);
+	}
+}
+
+int64
+cdc_quarantine_take_one(const char *pipeline, const CdcOrigin *at)
+{
+	return run_for(pipeline, "UPDATE cdcsync.quarantine SET state = 'retried', tried_at = clock_timestamp() "
+				   "WHERE pipeline = $1 AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4",
+				   at->partition, at->epoch, at->offset);
 }
 
 /* ----------

@@ -37,9 +37,12 @@ extern bool cdc_quarantine_waiting(const char *pipeline, TimestampTz since);
 extern void cdc_quarantine_reread(const char *pipeline, int64 partition,
 								  int32 epoch, int64 offset);
 
-/* Forget the records before a truncate: what they would have changed is gone. */
-extern void cdc_quarantine_truncate(const char *pipeline, int32 epoch,
-									int64 offset);
+/*
+ * Forget the records before a truncate: what they would have changed is gone.
+ * multi_partition: those of other partitions, too.
+ */
+extern void cdc_quarantine_truncate(const char *pipeline, const CdcOrigin *truncate,
+									bool multi_partition);
 
 /*
  * What the key of a quarantined record is known by changes with the key's types
@@ -99,6 +102,9 @@ typedef struct CdcRetry
  * others will be read again.
  */
 extern int64 cdc_quarantine_take(const char *pipeline, const CdcRetry *retry);
+
+/* The same with one that the window has taken by itself. */
+extern int64 cdc_quarantine_take_one(const char *pipeline, const CdcOrigin *at);
 
 /* Add those that are marked to the window, before all others. */
 extern void cdc_quarantine_retry(const char *pipeline, CdcRank *rank);

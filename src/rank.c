@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -104,15 +105,24 @@ cdc_rank_bad(CdcRank *rank, const CdcOrigin *at, const char *column,
 CdcOrigin
 cdc_event_origin(const CdcRank *rank, const CdcEvent *rec)
 {
+	const CdcChunk *c = rec->chunk;
 	CdcOrigin	at = {
-		.partition = rec->chunk->partition,
-		.epoch = rec->chunk->epoch,
+		.partition = c->partition,
+		.epoch = c->epoch,
+		.synced = rank->looking_back && rec->since == 0,
 		.offset = rec->offset,
 		.ordinal = rank->ordinal,
 		.since = rec->since,
 		.old_key = rec->old_key,
+		.kafka_timestamp = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN,
 	};
 
+	if (rec->change.shape == CDC_SHAPE_CHANGE || rec->change.shape == CDC_SHAPE_ROW)
+	{
+		at.op = rec->change.op;
+		at.position = rec->change.position;
+		at.source_ts_ms = rec->change.has_source_ts_ms ? rec->change.source_ts_ms : 0;
+	}
 	return at;
 }
 
@@ -189,10 +199,14 @@ cdc_event_bad(CdcRank *rank, CdcEvent *rec, const char *column, int sqlerrcode,
 			  const char *message)
 {
 	const CdcChunk *chunk = rec->chunk;
-	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	MemoryContext old;
 	CdcOrigin	at = cdc_event_origin(rank, rec);
-	CdcBadRecord *bad = cdc_rank_bad(rank, &at, column, sqlerrcode, message);
+	CdcBadRecord *bad;
 
+	if (rank->looking_back)
+		return &rank->state->known_bad; /* it is in quarantine already */
+	old = MemoryContextSwitchTo(rank->context);
+	bad = cdc_rank_bad(rank, &at, column, sqlerrcode, message);
 	if (rec->since == 0)
 	{
 		Jsonb	   *headers = cdc_chunk_headers(chunk, rec->i);
@@ -232,6 +246,22 @@ cdc_event_time(const CdcRank *rank, const CdcEvent *rec)
 	return chunk->refresh_time;
 }
 
+/* Not 0. */
+static int64
+hash_key(const CdcBytes *key)
+{
+	return key->data ? (int64) (hash_bytes_extended((const unsigned char *) key->data,
+													key->len, 0) | 1) : 1;
+}
+
+/* The tombstone of the delete at hand is to be left out. */
+void
+cdc_event_note_delete(CdcEvent *rec, bool resent)
+{
+	rec->progress->deleted_key = hash_key(cdc_event_key(rec));
+	rec->progress->resent_delete = resent;
+}
+
 /* Does a change leave out what the winner of its key may have? */
 static bool
 leaves_out(const CdcRank *rank, const CdcToken *tokens, const CdcWinner *w)
@@ -242,6 +272,29 @@ leaves_out(const CdcRank *rank, const CdcToken *tokens, const CdcWinner *w)
 			return true;
 	return false;
 }
+
+/* Does a row leave out anything? */
+static bool
+is_partial(const CdcRank *rank, const CdcToken *tokens)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (rank->target->columns[i].source == CDC_COLUMN_FIELD &&
+			!cdc_token_is_set(&tokens[i]))
+			return true;
+	return false;
+}
+
+/* What a row that has come under this key has to do with key changes. */
+static void
+arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens)
+{
+	cdc_rename_settle(rank, rec, key, tokens);
+	if (rec->rename && rec->rename->has_old && !cdc_bytes_equal(rec->rename->key, *key))
+		cdc_rename_arrive(rank, rec, key, tokens);
+}
+
+static void upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w,
+						  const CdcBytes *key, CdcToken *tokens, char op);
 
 /* A row under this key now has these values, as far as they are told. */
 static void
@@ -260,13 +313,15 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL)
 		return;
-	if (!isnew && cdc_event_is_older(rec, w))
+	if (!isnew && cdc_event_is_older(rank, rec, w))
 	{
 		if (mode == CDC_MODE_HISTORY)
 			cdc_history_insert(rank, rec, w, tokens, op, false);
+		else
+			upsert_before(rank, rec, w, key, tokens, op);
 		return;
 	}
-	if (!isnew && w->broken_by >= 0)
+	if (!isnew && w->broken_by >= 0 && !rank->looking_back)
 	{
 		if (mode == CDC_MODE_HISTORY || leaves_out(rank, tokens, w))
 		{
@@ -282,9 +337,7 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		}
 		w->broken_by = -1;
 	}
-	cdc_rename_settle(rank, key, tokens);
-	if (rec->rename && rec->rename->has_old && !cdc_bytes_equal(rec->rename->key, *key))
-		cdc_rename_arrive(rank, rec, key, tokens);
+	arrive(rank, rec, key, tokens);
 	if (mode == CDC_MODE_HISTORY)
 	{
 		if (!isnew && cdc_history_repeats(rank, rec, w, tokens))
@@ -297,6 +350,8 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		w->fresh = rank->truncated;
 	if (!isnew && w->deleted)
 	{
+		if (rank->multi_partition)
+			cdc_winner_set_floor(rank, w, &w->last);
 		w->deleted = w->marked = false;
 		w->fresh = true;
 		w->norigins = 0;
@@ -310,6 +365,49 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	else
 		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
 	cdc_winner_set_event(rank, w, rec, op);
+	if (op == 'c' && rank->multi_partition && is_partial(rank, w->tokens))
+		cdc_winner_set_floor(rank, w, &w->last);
+}
+
+/*
+ * The same, of a record of another partition that is older than the winner.
+ * What a create does not tell cannot come from what was before it.
+ */
+static void
+upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
+			  CdcToken *tokens, char op)
+{
+	CdcOrigin	now = cdc_event_origin(rank, rec);
+
+	if (cdc_winner_is_over(w, &now))
+		return;
+	arrive(rank, rec, key, tokens);
+	if (op == 'c')
+		cdc_winner_cut(rank, w, &now);
+	cdc_winner_fill(rank, w, &now, tokens);
+}
+
+/*
+ * The row of this key was gone, before it came again as the winner, which is of
+ * another partition.
+ */
+static void
+delete_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
+			  const CdcToken *tokens, bool leaves)
+{
+	CdcOrigin	now = cdc_event_origin(rank, rec);
+
+	if (cdc_winner_is_over(w, &now))
+		return;
+	if (leaves)
+	{
+		CdcWinner	was = *w;
+
+		was.tokens = cdc_winner_tokens_before(rank, w, &now);
+		cdc_rename_depart(rank, rec, &was, key, tokens);
+	}
+	cdc_winner_cut(rank, w, &now);
+	w->fresh = true;
 }
 
 /* A row that the window has made or changed is deleted, and stays as it was. */
@@ -339,15 +437,17 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL)
 		return;
-	if (!isnew && cdc_event_is_older(rec, w))
+	if (!isnew && cdc_event_is_older(rank, rec, w))
 	{
-		rec->progress->skipped_delete = true;
 		if (mode == CDC_MODE_HISTORY)
 			cdc_history_insert(rank, rec, w, tokens, op, true);
+		else
+			delete_before(rank, rec, w, key, tokens, leaves);
 		return;
 	}
 	if (!isnew && w->deleted && w->broken_by < 0 &&
-		(rec->change.shape == CDC_SHAPE_TOMBSTONE || mode != CDC_MODE_MIRROR))
+		(mode == CDC_MODE_MIRROR ? rec->change.shape == CDC_SHAPE_TOMBSTONE &&
+		 w->last.partition == rec->chunk->partition : true))
 		return;					/* the delete itself says more */
 	if (!isnew && mode == CDC_MODE_HISTORY && w->broken_by >= 0)
 	{
@@ -360,7 +460,7 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	if (leaves)
 		cdc_rename_moved_on(rank, key);
 	else
-		cdc_rename_settle(rank, key, NULL);
+		cdc_rename_settle(rank, rec, key, NULL);
 	if (leaves && !isnew)
 		cdc_rename_depart(rank, rec, w, key, tokens);
 	if (mode == CDC_MODE_SOFT_DELETE && !isnew)
@@ -372,6 +472,7 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 		cdc_history_push(rank, w);
 	w->deleted = true;
 	w->fresh = isnew && rank->truncated && mode != CDC_MODE_MIRROR;
+	w->floor = NULL;
 	w->broken_by = -1;
 	w->norigins = 0;
 	for (int i = 0; i < rank->target->ncolumns; i++)
@@ -508,8 +609,9 @@ add_delete(CdcRank *rank, CdcEvent *rec)
 		cdc_event_spread(rank, rec->change.before, source, st->tokens);
 		missing = cdc_winner_key(rank, st->tokens, &key);
 		/* what its tombstone, which has no before image, could not tell */
-		rec->progress->skipped_delete = missing == NULL;
-		if (missing)
+		if (missing == NULL)
+			cdc_event_note_delete(rec, false);
+		else
 			missing = record_key(rank, rec, source, st->tokens, &key);
 	}
 	if (missing)
@@ -526,6 +628,9 @@ add_delete(CdcRank *rank, CdcEvent *rec)
 						  "the delete has no value for the key column");
 		return;
 	}
+	/* which comes right after it, and has nothing to add */
+	if (!tombstone && rank->multi_partition)
+		cdc_event_note_delete(rec, false);
 	delete_row(rank, rec, &key, st->tokens, 'd');
 }
 
@@ -560,9 +665,51 @@ end_rows(CdcRank *rank, CdcEvent *rec)
 	}
 }
 
+/* What is older than the truncate is gone; newer rows begin after it. */
+static void
+truncate_winners(CdcRank *rank, const CdcOrigin *at)
+{
+	for (int64 i = 0; i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+
+		if (rank->looking_back && !rank->all_keys &&
+			(w->threshold == NULL || !cdc_origin_older(w->threshold, at)))
+			continue;
+		if (cdc_origin_older(&w->last, at))
+			cdc_winner_bury(rank, w, at);
+		else if (!w->deleted && !cdc_winner_is_over(w, at))
+		{
+			cdc_winner_cut(rank, w, at);
+			w->fresh = true;
+		}
+	}
+}
+
+/* The same of the records that are bad. */
+static void
+truncate_bad(CdcRank *rank, const CdcOrigin *at)
+{
+	int64		left = 0;
+
+	for (int64 i = 0; i < rank->nbad; i++)
+		if (!cdc_origin_older(&rank->bad[i].at, at))
+			rank->bad[left++] = rank->bad[i];
+	rank->nbad = left;
+}
+
+/* Can a truncate be put in its place among the changes of other partitions? */
+static bool
+truncates(const CdcRank *rank)
+{
+	return !rank->multi_partition ||
+		(rank->target->mode == CDC_MODE_MIRROR && !rank->target->keyless &&
+		 rank->target->nscope == 0);
+}
+
 /* The table is empty, in the way of the pipeline's mode. */
 static void
-truncate(CdcRank *rank, CdcEvent *rec)
+truncate(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
 {
 	if (rank->target->nscope > 0 && rank->target->mode != CDC_MODE_MIRROR)
 	{
@@ -575,8 +722,13 @@ truncate(CdcRank *rank, CdcEvent *rec)
 		cdc_scope_truncate(rank, rec);
 		return;
 	}
-	cdc_moves_clear(rank->state->moves);
-	if (rank->target->mode != CDC_MODE_MIRROR)
+	cdc_moves_truncate(rank->state->moves, rank->multi_partition ? &now->position : NULL);
+	if (rank->multi_partition && truncates(rank))
+	{
+		truncate_winners(rank, now);
+		truncate_bad(rank, now);
+	}
+	else if (rank->target->mode != CDC_MODE_MIRROR)
 		end_rows(rank, rec);
 	else
 	{
@@ -585,14 +737,16 @@ truncate(CdcRank *rank, CdcEvent *rec)
 		rank->nbad = 0;			/* what they would have changed is gone */
 	}
 	rank->truncated = true;
-	rank->truncate_epoch = rec->chunk->epoch;
-	rank->truncate_offset = rec->offset;
+	rank->truncated_at = *now;
+	rank->has_truncate = rank->multi_partition && truncates(rank);
 }
 
-/* t: nothing that came before in the topic's only partition lives on. */
+/* t: nothing that came before lives on. */
 static void
 add_truncate(CdcRank *rank, CdcEvent *rec)
 {
+	CdcOrigin	now = cdc_event_origin(rank, rec);
+
 	if (rec->since != 0)
 	{
 		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -601,13 +755,18 @@ add_truncate(CdcRank *rank, CdcEvent *rec)
 	}
 	if (rank->seen)
 		return;
-	if (rank->multi_partition)
+	if (rank->looking_back)
 	{
-		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
-				   "truncate in a topic with several partitions is not supported");
+		truncate_winners(rank, &now);
 		return;
 	}
-	truncate(rank, rec);
+	if (!truncates(rank))
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
+					  "truncate in a topic with several partitions is supported for one source with a key in mode \"mirror\" only");
+		return;
+	}
+	truncate(rank, rec, &now);
 }
 
 /* The connector has left it out of the topic: as if it had not. */
@@ -623,11 +782,36 @@ cdc_rank_truncate(CdcRank *rank, const char *source, int32 epoch, int64 offset)
 	CdcProgress nowhere = {.refresh_time = DT_NOBEGIN};
 	CdcEvent	rec = {.chunk = &chunk,.offset = offset,.progress = &nowhere};
 	CdcDecodeError error;
+	CdcOrigin	now;
 
 	value.len = strlen(value.data);
 	if (cdc_decode_value(rank->state->decoder, value.data, value.len, &rec.change, &error))
-		truncate(rank, &rec);
+	{
+		now = cdc_event_origin(rank, &rec);
+		if (rank->multi_partition)
+			now.partition = -1; /* it is in none of them */
+		truncate(rank, &rec, &now);
+	}
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Note where the source was.  A row of an incremental snapshot was read when the
+ * events up to its position had been sent; other snapshots tell none.
+ */
+static void
+note_position(CdcProgress *p, const CdcChange *c)
+{
+	int			cmp;
+
+	if (c->has_source_ts_ms)
+		p->newest_ts_ms = Max(p->newest_ts_ms, c->source_ts_ms);
+	if (c->position.kind == CDC_POSITION_NONE || !c->has_source_ts_ms ||
+		(c->snapshot &&
+		 cdc_position_compare(&c->position, &p->position, &cmp) && cmp <= 0))
+		return;
+	p->position = c->position;
+	p->source_ts_ms = c->source_ts_ms;
 }
 
 /*
@@ -639,26 +823,18 @@ is_resent(CdcEvent *rec)
 {
 	CdcProgress *p = rec->progress;
 	const CdcChange *c = &rec->change;
-	int			cmp;
 
-	if (c->position.kind == CDC_POSITION_NONE || c->snapshot || !c->has_source_ts_ms)
-		return false;
-	/*
-	 * Within one GTID only the file's position tells, which another server
-	 * that took over in between counts differently: not older then, since a
-	 * wrong skip loses data and a wrong apply only repeats it.
-	 */
-	if (p->position.kind != CDC_POSITION_NONE &&
-		cdc_position_compare(&c->position, &p->position, &cmp) && cmp < 0 &&
-		!(c->position.has_gtid && c->position.major == p->position.major) &&
-		c->source_ts_ms <= p->source_ts_ms)
+	if (c->position.kind != CDC_POSITION_NONE && !c->snapshot && c->has_source_ts_ms &&
+		cdc_position_is_resent(&c->position, c->source_ts_ms, &p->position, p->source_ts_ms))
 	{
 		p->resent++;
-		p->skipped_delete = c->op == 'd';
+		p->resent_offset = rec->offset;
+		p->resent_epoch = rec->chunk->epoch;
+		if (c->op == 'd')
+			cdc_event_note_delete(rec, true);
 		return true;
 	}
-	p->position = c->position;
-	p->source_ts_ms = c->source_ts_ms;
+	note_position(p, c);
 	return false;
 }
 
@@ -719,6 +895,26 @@ typedef enum Context
 } Context;
 
 /*
+ * Is the record older than the last truncate, in a topic of several partitions?
+ * What it has changed is gone.
+ */
+static bool
+is_truncated(CdcRank *rank, CdcEvent *rec)
+{
+	CdcOrigin	now;
+
+	if (!rank->has_truncate)
+		return false;
+	now = cdc_event_origin(rank, rec);
+	if (!cdc_origin_older(&now, &rank->truncated_at))
+		return false;
+	rec->progress->resent++;
+	if (rec->change.shape != CDC_SHAPE_TOMBSTONE && rec->change.op == 'd')
+		cdc_event_note_delete(rec, true);
+	return true;
+}
+
+/*
  * Note connector and embedded schema of a change for its conversions; rec is the
  * record that is being added, or NULL.
  */
@@ -728,7 +924,7 @@ note_context(CdcRank *rank, const CdcChange *change, const CdcEvent *rec)
 	CdcRankState *st = rank->state;
 	const CdcToken *name = &change->connector;
 	/* what comes out of quarantine was looked at before */
-	bool		watched = rank->watch && rec && rec->since == 0;
+	bool		watched = rank->watch && rec && rec->since == 0 && !rank->looking_back;
 	CdcOrigin	at;
 	CdcRowSchema *rs;
 
@@ -777,6 +973,8 @@ add_change(CdcRank *rank, CdcEvent *rec)
 		return false;
 	if (is_resent(rec))
 		return true;
+	if (is_truncated(rank, rec))
+		return true;
 	rank->ordinal++;
 	if (context == CONTEXT_UNREADABLE)
 	{
@@ -784,7 +982,7 @@ add_change(CdcRank *rank, CdcEvent *rec)
 				   "the event's embedded schema cannot be read");
 		return true;
 	}
-	if (rank->evidence)
+	if (rank->evidence && !rank->looking_back)
 	{
 		CdcOrigin	at = cdc_event_origin(rank, rec);
 
@@ -799,7 +997,8 @@ add_change(CdcRank *rank, CdcEvent *rec)
 		cdc_append_add(rank, rec);
 		return true;
 	}
-	rec->rename = cdc_rename_of(rank, rec->chunk, rec->i);
+	/* what was applied has told already where its row went */
+	rec->rename = rank->looking_back ? NULL : cdc_rename_of(rank, rec->chunk, rec->i);
 	if (rank->target->keyless && rec->change.op != 't' && rec->change.op != 'm')
 	{
 		cdc_keyless_add(rank, rec);
@@ -832,22 +1031,39 @@ needs_source(const CdcRank *rank)
 	return cdc_intake_filters(rank->intake) || rank->target->nscope > 0;
 }
 
-/* Debezium sends a delete's tombstone right after it. */
+/* All that tells when a tombstone was made. */
 static void
-add_tombstone(CdcRank *rank, CdcEvent *rec, bool after_skipped_delete)
+note_kafka_time(CdcEvent *rec)
+{
+	Timestamp	t = rec->chunk->timestamps ? rec->chunk->timestamps[rec->i] : DT_NOBEGIN;
+	int64		epoch = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * 1000;
+
+	if (!TIMESTAMP_NOT_FINITE(t))
+		rec->progress->newest_ts_ms = Max(rec->progress->newest_ts_ms, t / 1000 + epoch);
+}
+
+/*
+ * A tombstone.  Debezium sends it right after the delete, with the same key; it
+ * knows nothing of the source's order.
+ */
+static void
+add_tombstone(CdcRank *rank, CdcEvent *rec, int64 deleted_key, bool resent)
 {
 	CdcBytes	key;
 
 	if (rank->target->mode == CDC_MODE_APPEND || rank->target->keyless)
 		return;					/* its delete has told it */
-	if (after_skipped_delete)
+	if (deleted_key != 0 && deleted_key == hash_key(cdc_event_key(rec)))
 	{
 		if (needs_source(rank))
 			rec->progress->passed++;
-		else if (record_key(rank, rec, NULL, rank->state->tokens, &key) == NULL)
+		else if (resent && record_key(rank, rec, NULL, rank->state->tokens, &key) == NULL)
 			rec->progress->resent++;
 		return;
 	}
+	if (is_truncated(rank, rec))
+		return;
+	note_kafka_time(rec);
 	rank->ordinal++;
 	if (needs_source(rank))
 	{
@@ -855,7 +1071,7 @@ add_tombstone(CdcRank *rank, CdcEvent *rec, bool after_skipped_delete)
 					  "the record is null and does not tell the table that it deletes from");
 		return;
 	}
-	rec->rename = cdc_rename_of(rank, rec->chunk, rec->i);
+	rec->rename = rank->looking_back ? NULL : cdc_rename_of(rank, rec->chunk, rec->i);
 	add_delete(rank, rec);
 }
 
@@ -874,11 +1090,13 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 		.since = since,
 		.old_key = old_key,
 	};
-	bool		after_skipped_delete = progress->skipped_delete;
+	int64		deleted_key = progress->deleted_key;
+	bool		resent = progress->resent_delete || !rank->multi_partition;
 	bool		added = true;
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
 
-	progress->skipped_delete = false;
+	progress->deleted_key = 0;
+	progress->resent_delete = false;
 	if (!cdc_decode_value(rank->state->decoder, value->data, value->len,
 						  &rec.change, &error))
 	{
@@ -891,12 +1109,12 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 		{
 			case CDC_ADMIT:
 				if (rec.change.shape == CDC_SHAPE_TOMBSTONE)
-					add_tombstone(rank, &rec, after_skipped_delete);
+					add_tombstone(rank, &rec, deleted_key, resent);
 				else
 					added = add_change(rank, &rec);
 				/* a tombstone does not tell what the delete has told */
-				progress->skipped_delete |= rec.change.op == 'd' &&
-					needs_source(rank);
+				if (rec.change.op == 'd' && needs_source(rank))
+					cdc_event_note_delete(&rec, false);
 				break;
 			case CDC_ADMIT_PASS:
 				progress->passed++;
@@ -905,7 +1123,7 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 				break;
 		}
 	if (!added)
-		progress->skipped_delete = after_skipped_delete;
+		progress->deleted_key = deleted_key;
 	MemoryContextSwitchTo(old);
 	return added;
 }
@@ -917,6 +1135,28 @@ cdc_rank_again(CdcRank *rank, const CdcChunk *chunk, TimestampTz since, bool old
 
 	(void) add_record(rank, chunk, 0, &nowhere, since, old_key);
 	rank->again = rank->ordinal;
+}
+
+CdcOrigin
+cdc_rank_origin(CdcRank *rank, const CdcChunk *chunk, int i)
+{
+	CdcEvent	rec = {.chunk = chunk,.i = i,.offset = cdc_chunk_offset(chunk, i)};
+	CdcDecodeError error;
+
+	if (!cdc_decode_value(rank->state->decoder, chunk->values[i].data,
+						  chunk->values[i].len, &rec.change, &error))
+		rec.change.shape = CDC_SHAPE_OTHER;
+	return cdc_event_origin(rank, &rec);
+}
+
+void
+cdc_rank_look_back(CdcRank *rank, const CdcChunk *chunk, int i,
+				   CdcProgress *progress, TimestampTz since)
+{
+	int64		ordinal = rank->ordinal;
+
+	(void) add_record(rank, chunk, i, progress, since, false);
+	rank->ordinal = ordinal;
 }
 
 bool

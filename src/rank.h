@@ -16,6 +16,7 @@
 
 #include "intake.h"
 #include "landing.h"
+#include "origin.h"
 #include "target.h"
 
 /* Kind of a CdcToken that holds a type's own text output, not JSON. */
@@ -28,25 +29,6 @@ typedef struct CdcRowSchema
 	const CdcSchemaField **by_column;	/* [ncolumns], NULL: not in it */
 	bool		checked;		/* against the types of the target */
 } CdcRowSchema;
-
-/* Where a change comes from. */
-typedef struct CdcOrigin
-{
-	int64		partition;
-	int32		epoch;
-	int64		offset;
-	int64		ordinal;		/* number of the record among those decoded */
-	TimestampTz since;			/* it was in quarantine since then, and is tried
-								 * again; 0: it was not */
-	bool		old_key;		/* only the delete of a key change's old key */
-} CdcOrigin;
-
-static inline bool
-cdc_origin_equal(const CdcOrigin *a, const CdcOrigin *b)
-{
-	return a->offset == b->offset && a->epoch == b->epoch &&
-		a->partition == b->partition;
-}
 
 typedef struct CdcWinner
 {
@@ -77,10 +59,12 @@ typedef struct CdcWinner
 	Size		blob_size;
 	CdcBytes	kafka_key;		/* of the last change; in blob */
 
-	/* order between partitions */
-	CdcPosition position;
-	int64		source_ts_ms;
-	Timestamp	kafka_timestamp;
+	/* between partitions */
+	CdcOrigin  *floor;			/* what is older than it has no part in the row: the
+								 * delete or create that the row began with, or
+								 * NULL */
+	CdcOrigin  *threshold;		/* of a winner whose later changes are looked up:
+								 * the oldest change that it is made of, else NULL */
 
 	/* modes that keep times */
 	Timestamp	time;			/* of the last change, at the source */
@@ -128,14 +112,23 @@ typedef struct CdcProgress
 	Timestamp	refresh_time;	/* DT_NOBEGIN: nothing yet */
 	CdcPosition position;		/* greatest applied source position */
 	int64		source_ts_ms;
+	int64		newest_ts_ms;	/* the greatest of the source's clock, snapshots
+								 * included; 0: not known */
 	int64		events;			/* in this window */
 	int64		resent;			/* in this window */
 	int64		passed;			/* in this window: of other tables, or no changes */
-	bool		skipped_delete; /* the last record was a delete that was left
-								 * out, or whose key only its image tells: its
-								 * tombstone is to be left out */
 	bool		in_snapshot;	/* the last change was a row of a snapshot of which
 								 * no account is kept */
+	int64		deleted_key;	/* the last record was a delete whose tombstone is to
+								 * be left out: it was left out itself, or only its
+								 * image tells its key or its source its table, or
+								 * the key may be in other partitions, whose order a
+								 * tombstone does not know.  A hash of its key in
+								 * Kafka; 0: it was not */
+	bool		resent_delete;	/* .. it was sent again */
+	int64		resent_offset;	/* of the last record that was sent again: behind it,
+								 * all are in the order of the source; -1: none */
+	int32		resent_epoch;
 	bool		moved;			/* changed in this window */
 	struct CdcSnapshotPart *snapshot;	/* see snapshot.h; NULL: not noted */
 } CdcProgress;
@@ -166,9 +159,13 @@ typedef struct CdcRank
 	int64		ordinal;		/* records decoded, those left out by rule not
 								 * counted */
 	int64		again;			/* of those, the ones from quarantine */
-	bool		truncated;		/* the target is to be emptied first */
-	int32		truncate_epoch; /* of the truncate */
-	int64		truncate_offset;
+	bool		truncated;		/* the target is to be emptied first; with several
+								 * partitions, of all but the staged rows */
+	CdcOrigin	truncated_at;	/* the last truncate, if .. */
+	bool		has_truncate;	/* .. with several partitions, one is known, of
+								 * this window or an earlier one */
+	bool		looking_back;	/* records are added that were applied already */
+	bool		all_keys;		/* .. of whatever key */
 	struct CdcSourceWatch *watch;	/* NULL: changes of the source's table do not
 									 * matter */
 	CdcRankSeen seen;			/* if set, there are no winners: see sweep.c */
@@ -245,6 +242,16 @@ extern uint64 cdc_scope_apply(const CdcRank *rank);
  */
 extern void cdc_rank_truncate(CdcRank *rank, const char *source, int32 epoch,
 							  int64 offset);
+/* Where and when was record i of a chunk made? */
+extern CdcOrigin cdc_rank_origin(CdcRank *rank, const CdcChunk *chunk, int i);
+
+/*
+ * Looking back: add record i of a chunk, which an earlier window has applied, to
+ * the winners that have a threshold and are older (all_keys: to all).  since: it
+ * is in quarantine since then, so was not applied.
+ */
+extern void cdc_rank_look_back(CdcRank *rank, const CdcChunk *chunk, int i,
+							   CdcProgress *progress, TimestampTz since);
 
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);

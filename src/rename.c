@@ -128,14 +128,19 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 
 /* A later change of a row that has arrived: what it sets is not wanted any more. */
 void
-cdc_rename_settle(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
+cdc_rename_settle(CdcRank *rank, const CdcEvent *rec, const CdcBytes *key,
+				  const CdcToken *tokens)
 {
 	CdcMove    *move;
 	bool		any = false;
+	int			cmp;
 
 	move = cdc_move_last_arrival(rank->state->moves, key);
 	if (move == NULL)
 		return;
+	if (rec->change.shape == CDC_SHAPE_CHANGE &&
+		cdc_position_compare(&rec->change.position, &move->position, &cmp) && cmp < 0)
+		return;					/* it is from before */
 	for (int i = 0; i < rank->target->ncolumns; i++)
 	{
 		if (tokens == NULL || cdc_token_is_set(&tokens[i]))
@@ -237,9 +242,10 @@ cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, const CdcByt
 		move->done = move->changed = true;
 		return;
 	}
-	/* a tombstone repeats what its delete has said */
+	/* a tombstone, and a delete that is sent again, repeat what was said */
 	if (!alive ||
-		(tombstone && cdc_move_departure(moves, &rename->key, old_key, &position)))
+		((tombstone || position.kind != CDC_POSITION_NONE) &&
+		 cdc_move_departure(moves, &rename->key, old_key, &position)))
 		return;
 	move = cdc_move_add(moves, &rename->key, old_key, &position, true);
 	move->tokens = cdc_move_copy_tokens(moves, w ? w->tokens : NULL);

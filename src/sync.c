@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "attempt.h"
+#include "barrier.h"
 #include "breaker.h"
 #include "catalog.h"
 #include "create.h"
@@ -38,6 +39,7 @@
 #include "infer.h"
 #include "intake.h"
 #include "keyless.h"
+#include "lookback.h"
 #include "merge.h"
 #include "move.h"
 #include "quarantine.h"
@@ -84,6 +86,7 @@ typedef struct Sync
 	CdcProgress *progress;		/* one for each position */
 	int			npartitions;
 	CdcBreaker *breaker;
+	CdcBarriers barriers;		/* none for a single partition */
 	bool		quarantine;		/* the pipeline has quarantined records */
 	CdcRetry	retry;			/* which of them are to be tried again */
 	bool		retries;		/* some are */
@@ -227,6 +230,17 @@ note_truncate(CdcMerge *merge, const CdcRank *rank)
 	merge->truncate_nulls = nulls;
 }
 
+/*
+ * Can a row have been changed through another partition by what was applied
+ * before?  The other modes keep every change.
+ */
+static bool
+looks_back(const Sync *sync)
+{
+	return sync->npartitions > 1 && !sync->target->keyless &&
+		(sync->target->mode == CDC_MODE_MIRROR || sync->target->mode == CDC_MODE_SOFT_DELETE);
+}
+
 /* Bring a ranked window to the target. */
 static void
 apply_window(Sync *sync, CdcRank *rank)
@@ -236,6 +250,7 @@ apply_window(Sync *sync, CdcRank *rank)
 		.target = sync->target,
 		.staging = sync->pipeline->staging,
 		.truncate = rank->truncated && sync->target->mode != CDC_MODE_APPEND,
+		.keep_staged = rank->multi_partition,
 		.refused = cdc_stage_refused,
 		.arg = &stage,
 	};
@@ -249,8 +264,8 @@ apply_window(Sync *sync, CdcRank *rank)
 		cdc_keyless_arrange(rank);
 	cdc_stage_survey(&stage);
 	if (sync->quarantine && rank->truncated && mode == CDC_MODE_MIRROR)
-		cdc_quarantine_truncate(sync->pipeline->name, rank->truncate_epoch,
-								rank->truncate_offset);
+		cdc_quarantine_truncate(sync->pipeline->name, &rank->truncated_at,
+								rank->multi_partition);
 	if (sync->quarantine && mode != CDC_MODE_APPEND && !sync->target->keyless)
 		cdc_stage_heed_quarantine(&stage);
 	if (mode == CDC_MODE_HISTORY)
@@ -291,6 +306,7 @@ typedef struct Window
 {
 	Sync	   *sync;
 	CdcRank    *rank;
+	const CdcProgress *before;	/* as it begins */
 	int64		taken;			/* out of quarantine */
 	int64		applied;		/* of those */
 	bool		done;			/* nothing is left to rank after it */
@@ -326,6 +342,26 @@ has_news(const Sync *sync)
 	return sync->watch && (sync->watch->news || sync->watch->due);
 }
 
+/* Newer changes of the window's keys may have come through other partitions. */
+static void
+look_back(Sync *sync, CdcRank *rank, const CdcProgress *before, int64 *taken)
+{
+	CdcLookback lookback = {
+		.pipeline = sync->pipeline,
+		.rank = rank,
+		.decoder = sync->decoder,
+		.barriers = &sync->barriers,
+		.npartitions = sync->npartitions,
+		.synced = before,
+		.quarantine = sync->quarantine,
+		.taken = taken,
+	};
+
+	if (looks_back(sync))
+		cdc_lookback(&lookback);
+	CDC_FAULT("sync_looked_back");
+}
+
 /* Rank and apply a window, quarantine included; false if the breaker trips. */
 static bool
 try_window(void *arg)
@@ -344,6 +380,7 @@ try_window(void *arg)
 		cdc_quarantine_retry(sync->pipeline->name, rank);
 	window->done = sync->only_retry || rank_window(sync, rank);
 	CDC_FAULT("sync_ranked");
+	look_back(sync, rank, window->before, &window->taken);
 	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
 	if (window->trip)
 		return false;
@@ -399,13 +436,16 @@ run_window(Sync *sync)
 	MemoryContext old = MemoryContextSwitchTo(sync->window);
 	CdcProgress *before = palloc(sizeof(CdcProgress) * Max(sync->npartitions, 1));
 	CdcSyncResult result_before = *sync->result;
-	Window		window = {.sync = sync};
+	CdcBarriers barriers_before = sync->barriers;
+	Window		window = {.sync = sync,.before = before};
 	int64		records = 0;
 	int64		again = 0;
 
 	memcpy(before, sync->progress, sizeof(CdcProgress) * sync->npartitions);
 	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
 								 sync->npartitions > 1);
+	window.rank->has_truncate = sync->barriers.has_truncate;
+	window.rank->truncated_at = sync->barriers.truncate;
 	window.rank->intake = sync->intake;
 	window.rank->evidence = sync->evidence;
 	window.rank->watch = sync->watch;
@@ -418,6 +458,8 @@ run_window(Sync *sync)
 		sync->result->applied += window.applied;
 		cdc_breaker_save(sync->breaker, window.rank, records);
 		cdc_intake_save(sync->intake, sync->pipeline);
+		cdc_barriers_save(sync->pipeline->name, &sync->barriers, sync->npartitions,
+						  sync->progress);
 		cdc_watermark_save(sync->pipeline, sync->npartitions, sync->progress);
 		if (sync->watch)
 		{
@@ -439,6 +481,7 @@ run_window(Sync *sync)
 					 errhint("Correct the set-up, or let all bad records pass into quarantine with the option \"max_quarantine_share\" 1.")));
 		memcpy(sync->progress, before, sizeof(CdcProgress) * sync->npartitions);
 		*sync->result = result_before;
+		sync->barriers = barriers_before;
 		stop_pipeline(sync, window.rank, window.trip, window.sqlerrcode);
 		window.done = sync->stopped = true;
 		window.taken = 0;
@@ -624,6 +667,8 @@ open_sync(Sync *sync, bool nowait)
 	if (!sync->only_retry)
 		sync->retries = sync->quarantine &&
 			cdc_quarantine_waiting(pipeline->name, sync->retry.since);
+	if (looks_back(sync))
+		cdc_barriers_load(pipeline->name, &sync->barriers);
 	for (int i = 0; sync->quarantine && !sync->only_retry && i < sync->npartitions; i++)
 		cdc_quarantine_reread(pipeline->name, sync->progress[i].partition,
 							  sync->progress[i].epoch, sync->progress[i].next_offset);

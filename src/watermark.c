@@ -40,8 +40,15 @@ read_watermark(CdcProgress *p, uint64 row)
 		(void) cdc_position_parse(TextDatumGetCString(d), &p->position);
 	d = cdc_spi_value(row, 6, &isnull);
 	p->source_ts_ms = isnull ? 0 : DatumGetInt64(d);
-	p->skipped_delete = DatumGetBool(cdc_spi_value(row, 7, &isnull));
-	p->in_snapshot = DatumGetBool(cdc_spi_value(row, 9, &isnull));
+	d = cdc_spi_value(row, 7, &isnull);
+	p->deleted_key = isnull ? 0 : DatumGetInt64(d);
+	d = cdc_spi_value(row, 9, &isnull);
+	p->newest_ts_ms = isnull ? 0 : DatumGetInt64(d);
+	d = cdc_spi_value(row, 10, &isnull);
+	p->resent_offset = isnull ? -1 : DatumGetInt64(d);
+	d = cdc_spi_value(row, 11, &isnull);
+	p->resent_epoch = isnull ? 0 : DatumGetInt32(d);
+	p->in_snapshot = DatumGetBool(cdc_spi_value(row, 12, &isnull));
 }
 
 /* All watermarks of the pipeline as one text, as the active snapshot sees them. */
@@ -96,7 +103,8 @@ cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 	static const Oid types[] = {TEXTOID};
 	static CdcPlan plan = {
 		.sql = "SELECT kafka_partition, epoch, next_offset, refresh_time, source_position, "
-		"source_ts_ms, skipped_delete, events, in_snapshot "
+		"source_ts_ms, deleted_key, events, newest_ts_ms, resent_offset, resent_epoch, "
+		"in_snapshot "
 		"FROM cdcsync.watermark WHERE pipeline = $1 ORDER BY kafka_partition",
 		.nargs = 1,
 		.types = types
@@ -111,6 +119,7 @@ cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 	{
 		progress[i].partition = positions[i].partition;
 		progress[i].refresh_time = DT_NOBEGIN;
+		progress[i].resent_offset = -1;
 	}
 	cdc_spi_begin_catalog(&spi);
 	n = cdc_spi_run_plan(&plan, values, NULL);
@@ -144,7 +153,7 @@ column_array(Datum *values, bool *nulls, int n, Oid type)
 											  len, byval, align));
 }
 
-#define NCOLUMNS	11
+#define NCOLUMNS	14
 
 /* The columns of one watermark row. */
 static void
@@ -161,12 +170,18 @@ fill_row(const CdcProgress *p, Datum *values, bool *nulls)
 	values[5] = Int64GetDatum(p->source_ts_ms);
 	values[6] = Int64GetDatum(p->events);
 	values[7] = Int64GetDatum(p->resent);
-	values[8] = BoolGetDatum(p->skipped_delete);
-	values[9] = Int64GetDatum(p->passed);
-	values[10] = BoolGetDatum(p->in_snapshot);
+	values[8] = Int64GetDatum(p->deleted_key);
+	values[9] = Int64GetDatum(p->newest_ts_ms);
+	values[10] = Int64GetDatum(p->resent_offset);
+	values[11] = Int32GetDatum(p->resent_epoch);
+	values[12] = Int64GetDatum(p->passed);
+	values[13] = BoolGetDatum(p->in_snapshot);
 	memset(nulls, false, NCOLUMNS);
 	nulls[3] = TIMESTAMP_NOT_FINITE(p->refresh_time);
 	nulls[4] = nulls[5] = p->position.kind == CDC_POSITION_NONE;
+	nulls[8] = p->deleted_key == 0;
+	nulls[9] = p->newest_ts_ms == 0;
+	nulls[10] = nulls[11] = p->resent_offset < 0;
 }
 
 void
@@ -174,23 +189,26 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 				   CdcProgress *progress)
 {
 	static const Oid types[NCOLUMNS] = {INT8OID, INT4OID, INT8OID, TIMESTAMPOID, TEXTOID,
-	INT8OID, INT8OID, INT8OID, BOOLOID, INT8OID, BOOLOID};
+	INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT8OID, BOOLOID};
 	static const Oid arg_types[NCOLUMNS + 1] = {TEXTOID, INT8ARRAYOID, INT4ARRAYOID,
 		INT8ARRAYOID, TIMESTAMPARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-	INT8ARRAYOID, BOOLARRAYOID, INT8ARRAYOID,
-	BOOLARRAYOID};
+	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
+		INT8ARRAYOID, BOOLARRAYOID};
 	static CdcPlan plan = {
 		.sql = "INSERT INTO cdcsync.watermark AS w (pipeline, kafka_partition, epoch, "
 		"next_offset, refresh_time, source_position, source_ts_ms, events, resent, "
-		"skipped_delete, passed, in_snapshot, synced_at) "
-		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) u "
+		"deleted_key, newest_ts_ms, resent_offset, resent_epoch, passed, in_snapshot, synced_at) "
+		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) u "
 		"ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET "
 		"epoch = excluded.epoch, next_offset = excluded.next_offset, "
 		"refresh_time = excluded.refresh_time, "
 		"source_position = excluded.source_position, "
 		"source_ts_ms = excluded.source_ts_ms, events = w.events + excluded.events, "
 		"resent = w.resent + excluded.resent, passed = w.passed + excluded.passed, "
-		"skipped_delete = excluded.skipped_delete, "
+		"deleted_key = excluded.deleted_key, "
+		"newest_ts_ms = excluded.newest_ts_ms, "
+		"resent_offset = excluded.resent_offset, "
+		"resent_epoch = excluded.resent_epoch, "
 		"in_snapshot = excluded.in_snapshot, synced_at = excluded.synced_at",
 		.nargs = NCOLUMNS + 1,
 		.types = arg_types

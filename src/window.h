@@ -54,6 +54,7 @@ typedef struct CdcRankState
 	int64		chunk_first;
 	CdcRename	rename;
 	int			scalar_field;	/* field of a bare scalar key, or -1 */
+	CdcBadRecord known_bad;		/* scratch of cdc_event_bad() */
 } CdcRankState;
 
 /* The record that is being added. */
@@ -121,6 +122,9 @@ extern void cdc_scope_truncate(CdcRank *rank, CdcEvent *rec);
 /* rank.c */
 extern CdcOrigin cdc_event_origin(const CdcRank *rank, const CdcEvent *rec);
 
+/* The tombstone of the delete at hand is to be left out; resent: and counted. */
+extern void cdc_event_note_delete(CdcEvent *rec, bool resent);
+
 /* Spread an image's tokens, which are by field, over the columns. */
 extern void cdc_event_spread(const CdcRank *rank, const CdcToken *image,
 							 const CdcToken *source, CdcToken *tokens);
@@ -177,7 +181,8 @@ extern CdcWinner *cdc_winner_find(CdcRank *rank, const CdcBytes *key);
 
 /*
  * The winner of the record's key; *isnew if the window has none yet.  NULL:
- * the key cannot be converted, and the record was noted as bad.
+ * the key cannot be converted, and the record was noted as bad; or we look back,
+ * and nobody asks for it.
  */
 extern CdcWinner *cdc_winner_get(CdcRank *rank, CdcEvent *rec,
 								 const CdcBytes *key, const CdcToken *tokens,
@@ -194,8 +199,28 @@ extern bool cdc_winner_same_key(CdcRank *rank, const CdcToken *a,
 extern bool cdc_winner_keys_equal(CdcRank *rank, const CdcToken *a,
 								  const CdcToken *b);
 
-/* Is the record older than the winner, which came from another partition? */
-extern bool cdc_event_is_older(const CdcEvent *rec, const CdcWinner *w);
+/*
+ * Is the record older than the winner, of another partition or looked up?  The
+ * winner's last change stays what it is then; the record can give it values that
+ * the later ones leave out (fill), or begin the row (cut; its own values are
+ * not touched), unless the row began later (is_over).
+ */
+extern bool cdc_event_is_older(const CdcRank *rank, const CdcEvent *rec,
+							   const CdcWinner *w);
+extern bool cdc_winner_is_over(const CdcWinner *w, const CdcOrigin *at);
+extern void cdc_winner_fill(CdcRank *rank, CdcWinner *w, const CdcOrigin *at,
+							const CdcToken *tokens);
+extern void cdc_winner_cut(CdcRank *rank, CdcWinner *w, const CdcOrigin *at);
+
+/* The winner's row begins with this change: it has no part in what is older. */
+extern void cdc_winner_set_floor(CdcRank *rank, CdcWinner *w, const CdcOrigin *at);
+
+/* The winner's row is gone by a truncate. */
+extern void cdc_winner_bury(CdcRank *rank, CdcWinner *w, const CdcOrigin *at);
+
+/* The winner's tokens as they were before, the later ones MISSING. */
+extern CdcToken *cdc_winner_tokens_before(CdcRank *rank, const CdcWinner *w,
+										  const CdcOrigin *at);
 
 /*
  * Give the winner these tokens and this Kafka key, copying what they point to.
@@ -243,7 +268,7 @@ extern void cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w,
 extern void cdc_rename_moved_on(CdcRank *rank, const CdcBytes *key);
 
 /* A later change of a row that has arrived: what it sets is not wanted any more. */
-extern void cdc_rename_settle(CdcRank *rank, const CdcBytes *key,
+extern void cdc_rename_settle(CdcRank *rank, const CdcEvent *rec, const CdcBytes *key,
 							  const CdcToken *tokens);
 
 #endif							/* CDC_WINDOW_H */

@@ -204,11 +204,12 @@ begin_typed(CdcRank *rank)
 }
 
 /*
- * The place of a key in the table of typed keys, made if it is new; NULL and
- * *error filled if the key cannot be converted.
+ * The place of a key in the table of typed keys, made if it is new (unless only
+ * winners that are there are wanted: then NULL, with no *column); NULL and *error
+ * filled if the key cannot be converted.
  */
 static CdcWinner **
-typed_entry(CdcRank *rank, CdcWinner *like, const CdcToken *tokens,
+typed_entry(CdcRank *rank, CdcWinner *like, const CdcToken *tokens, bool make,
 			const char **column, CdcConvertError *error)
 {
 	CdcRankState *st = rank->state;
@@ -231,9 +232,15 @@ typed_entry(CdcRank *rank, CdcWinner *like, const CdcToken *tokens,
 	MemoryContextSwitchTo(old);
 	if (!ok)
 		return NULL;
+	*column = NULL;
 	ExecStoreVirtualTuple(st->typed_slot);
-	entry = LookupTupleHashEntry(st->typed, st->typed_slot, &isnew, NULL);
-	if (isnew)
+	entry = LookupTupleHashEntry(st->typed, st->typed_slot, make ? &isnew : NULL, NULL);
+	if (entry == NULL)
+	{
+		MemoryContextReset(st->key_context);
+		return NULL;
+	}
+	if (make && isnew)
 		*TupleHashEntryPointer_compat(st->typed, entry) = NULL;
 	MemoryContextReset(st->key_context);
 	return (CdcWinner **) TupleHashEntryPointer_compat(st->typed, entry);
@@ -250,7 +257,7 @@ type_all_winners(CdcRank *rank)
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
 		CdcWinner  *w = rank->winners[i];
-		CdcWinner **place = typed_entry(rank, w, w->tokens, &column, &error);
+		CdcWinner **place = typed_entry(rank, w, w->tokens, true, &column, &error);
 
 		if (place)
 			*place = w;
@@ -332,9 +339,33 @@ cdc_winner_new(CdcRank *rank, const CdcBytes *key)
 	return w;
 }
 
+/* Looking back: does the winner ask for this record? */
+static bool
+asks_for(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
+{
+	CdcOrigin	now;
+
+	if (!rank->looking_back || rank->all_keys)
+		return true;
+	if (w->threshold == NULL)
+		return false;
+	now = cdc_event_origin(rank, rec);
+	if (!cdc_origin_older(w->threshold, &now))
+		return false;
+
+	/* what the window has itself is not known to have been applied */
+	if (!w->last.synced && cdc_origin_same_event(&w->last, &now))
+		return false;
+	for (int i = 0; i < w->norigins; i++)
+		if (!w->origins[i].synced && cdc_origin_same_event(&w->origins[i], &now))
+			return false;
+	return true;
+}
+
 /*
  * The winner of the record's key; *isnew if the window has none yet.  NULL:
- * the key cannot be converted, and the record was noted as bad.
+ * the key cannot be converted, and the record was noted as bad; or we look back,
+ * and nobody asks for it.
  */
 CdcWinner *
 cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
@@ -344,11 +375,12 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 	KeyEntry   *entry = keytable_lookup(st->keys, *key);
 	CdcWinner **place = NULL;
 	CdcWinner  *w;
+	bool		make = !rank->looking_back || rank->all_keys;
 	bool		found;
 
 	*isnew = false;
 	if (entry)
-		return entry->winner;
+		return asks_for(rank, rec, entry->winner) ? entry->winner : NULL;
 	if (st->typed == NULL && !key_bytes_decide(rank, tokens))
 		type_all_winners(rank);
 	if (st->typed)
@@ -358,16 +390,23 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 		const char *column = NULL;
 		MemoryContext old = MemoryContextSwitchTo(rank->context);
 
-		place = typed_entry(rank, &like, tokens, &column, &error);
+		place = typed_entry(rank, &like, tokens, make, &column, &error);
 		MemoryContextSwitchTo(old);
 		if (place == NULL)
 		{
-			cdc_event_bad(rank, rec, column, error.sqlerrcode, error.message);
+			if (column)
+				cdc_event_bad(rank, rec, column, error.sqlerrcode, error.message);
 			return NULL;
 		}
 	}
+	if (!make && place == NULL)
+		return NULL;
 	if (place && *place)
+	{
 		w = *place;
+		if (!asks_for(rank, rec, w))
+			return NULL;
+	}
 	else
 	{
 		w = cdc_winner_new(rank, key);
@@ -436,24 +475,142 @@ cdc_winner_set_tokens(CdcRank *rank, CdcWinner *w, const CdcToken *tokens,
 	w->tokens = to;
 }
 
-/* Is the record older than the winner, which came from another partition? */
+static void prune_origins(CdcRank *rank, CdcWinner *w, CdcToken *tokens);
+
+/* Is the record older than the winner? */
 bool
-cdc_event_is_older(const CdcEvent *rec, const CdcWinner *w)
+cdc_event_is_older(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
 {
-	const CdcChunk *c = rec->chunk;
-	Timestamp	ts = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN;
+	CdcOrigin	now;
+
+	if (!rank->multi_partition ||
+		(w->last.partition == rec->chunk->partition && !rank->looking_back))
+		return false;
+	now = cdc_event_origin(rank, rec);
+	return cdc_origin_older(&now, &w->last);
+}
+
+/* What is older than this has no part in the winner's row. */
+void
+cdc_winner_set_floor(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
+{
+	CdcOrigin  *floor = keep(rank->state, sizeof(CdcOrigin));
+
+	*floor = *at;
+	w->floor = floor;
+}
+
+/*
+ * Is the origin of before the floor?  The two halves of a key change have one
+ * position, and what the one brings to the other is not.
+ */
+static bool
+is_below(const CdcOrigin *origin, const CdcOrigin *floor)
+{
 	int			cmp;
 
-	if (w->last.partition == c->partition)
-		return false;
-	if (cdc_position_compare(&rec->change.position, &w->position, &cmp) && cmp != 0)
-		return cmp < 0;
-	if (rec->change.has_source_ts_ms && w->source_ts_ms != 0 &&
-		rec->change.source_ts_ms != w->source_ts_ms)
-		return rec->change.source_ts_ms < w->source_ts_ms;
-	if (ts != w->kafka_timestamp)
-		return ts < w->kafka_timestamp;
-	return c->partition < w->last.partition;
+	return cdc_origin_older(origin, floor) &&
+		!(origin->partition != floor->partition &&
+		  cdc_position_compare(&origin->position, &floor->position, &cmp) && cmp == 0);
+}
+
+/* Has a change that is older than the winner no part in it? */
+bool
+cdc_winner_is_over(const CdcWinner *w, const CdcOrigin *at)
+{
+	return w->deleted || (w->floor && is_below(at, w->floor));
+}
+
+/* Where a token of the winner that is set comes from. */
+static const CdcOrigin *
+token_origin(const CdcWinner *w, int column)
+{
+	return w->norigins > 0 ? &w->origins[w->tokens[column].origin] : &w->last;
+}
+
+/*
+ * The winner's row begins at this change, which is older than its last one:
+ * forget what is from before.
+ */
+void
+cdc_winner_cut(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (rank->target->columns[i].key_no < 0 && is_below(token_origin(w, i), at))
+			memset(&w->tokens[i], 0, sizeof(CdcToken));
+	cdc_winner_set_floor(rank, w, at);
+}
+
+/* The winner's tokens from before, the others MISSING. */
+CdcToken *
+cdc_winner_tokens_before(CdcRank *rank, const CdcWinner *w, const CdcOrigin *at)
+{
+	int			n = rank->target->ncolumns;
+	CdcToken   *tokens = palloc0(sizeof(CdcToken) * n);
+
+	for (int i = 0; i < n; i++)
+		if (rank->target->columns[i].key_no >= 0 ||
+			cdc_origin_older(token_origin(w, i), at))
+			tokens[i] = w->tokens[i];
+	return tokens;
+}
+
+/* The winner's row is gone, with all of its kind. */
+void
+cdc_winner_bury(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (rank->target->columns[i].key_no < 0)
+			memset(&w->tokens[i], 0, sizeof(CdcToken));
+	w->op = 'd';
+	w->deleted = true;
+	w->fresh = false;
+	w->floor = NULL;
+	w->norigins = 0;
+	w->broken_by = -1;
+	w->last = *at;
+}
+
+/*
+ * Values of a change that is older than the winner's last one: those that the
+ * winner lacks, or has from a change that is older still.
+ */
+void
+cdc_winner_fill(CdcRank *rank, CdcWinner *w, const CdcOrigin *at, const CdcToken *tokens)
+{
+	CdcToken   *merged = rank->state->merged;
+	CdcBytes	kafka_key = w->kafka_key;
+	bool		any = false;
+	uint16		origin;
+
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		const CdcToken *t = &w->tokens[i];
+		bool		take;
+
+		merged[i] = *t;
+		if (cdc_token_is_set(t))
+			take = w->norigins > 0 && cdc_token_is_set(&tokens[i]) &&
+				rank->target->columns[i].key_no < 0 &&
+				cdc_origin_older(token_origin(w, i), at);
+		else
+			take = cdc_token_is_set(&tokens[i]) ||
+				(t->kind == CDC_JSON_MISSING && tokens[i].kind != CDC_JSON_MISSING);
+		if (!take)
+			continue;
+		if (!any && w->norigins == 0)
+			(void) cdc_winner_add_origin(rank, w, &w->last);
+		if (!any)
+			origin = cdc_winner_add_origin(rank, w, at);
+		merged[i] = tokens[i];
+		merged[i].origin = origin;
+		any = true;
+	}
+	if (!any)
+		return;
+	if (w->norigins > rank->target->ncolumns + 16)
+		prune_origins(rank, w, merged);
+	cdc_winner_set_tokens(rank, w, merged, &kafka_key);
 }
 
 /* The winner's last change is this record. */
@@ -469,9 +626,6 @@ cdc_winner_set_event(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
 	w->ts_ms = rec->change.ts_ms;
 	w->schema = rank->state->schema;
 	w->connector = rank->state->connector;
-	w->position = rec->change.position;
-	w->source_ts_ms = rec->change.has_source_ts_ms ? rec->change.source_ts_ms : 0;
-	w->kafka_timestamp = c->timestamps ? c->timestamps[rec->i] : DT_NOBEGIN;
 	if (rank->target->ts_us >= 0)
 		w->time = cdc_event_time(rank, rec);
 }

@@ -42,6 +42,7 @@ class Record:
         self.key, self.value = key, value
         self.headers = list(headers)
         self.index = index
+        self.timestamp = None   # of Kafka, in ms
 
     def header(self, name):
         for key, value in self.headers:
@@ -93,7 +94,8 @@ def fields_of(schema, part):
 
 def position(source):
     """A comparable source position: (who, where), or None."""
-    if str(source.get('snapshot')).lower() not in ('false', 'none'):
+    if str(source.get('snapshot')).lower() not in ('false', 'none',
+                                                   'incremental'):
         return None
     connector = source.get('connector')
     if connector in ('mysql', 'mariadb'):
@@ -242,6 +244,11 @@ class Fold:
         who, where = place
         time = int(source.get('ts_ms') or 0)
         old = self._greatest.get(record.partition)
+        if source.get('snapshot') == 'incremental':
+            # read when the events up to there had been sent
+            if not old or old[0] != who or where > old[1]:
+                self._greatest[record.partition] = (who, where, time)
+            return False
         if old and old[0] == who:
             if where < old[1]:
                 return time <= old[2]
@@ -406,10 +413,41 @@ def in_source_order(records):
     return [item[3] for item in merged]
 
 
-def fold(table, records):
-    """Fold what has been applied of each partition."""
+def not_resent(table, records):
+    """The records without those that their partition has had already."""
+    scratch = Fold(table)
+    out = []
+    for record in sorted(records, key=lambda r: (r.partition, r.offset)):
+        last = scratch._last.pop(record.partition, None)
+        if record.value is None:
+            if not (last and last[0] == record.key and last[1]):
+                out.append(record)
+            continue
+        try:
+            envelope, _ = unwrap(loads(record.value.decode()))
+        except (ValueError, UnicodeDecodeError):
+            envelope = None
+        resent = isinstance(envelope, dict) and \
+            scratch._resent(record, envelope)
+        if resent and envelope.get('op') == 'd':
+            scratch._last[record.partition] = (record.key, True)
+        if not resent:
+            out.append(record)
+    return out
+
+
+def fold(table, records, spread=False):
+    """Fold what has been applied of each partition.
+
+    spread: a key can be anywhere, so what is sent again can be elsewhere too;
+    it is the same event then, in the same place of the source's history.
+    """
     state = Fold(table)
-    for record in in_source_order(records):
+    if spread:
+        records = sorted(not_resent(table, records), key=lambda r: r.index)
+    else:
+        records = in_source_order(records)
+    for record in records:
         state.apply(record)
     return state
 

@@ -38,13 +38,16 @@ class Variant:
         self.tombstones = maybe(0.9)
         self.resend = maybe(0.3)
         self.reset = self.style == 'file' and not self.resend and maybe(0.2)
-        self.truncate = self.partitions == 1 and maybe(0.3)
+        self.truncate = maybe(0.3)
         self.bad = self.unique is None and maybe(0.25)
         self.holes = maybe(0.2)
         self.spelling = maybe(0.4)      # JSON is written in changing ways
         self.respell = maybe(0.1)       # before and after spell the key apart
         self.mapped = maybe(0.5)        # columns are mapped by name
-        self.grow = False               # the topic gets more partitions
+        # where records go: by key, now and then or always anywhere, or
+        # anywhere without a key
+        self.spread = rng.choice([None, None, 'some', 'random', 'null'])
+        self.grow = maybe(0.2)          # the topic gets more partitions
         self.torn = False               # windows end between rows that swap
         # key changes whose unavailable values come from a row that came by a
         # key change itself, from another partition; and equal keys that are
@@ -53,14 +56,30 @@ class Variant:
         self.spellings = not self.toast
         for name, value in (force or {}).items():
             setattr(self, name, value)
+        if self.partitions == 1 and not self.grow:
+            self.spread = None
+        if self.spread or self.grow:
+            # what an event leaves out may be in a partition that lags: then
+            # the target knows it later than a row can wait for
+            self.toast = self.missing = self.far_chains = self.unique = False
+            self.spellings = True
+        if self.spread and self.resend and self.style in ('gtid', 'mariadb'):
+            self.style = 'file'         # see Source.resend()
+        if self.spread == 'null':       # a delete has but its before image
+            self.before = rng.choice(['full', 'key'])
+            self.tombstones = self.bad = False  # quarantine knows no such key
+        if self.spread and self.resend:
+            self.meta = False           # of which copy of an event?
         if self.toast:                  # MySQL's binlog leaves nothing out
             self.style, self.reset = 'postgresql', False
         if self.unique and not self.torn:
             self.partitions = 1
         if self.bad:                    # quarantine knows a key by its bytes
             self.spelling = self.spellings = self.respell = False
-        if self.single and self.partitions > 1:
+        if self.single and self.partitions > 1 and not self.spread:
             self.single = False
+        if self.spread == 'null':
+            self.single = True
         if self.unique and self.missing:
             self.missing = False
 
@@ -121,6 +140,8 @@ class Source:
         self.has_extra = not variant.late_column
         self.records = []           # in the order of the source's history
         self.offsets = {}
+        self.after_delete = False   # a tombstone goes where its delete is
+        self.sent = 0               # Kafka's clock
         self.partitions = variant.partitions
         self.arrived = set()        # keys that ever came by a key change
         self.reads = set()          # places of the snapshot's rows
@@ -271,6 +292,9 @@ class Source:
         return source
 
     def partition(self, key):
+        if self.v.spread in ('random', 'null') or \
+                self.v.spread == 'some' and self.rng.random() < 0.2:
+            return self.rng.randrange(self.partitions)
         if key is None:
             return 0
         if self.v.key == 'citext':
@@ -280,10 +304,12 @@ class Source:
     def _send(self, key, value, headers=(), key_image=None):
         """Append a record to the partition of its key."""
         part = self.partition(key)
+        if value is None and self.after_delete:
+            part = self.records[-1].partition
         key_bytes = None
         if isinstance(key_image, bytes):
             key_bytes = key_image
-        elif key is not None:
+        elif key is not None and self.v.spread != 'null':
             key_bytes = self._json(key_image or self._key_image(key))
             if self.v.schema and self.rng.random() < 0.5:
                 key_bytes = '{"schema":null,"payload":' + key_bytes + '}'
@@ -299,6 +325,8 @@ class Source:
             offset += self.rng.randint(1, 3)
         record.offset = offset
         self.offsets[record.partition] = offset + 1
+        self.sent += 1
+        record.timestamp = self.sent
         self.records.append(record)
 
     def _event(self, op, key, before, after, headers=(), snapshot='false',
@@ -402,7 +430,9 @@ class Source:
         self._event('d', key, self._before(key, row, key_image), None,
                     key_image=key_image)
         if self.v.tombstones:
+            self.after_delete = True
             self._send(key, None, key_image=self.records[-1].key)
+            self.after_delete = False
 
     def only_tombstone(self):
         """What compaction leaves of a delete."""
@@ -442,7 +472,9 @@ class Source:
                     to_new,
                     key_image=old_image)
         if self.v.tombstones:
+            self.after_delete = True
             self._send(old_key, None, to_new, key_image=self.records[-1].key)
+            self.after_delete = False
         self.row = row
         self.statement = False
         self._event('c', key, None, image,
@@ -563,7 +595,12 @@ class Source:
         for r in self.records[first:]:
             if r.index in self.reads:
                 continue    # a connector that restarts takes a new snapshot
-            self._append(Record(r.partition, None, r.key, r.value, r.headers,
+            # all of a key stays together, unless keys do not
+            part = r.partition
+            if self.v.spread:
+                part = self.partition(None) if r.value is not None \
+                    else self.records[-1].partition
+            self._append(Record(part, None, r.key, r.value, r.headers,
                                 r.index, r.unit))
 
     def _some_key(self):
@@ -597,7 +634,7 @@ class Source:
         common = [self.insert] * 4 + [self.update] * 8 + [self.delete] * 2 \
             + [self.move] * 2 + [self.delete_and_insert, self.chain, self.read,
                                  self.swap, self.swap, self.take_over]
-        if not self.v.resend:
+        if not self.v.resend and self.v.spread != 'null':
             common.append(self.only_tombstone)
         for _ in range(transactions):
             self._next_transaction()

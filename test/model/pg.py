@@ -176,16 +176,19 @@ def insert(session, name, records):
     if not records:
         return
     rows = []
+    timed = all(r.timestamp is not None for r in records)
     for r in records:
         headers = 'NULL' if not r.headers else literal(json.dumps(
             [{'key': k, 'value': v} for k, v in r.headers],
             ensure_ascii=False)) + '::jsonb'
-        rows.append('(%d, %d, %s, %s, %s)' % (
+        rows.append('(%d, %d, %s, %s, %s%s)' % (
             r.partition, r.offset, bytes_literal(r.key),
-            bytes_literal(r.value), headers))
+            bytes_literal(r.value), headers, '' if not timed else
+            ", timestamp '2026-01-01' + %d * interval '1 ms'" % r.timestamp))
     session.run('INSERT INTO %s (kafka_partition, kafka_offset, kafka_key, '
-                'kafka_value, kafka_headers) VALUES %s'
-                % (ident(name + '_debezium'), ',\n'.join(rows)))
+                'kafka_value, kafka_headers%s) VALUES %s'
+                % (ident(name + '_debezium'),
+                   ', kafka_timestamp' if timed else '', ',\n'.join(rows)))
 
 
 def announce(session, name, partitions):

@@ -104,7 +104,8 @@ class Plan:
         """The fold itself is the source's table."""
         table = Table([c for c in self.table.columns
                        if not c.field.startswith('$')], self.table.key)
-        state = fold(self.table, self.source.records)
+        state = fold(self.table, self.source.records,
+                     self.variant.spread)
         want, have = self.truth(), state.rows
         return differences(table, settled(want, state), settled(have, state))
 
@@ -143,7 +144,7 @@ class Run:
         pg.create_pipeline(self.app, self.name, self.table, self.target,
                            {'max_quarantine_share': 1},
                            all_names=self.variant.mapped)
-        pg.announce(self.app, self.name, self.plan.source.partitions)
+        pg.announce(self.app, self.name, self.variant.partitions)
         before = fold(self.table, [])
         for number, step in enumerate(self.steps):
             try:
@@ -226,7 +227,7 @@ class Run:
         if events != len(step.records):
             problems.append('%d events of %d' % (events, len(step.records)))
         self.applied += step.records
-        after = fold(self.table, self.applied)
+        after = fold(self.table, self.applied, self.variant.spread)
         if unique_holds(self.variant, after):
             problems += self._compare(before, after, step, xmins)
         if step.repeat:
@@ -396,12 +397,14 @@ class Tester:
     def _still(self, plan, steps):
         """Does it fail, and is it still a history that can be?"""
         records = [r for s in steps for r in s.records]
-        if fold(plan.table, records).homeless:
+        if fold(plan.table, records, plan.variant.spread).homeless \
+                and not plan.variant.spread:
             return []
         for number in range(len(steps)):
             some = [r for s in steps[:number + 1] for r in s.records]
             if not plan.variant.torn and not unique_holds(
-                    plan.variant, fold(plan.table, some)):
+                    plan.variant, fold(plan.table, some,
+                                       plan.variant.spread)):
                 return []
         return self._run(plan, steps)[0]
 

@@ -207,7 +207,7 @@ def apart(topic, records):
 def check_partitions(database, topic, name, rng):
     feed = Feed(database, name, topic)
     pg.announce(feed.app, name, 3)
-    records = until_truncate(list(topic.records()))
+    records = list(topic.records())
     parts = split(records, 3, apart(topic, records))
     problems = []
     for what, order in interleavings(parts, 3, rng):
@@ -216,36 +216,6 @@ def check_partitions(database, topic, name, rng):
             found += ['cut at %d, %s' % (cut, p) for p in
                       in_transaction(feed, [order[:cut], order[cut:]])]
         problems += ['%s: %s' % (what, p) for p in found]
-    return problems
-
-
-def until_truncate(records):
-    """Up to the first truncate (one partition only)."""
-    for number, record in enumerate(records):
-        if record.value and is_truncate(record):
-            return records[:number]
-    return records
-
-
-def is_truncate(record):
-    value = json.loads(record.value)
-    return value.get('payload', value).get('op') == 't'
-
-
-def check_partitioned_truncate(database, topic, name):
-    """Refused into quarantine, and the rest goes on."""
-    feed = Feed(database, name, topic)
-    records = list(topic.records())
-    parts = split(records, 3, apart(topic, records))
-    pg.insert(feed.app, name, parts)
-    pg.sync(feed.app, name)
-    truncate, = [r for r in parts if r.value and is_truncate(r)]
-    state = fold(feed.table, [r for r in parts if r is not truncate])
-    problems = differences(feed.table, state.rows,
-                           pg.rows(feed.reader, feed.target, feed.table))
-    where = set(pg.quarantine(feed.reader, name))
-    if where != {(truncate.partition, truncate.offset)}:
-        problems.append('in quarantine: %r' % where)
     return problems
 
 
@@ -569,9 +539,6 @@ def run(report, database, odd, seed):
         if file.split('.')[1] in DEFAULTS:
             test(file + ': with the default in the target', check_default,
                  database, topic)
-        if file.endswith('.t2'):
-            test(file + ': a truncate among several partitions',
-                 check_partitioned_truncate, database, topic)
     by_name = {topic.file: topic for topic in TOPICS}
     land_ddl(database)
     for file, ddl in FOLLOWED:

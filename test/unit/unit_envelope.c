@@ -415,7 +415,7 @@ test_no_positions(void)
 		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"\",\"pos\":1",
 		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":-1",
 		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"snapshot\":\"last\"",
-		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"snapshot\":\"incremental\"",
+		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"snapshot\":\"first\"",
 		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"gtid\":\"57\"",
 		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"gtid\":\"a:\"",
 		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"gtid\":\":5\"",
@@ -433,6 +433,9 @@ test_no_positions(void)
 	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++)
 		CHECK(position_of(sources[i]).kind == CDC_POSITION_NONE, "%s",
 			  sources[i]);
+	/* how far the events were, when a row of an incremental snapshot was sent */
+	CHECK(position_of("\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"snapshot\":\"incremental\"").kind == CDC_POSITION_MYSQL,
+		  "incremental snapshot");
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		CHECK(!cdc_position_parse(texts[i], &position), "%s", texts[i]);
 	CHECK(cdc_position_parse("none", &position) &&
