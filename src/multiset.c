@@ -363,6 +363,65 @@ exclude_taking(Multiset *m)
 	return any;
 }
 
+static int
+compare_tids(const void *a, const void *b)
+{
+	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
+}
+
+/* The staged row with the TID in this column of the result. */
+static int64
+result_row(const Multiset *m, uint64 i, int column)
+{
+	bool		isnull;
+	void	   *tid = DatumGetPointer(cdc_spi_value(i, column, &isnull));
+	const ItemPointerData *found = bsearch(tid, m->merge->tids, m->nrows,
+										   sizeof(ItemPointerData), compare_tids);
+
+	if (found == NULL)
+		elog(ERROR, "staged row is not where it was put");
+	return found - m->merge->tids;
+}
+
+/* May two rows of staging be equal although their bytes are not (1.0 and 1.00)? */
+static bool
+bytes_may_mislead(const Multiset *m)
+{
+	const CdcTarget *target = m->merge->target;
+
+	for (int64 i = 0; i < m->nrows; i++)
+		for (int c = 0; c < target->ncolumns; c++)
+		{
+			const CdcColumn *column = &target->columns[c];
+			const CdcToken *t = &m->rows[i]->tokens[c];
+
+			if (column->source == CDC_COLUMN_FIELD && t->kind != CDC_JSON_NULL &&
+				t->kind != CDC_JSON_MISSING &&
+				!cdc_converter_bytes_decide(column->typid, column->collation, t))
+				return true;
+		}
+	return false;
+}
+
+/* Give rows that are equal for their types the number of the first of them. */
+static void
+unite_equal(Multiset *m)
+{
+	const char *staging = cdc_qualified_name(m->merge->staging);
+	const char *unset = quote_identifier(cdc_staging_column(m->merge->target, CDC_STAGING_UNSET));
+	uint64		n;
+
+	if (m->nrows < 2 || !bytes_may_mislead(m))
+		return;
+	n = cdc_spi_run(psprintf("SELECT s.ctid, pg_catalog.min(t.ctid) FROM %s s JOIN %s t ON %s"
+							 " AND s.%s IS NOT DISTINCT FROM t.%s GROUP BY s.ctid"
+							 " HAVING pg_catalog.min(t.ctid) OPERATOR(pg_catalog.<) s.ctid",
+							 staging, staging, same_row(m), unset, unset),
+					0, NULL, NULL, NULL, 0);
+	for (uint64 i = 0; i < n; i++)
+		m->rows[result_row(m, i, 1)]->row = result_row(m, i, 2);
+}
+
 /* Changes of rows that could not be converted, which is noted for the last alone. */
 static void
 exclude_unconverted(Multiset *m)
@@ -409,6 +468,7 @@ cdc_keyless_merge(CdcMerge *merge, CdcStage *stage)
 	m.gets = MemoryContextAllocHuge(CurrentMemoryContext, size);
 	m.scratch = AllocSetContextCreate(CurrentMemoryContext, "cdcsync multiset",
 									  ALLOCSET_DEFAULT_SIZES);
+	unite_equal(&m);
 	m.lose = make_lose(&m);
 	m.get = make_get(&m);
 	cdc_merge_constraints(merge, false);
