@@ -125,7 +125,21 @@ table_of(const CdcToken *fields)
 	return named ? buf.data : NULL;
 }
 
-/* Is it the table that the records before it come from? */
+/* Does the name end with the other, which tells less of the table? */
+static bool
+ends_with(const char *name, const char *part)
+{
+	size_t		len = strlen(name);
+	size_t		part_len = strlen(part);
+
+	return len > part_len && name[len - part_len - 1] == '.' &&
+		strcmp(name + len - part_len, part) == 0;
+}
+
+/*
+ * Is it the table that the records before it come from?  A flattened event may
+ * tell less of it than an envelope: what both tell must be the same.
+ */
 static CdcVerdict
 compare_table(CdcIntake *intake, const CdcToken *fields)
 {
@@ -133,12 +147,12 @@ compare_table(CdcIntake *intake, const CdcToken *fields)
 
 	if (table == NULL)
 		return CDC_VERDICT_OURS;
-	if (intake->table == NULL)
+	if (intake->table == NULL || ends_with(table, intake->table))
 	{
 		intake->table = MemoryContextStrdup(intake->context, table);
 		intake->learned = true;
 	}
-	return strcmp(table, intake->table) == 0 ?
+	return strcmp(table, intake->table) == 0 || ends_with(intake->table, table) ?
 		CDC_VERDICT_OURS : CDC_VERDICT_STRANGE;
 }
 

@@ -206,9 +206,9 @@ record_time(const CdcChunk *chunk, int i)
 	if (decoder && chunk->values[i].data &&
 		cdc_decode_value(decoder, chunk->values[i].data, chunk->values[i].len, &change, &error))
 	{
-		if (change.shape == CDC_SHAPE_CHANGE && change.has_source_ts_ms)
+		if (change.has_source_ts_ms)
 			time = source_time(change.source_ts_ms);
-		if (time == DT_NOBEGIN && change.shape == CDC_SHAPE_CHANGE && change.has_ts_ms)
+		if (time == DT_NOBEGIN && change.has_ts_ms)
 			time = source_time(change.ts_ms);
 	}
 	/* both are times in UTC */
