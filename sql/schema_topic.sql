@@ -127,6 +127,9 @@ SELECT ddl(21, 'ALTER', 'ALTER TABLE t ADD c int DEFAULT 7', jsonb_build_array(c
 SELECT events FROM cdc_sync('b');
 SELECT * FROM b_target ORDER BY id;
 SELECT off, kind, col, state, message FROM changes WHERE pipeline = 'b';
+-- a rebuild gets it all again
+SELECT cdc_resync('b');
+SELECT * FROM b_target ORDER BY id;
 SELECT events FROM cdc_sync('s');
 SELECT * FROM s_target ORDER BY id;
 SELECT cdc_resume('s');

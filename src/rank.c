@@ -939,6 +939,7 @@ note_context(CdcRank *rank, const CdcChange *change, const CdcEvent *rec)
 	if (watched && rank->watch->ddls != NIL &&
 		!cdc_source_watch_order(rank->watch, change))
 		return CONTEXT_CHANGED;
+	watched = watched && !rank->watch->order_only;
 	if (change->schema == NULL)
 	{
 		st->schema = NULL;

@@ -34,6 +34,8 @@ typedef struct Reader
 	CdcDecoder *decoder;		/* of sources */
 	const char *table;
 	const char *name;			/* its last part, as it stands in the events */
+	int32		end_epoch;		/* of the partition: what is to be read */
+	int64		end_offset;
 	List	   *ddls;
 } Reader;
 
@@ -324,19 +326,22 @@ names_table(const Reader *reader, const CdcBytes *value)
 }
 
 static void
-read_partition(Reader *reader, const CdcLanding *landing, const CdcLandingPosition *end,
-			   int32 epoch, int64 next_offset)
+read_partition(Reader *reader, const CdcLanding *landing, int64 partition, int32 epoch,
+			   int64 next_offset)
 {
 	CdcLandingScan *scan;
 	const CdcChunk *chunk;
 
-	for (; epoch <= end->epoch; epoch++, next_offset = 0)
+	for (; epoch <= reader->end_epoch; epoch++, next_offset = 0)
 	{
-		scan = cdc_landing_scan_begin(landing, end->partition, epoch, next_offset);
+		scan = cdc_landing_scan_begin(landing, partition, epoch, next_offset);
 		while ((chunk = cdc_landing_scan_next(scan)) != NULL)
 			for (int i = chunk->first; i < chunk->nrecords; i++)
 			{
 				CHECK_FOR_INTERRUPTS();
+				if (epoch == reader->end_epoch &&
+					cdc_chunk_offset(chunk, i) >= reader->end_offset)
+					break;
 				if (names_table(reader, &chunk->values[i]))
 					read_event(reader, chunk, i);
 			}
@@ -381,8 +386,38 @@ save_watermark(const char *pipeline, int64 partition, int32 epoch, int64 next_of
 	cdc_spi_end(&spi);
 }
 
-List *
-cdc_source_ddl_load(const CdcPipeline *pipeline, const char *table)
+/* What of a partition was not dealt with, or what was. */
+static void
+read_part(Reader *reader, const CdcPipeline *pipeline, const CdcLandingPosition *position,
+		  bool done)
+{
+	int			n = list_length(reader->ddls);
+	int32		epoch;
+	int64		next_offset;
+
+	load_watermark(pipeline->name, position->partition, &epoch, &next_offset);
+	if (done)
+	{
+		reader->end_epoch = epoch;
+		reader->end_offset = next_offset;
+		read_partition(reader, pipeline->schema_landing, position->partition, 0, 0);
+		return;
+	}
+	if (epoch > position->epoch ||
+		(epoch == position->epoch && next_offset >= position->next_offset))
+		return;
+	reader->end_epoch = position->epoch;
+	reader->end_offset = position->next_offset;
+	read_partition(reader, pipeline->schema_landing, position->partition, epoch,
+				   next_offset);
+	/* what is of other tables is not read again */
+	if (list_length(reader->ddls) == n)
+		save_watermark(pipeline->name, position->partition, position->epoch,
+					   position->next_offset);
+}
+
+static List *
+load(const CdcPipeline *pipeline, const char *table, bool done)
 {
 	Reader		reader = {.context = CurrentMemoryContext,.table = table};
 	CdcLandingPosition *positions;
@@ -395,21 +430,7 @@ cdc_source_ddl_load(const CdcPipeline *pipeline, const char *table)
 	PG_TRY();
 	{
 		for (int i = 0; i < npositions; i++)
-		{
-			int			n = list_length(reader.ddls);
-			int32		epoch;
-			int64		next_offset;
-
-			load_watermark(pipeline->name, positions[i].partition, &epoch, &next_offset);
-			if (epoch > positions[i].epoch ||
-				(epoch == positions[i].epoch && next_offset >= positions[i].next_offset))
-				continue;
-			read_partition(&reader, pipeline->schema_landing, &positions[i], epoch, next_offset);
-			/* what is of other tables is not read again */
-			if (list_length(reader.ddls) == n)
-				save_watermark(pipeline->name, positions[i].partition, positions[i].epoch,
-							   positions[i].next_offset);
-		}
+			read_part(&reader, pipeline, &positions[i], done);
 	}
 	PG_FINALLY();
 	{
@@ -417,6 +438,24 @@ cdc_source_ddl_load(const CdcPipeline *pipeline, const char *table)
 	}
 	PG_END_TRY();
 	return reader.ddls;
+}
+
+List *
+cdc_source_ddl_load(const CdcPipeline *pipeline, const char *table)
+{
+	return load(pipeline, table, false);
+}
+
+List *
+cdc_source_ddl_load_truncates(const CdcPipeline *pipeline, const char *table)
+{
+	List	   *truncates = NIL;
+	ListCell   *lc;
+
+	foreach(lc, load(pipeline, table, true))
+		if (((CdcSourceDdl *) lfirst(lc))->kind == CDC_DDL_TRUNCATE)
+			truncates = lappend(truncates, lfirst(lc));
+	return truncates;
 }
 
 void

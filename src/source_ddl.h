@@ -46,6 +46,10 @@ extern char *cdc_source_ddl_table(const CdcPipeline *pipeline, int npartitions,
  */
 extern List *cdc_source_ddl_load(const CdcPipeline *pipeline, const char *table);
 
+/* The TRUNCATEs among those that were dealt with. */
+extern List *cdc_source_ddl_load_truncates(const CdcPipeline *pipeline,
+										   const char *table);
+
 /* It was dealt with. */
 extern void cdc_source_ddl_done(const CdcPipeline *pipeline, const CdcSourceDdl *ddl);
 

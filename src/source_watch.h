@@ -41,6 +41,7 @@ typedef struct CdcSourceWatch
 	bool		has_ts_ms;
 	int64		ts_ms;
 	const char *prefix;			/* the option add_fields_prefix, set by the caller */
+	bool		order_only;		/* only ddls end windows */
 	bool		passes;			/* windows go on behind news */
 	List	   *passed;			/* CdcSourceNews *, those that they went on behind */
 	bool		dirty;			/* differs from the catalog */

@@ -33,7 +33,6 @@
 #include "catalog.h"
 #include "create.h"
 #include "evidence.h"
-#include "evolve.h"
 #include "fault.h"
 #include "history.h"
 #include "infer.h"
@@ -45,10 +44,10 @@
 #include "quarantine.h"
 #include "rank.h"
 #include "retry.h"
-#include "source_ddl.h"
 #include "stage.h"
 #include "sweep.h"
 #include "sync.h"
+#include "track.h"
 #include "versions.h"
 #include "wake.h"
 #include "watermark.h"
@@ -81,7 +80,7 @@ typedef struct Sync
 	CdcSnapshots *snapshots;	/* NULL: they do not replace the target */
 	bool		stopped;		/* by the breaker */
 	CdcEvidence *evidence;		/* NULL: none is needed */
-	CdcSourceWatch *watch;		/* NULL in a rebuild */
+	CdcTrack   *track;			/* the changes of the source's table */
 	CdcLandingPosition *positions;
 	CdcProgress *progress;		/* one for each position */
 	int			npartitions;
@@ -95,8 +94,6 @@ typedef struct Sync
 	CdcRebuild *rebuild;		/* not NULL: not to the target */
 	bool	   *fed;			/* rebuild: [ncolumns] set by some event */
 	bool		background;		/* the caller commits and comes again */
-	const char *truncate;		/* the next window is to empty the target first:
-								 * "source" of the TRUNCATE; or NULL */
 	Timestamp	hold;			/* records that landed later are for another time;
 								 * DT_NOEND: none */
 	MemoryContext window;		/* reset per window */
@@ -335,13 +332,6 @@ rehash_quarantine(Sync *sync, bool unknown)
 	MemoryContextDelete(context);
 }
 
-/* Has the window ended at a change of the source's table? */
-static bool
-has_news(const Sync *sync)
-{
-	return sync->watch && (sync->watch->news || sync->watch->due);
-}
-
 /* Newer changes of the window's keys may have come through other partitions. */
 static void
 look_back(Sync *sync, CdcRank *rank, const CdcProgress *before, int64 *taken)
@@ -371,8 +361,8 @@ try_window(void *arg)
 	CdcRank    *rank = window->rank;
 	int64		written;
 
-	if (sync->truncate)
-		cdc_rank_truncate(rank, sync->truncate, sync->progress[0].epoch,
+	if (sync->track->truncate)
+		cdc_rank_truncate(rank, sync->track->truncate, sync->progress[0].epoch,
 						  sync->progress[0].next_offset);
 	if (sync->retries)
 		window->taken = cdc_quarantine_take(sync->pipeline->name, &sync->retry);
@@ -384,8 +374,8 @@ try_window(void *arg)
 	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
 	if (window->trip)
 		return false;
-	if (has_news(sync) && rank->ordinal == 0 && window->taken == 0 &&
-		sync->truncate == NULL)
+	if (cdc_track_is_due(sync->track) && rank->ordinal == 0 && window->taken == 0 &&
+		sync->track->truncate == NULL)
 		return true;			/* nothing was read before the change */
 	written = rank->nbad;
 	/* first those that are known: later changes of their keys heed them */
@@ -448,7 +438,7 @@ run_window(Sync *sync)
 	window.rank->truncated_at = sync->barriers.truncate;
 	window.rank->intake = sync->intake;
 	window.rank->evidence = sync->evidence;
-	window.rank->watch = sync->watch;
+	window.rank->watch = sync->track->watch;
 	if (cdc_attempt(try_window, &window, NULL, NULL))
 	{
 		for (int i = 0; i < sync->npartitions; i++)
@@ -461,14 +451,9 @@ run_window(Sync *sync)
 		cdc_barriers_save(sync->pipeline->name, &sync->barriers, sync->npartitions,
 						  sync->progress);
 		cdc_watermark_save(sync->pipeline, sync->npartitions, sync->progress);
-		if (sync->watch)
-		{
-			cdc_evolve_passed(sync->pipeline, sync->target, sync->watch);
-			cdc_source_watch_save(sync->watch);
-		}
+		cdc_track_save(sync->track, sync->target);
 		if (sync->snapshots)
 			cdc_snapshots_store(sync->snapshots);
-		sync->truncate = NULL;
 		CDC_FAULT("sync_saved");
 	}
 	else
@@ -604,24 +589,6 @@ find_key(CdcPipeline *pipeline)
 	return key != NIL;
 }
 
-/* Look at what has landed of the connector's schema-change topic. */
-static void
-open_schema_topic(Sync *sync)
-{
-	CdcSourceWatch *watch = sync->watch;
-
-	if (watch->table == NULL)
-	{
-		watch->table = cdc_source_ddl_table(sync->pipeline, sync->npartitions,
-											sync->progress);
-		watch->dirty = watch->table != NULL;
-	}
-	if (watch->table)
-		watch->ddls = cdc_source_ddl_load(sync->pipeline, watch->table);
-	if (sync->background)
-		sync->hold = GetCurrentTimestamp() - SCHEMA_TOPIC_DELAY;
-}
-
 /* Lock what the sync needs and describe it; false: there is nothing to do yet. */
 static bool
 open_sync(Sync *sync, bool nowait)
@@ -659,10 +626,11 @@ open_sync(Sync *sync, bool nowait)
 	describe(sync);
 	if (sync->target->keyless && records == 0 && find_key(pipeline))
 		describe(sync);
-	sync->watch = cdc_source_watch_load(pipeline->name);
-	sync->watch->prefix = pipeline->add_fields_prefix;
-	sync->watch->passes = pipeline->schema_changes == CDC_SCHEMA_IGNORE;
-	sync->hold = DT_NOEND;
+	sync->track = cdc_track_open(pipeline, sync->npartitions, sync->progress);
+	if (sync->only_retry)
+		sync->track->watch->ddls = NIL;
+	sync->hold = nowait && pipeline->schema_landing ?
+		GetCurrentTimestamp() - SCHEMA_TOPIC_DELAY : DT_NOEND;
 	sync->quarantine = cdc_quarantine_any(pipeline->name);
 	if (!sync->only_retry)
 		sync->retries = sync->quarantine &&
@@ -676,8 +644,6 @@ open_sync(Sync *sync, bool nowait)
 		rehash_quarantine(sync, false);
 	if (pipeline->replace && !sync->target->keyless)
 		watch_snapshots(sync);
-	if (pipeline->schema_landing && !sync->only_retry)
-		open_schema_topic(sync);
 	return true;
 }
 
@@ -701,6 +667,7 @@ open_rebuild(Sync *sync)
 		sync->progress[i].epoch = rebuild->from[i].epoch;
 		sync->progress[i].next_offset = rebuild->from[i].next_offset;
 	}
+	sync->track = cdc_track_open_rebuild(sync->pipeline, sync->npartitions, sync->progress);
 }
 
 char *
@@ -742,50 +709,6 @@ adjust_settings(void)
 								 true, 0, false);
 }
 
-/* Has a partition applied events that came after this at the source? */
-static bool
-is_late(const Sync *sync, const CdcSourceDdl *ddl)
-{
-	for (int i = 0; i < sync->npartitions; i++)
-	{
-		int			cmp;
-
-		if (cdc_position_compare(&sync->progress[i].position, &ddl->position, &cmp) && cmp > 0)
-			return true;
-	}
-	return false;
-}
-
-/*
- * The next window empties the target.  Events that are older, whenever they come,
- * are void from now on, as those are that Kafka Connect sends again.
- */
-static void
-empty_target(Sync *sync, const CdcSourceDdl *ddl)
-{
-	sync->truncate = ddl->source;
-	for (int i = 0; i < sync->npartitions && ddl->position.kind != CDC_POSITION_NONE; i++)
-	{
-		sync->progress[i].position = ddl->position;
-		sync->progress[i].source_ts_ms = Max(sync->progress[i].source_ts_ms, ddl->ts_ms);
-		sync->progress[i].moved = true;
-	}
-}
-
-/* What the source has done next is due. */
-static CdcEvolved
-follow_ddl(Sync *sync, ErrorData **error)
-{
-	const CdcSourceDdl *ddl = linitial(sync->watch->ddls);
-	bool		truncate;
-	CdcEvolved	result = cdc_evolve_ddl(sync->pipeline, sync->target, sync->watch,
-										is_late(sync, ddl), &truncate, error);
-
-	if (truncate)
-		empty_target(sync, ddl);
-	return result;
-}
-
 /*
  * The last window has ended at a change of the source's table: let the target
  * follow.  False: not now.
@@ -794,10 +717,8 @@ static bool
 follow_source(Sync *sync)
 {
 	ErrorData  *error;
-	CdcEvolved	result = sync->watch->due ? follow_ddl(sync, &error) :
-	cdc_evolve(sync->pipeline, sync->target, sync->watch, &error);
 
-	switch (result)
+	switch (cdc_track_next(sync->track, sync->target, &error))
 	{
 		case CDC_EVOLVED:
 			describe(sync);
@@ -823,33 +744,22 @@ follow_source(Sync *sync)
 	return false;
 }
 
-/*
- * All that has landed is in the target: what the source has done since then needs
- * no event to follow.  But a pipeline that stops at changes stops for an event.
- */
-static bool
-ddl_is_left(const Sync *sync)
-{
-	return !sync->stopped && sync->watch && sync->watch->ddls != NIL &&
-		!sync->result->held && sync->pipeline->schema_changes != CDC_SCHEMA_STOP;
-}
-
 /* One window; or, if there is nothing for one, what is left of the source's DDL. */
 static void
 take_step(Sync *sync, int *n)
 {
 	int64		events = sync->result->events;
-	bool		work = has_work(sync) || sync->truncate;
+	bool		work = has_work(sync) || sync->track->truncate;
 
 	sync->result->more = work && run_window(sync);
 	if (sync->rebuild)
 		sync->rebuild->progress(sync->result->events);
-	if (work && (!has_news(sync) || sync->result->events > events))
+	if (work && (!cdc_track_is_due(sync->track) || sync->result->events > events))
 		(*n)++;
-	if (sync->result->held && !has_news(sync))
+	if (sync->result->held && !cdc_track_is_due(sync->track))
 		sync->result->more = false;
-	if (!sync->result->more && ddl_is_left(sync))
-		sync->result->more = sync->watch->due = true;
+	else if (!sync->result->more && !sync->stopped)
+		sync->result->more = cdc_track_rest(sync->track);
 }
 
 /*
@@ -863,11 +773,11 @@ run_windows(Sync *sync, int max_windows)
 	int			n = 0;
 
 	sync->result->more = true;
-	while (sync->result->more && (max_windows <= 0 || n < max_windows || sync->truncate))
+	while (sync->result->more && (max_windows <= 0 || n < max_windows || sync->track->truncate))
 	{
-		if (!has_news(sync))
+		if (!cdc_track_is_due(sync->track))
 			take_step(sync, &n);
-		else if (!follow_source(sync) || (sync->background && !sync->truncate))
+		else if (!follow_source(sync) || (sync->background && !sync->track->truncate))
 			break;
 	}
 	sync->result->waiting = sync->quarantine &&
