@@ -14,6 +14,7 @@ import sys
 import traceback
 
 import conditions
+import histories
 import outages
 import scenario
 import services
@@ -94,6 +95,11 @@ def new_table(line):
     flow.compare(line, 'a new table')
 
 
+def history(line):
+    """A small random history; histories.py makes longer ones"""
+    histories.History(line, 1, 150).run()
+
+
 def run_parts(line, root, chosen):
     def wanted(part):
         return not chosen or part.__name__ in chosen
@@ -116,6 +122,8 @@ def run_parts(line, root, chosen):
         if wanted(part):
             progress(part.__doc__)
             tap.section(part, line, admin)
+    if wanted(history):
+        tap.section(history, line)
 
 
 def main():
