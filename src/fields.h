@@ -3,8 +3,8 @@
  * fields.h
  *	  Finding the wanted members of a JSON object by name.
  *
- * Pure C, no PostgreSQL.  Used by envelope.c alone; the caller's view of it is
- * CdcField in envelope.h.
+ * Pure C, no PostgreSQL.  Used by the files of the decoder alone; the caller's
+ * view of it is CdcField in envelope.h.
  *
  *-------------------------------------------------------------------------
  */

@@ -4,7 +4,7 @@
  *	  Debezium's stand-in for a value that did not change and is not in the
  *	  source's log (PostgreSQL TOAST, Oracle LOB), in all its encodings.
  *
- * Pure C, no PostgreSQL.  Used by envelope.c alone.
+ * Pure C, no PostgreSQL.  Used by the files of the decoder alone.
  *
  *-------------------------------------------------------------------------
  */

@@ -3,7 +3,7 @@
  * position.h
  *	  From the fields of an event's "source" to a CdcPosition.
  *
- * Pure C, no PostgreSQL.  Used by envelope.c alone; what others do with
+ * Pure C, no PostgreSQL.  Used by the files of the decoder alone; what others do with
  * positions is declared in envelope.h.
  *
  *-------------------------------------------------------------------------
