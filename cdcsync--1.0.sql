@@ -184,6 +184,7 @@ CREATE TABLE cdcsync.snapshot (		-- snapshots under way that are to replace a ta
 	last_offset bigint,
 	certain boolean NOT NULL,		-- none of them was missed before the first one
 	initial boolean NOT NULL,		-- nothing came before it, into an empty target
+	done boolean NOT NULL,			-- it has replaced the target, nothing more of it has come
 	marked boolean NOT NULL,		-- they say which of them is first, or last of its table
 	end_offset bigint,				-- of the one that says that it is the last
 	streamed_offset bigint,			-- first change after them

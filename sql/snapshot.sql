@@ -53,7 +53,7 @@ SELECT ev('a_debezium', 0, '4', 'four', 'r', 'last_in_data_collection', 30);
 SELECT events, inserted, updated, deleted FROM cdc_sync('a');
 SELECT rows('a');
 SELECT * FROM sweeps WHERE pipeline = 'a';
-SELECT count(*) FROM cdcsync.snapshot;
+SELECT nrows, done FROM cdcsync.snapshot;
 SELECT count(*) FROM a_stg;
 -- nothing is left to do
 SELECT events, deleted FROM cdc_sync('a');
@@ -62,7 +62,7 @@ SELECT events, deleted FROM cdc_sync('a');
 SELECT ev('a_debezium', 0, '9', 'nine', 'c', 'false', 40);
 SELECT ev('a_debezium', 0, '1', 'uno', 'r', 'first', 50);
 SELECT deleted FROM cdc_sync('a');
-SELECT kafka_partition, nrows, first_offset, last_offset, certain, end_offset FROM cdcsync.snapshot;
+SELECT kafka_partition, nrows, first_offset, last_offset, certain, end_offset FROM cdcsync.snapshot WHERE NOT done;
 SELECT ev('a_debezium', 0, '5', 'five', 'r', 'last', 50);
 SELECT ev('a_debezium', 0, '6', 'six', 'c', 'false', 51);
 SELECT ev('a_debezium', 0, '1', NULL, 'd', 'false', 52);
@@ -93,6 +93,18 @@ SELECT rows('a');
 SELECT ev('a_debezium', 0, '5', 'cinq', 'r', 'first', 90);
 SELECT ev('a_debezium', 0, '5', 'cinq', 'r', 'first', 90);
 SELECT ev('a_debezium', 0, '8', 'eight', 'r', 'last', 90);
+SELECT deleted FROM cdc_sync('a');
+SELECT rows('a');
+
+-- .. in syncs of their own: what has replaced the target has not ended there
+SELECT ev('a_debezium', 0, '5', 'cinq', 'r', 'first', 90);
+SELECT deleted FROM cdc_sync('a');
+SELECT ev('a_debezium', 0, '8', 'eight', 'r', 'true', 90);
+SELECT ev('a_debezium', 0, '8', 'eight', 'r', 'first', 90);
+SELECT ev('a_debezium', 0, '5', 'cinq', 'r', 'last', 90);
+SELECT deleted FROM cdc_sync('a');
+SELECT ev('a_debezium', 0, '8', 'eight', 'r', 'true', 90);
+SELECT ev('a_debezium', 0, '9', 'nine', 'c', 'false', 91);
 SELECT deleted FROM cdc_sync('a');
 SELECT rows('a');
 

@@ -164,7 +164,7 @@ read_parts(void *arg)
 		"  FROM cdcsync.pipeline p JOIN cdcsync.watermark w ON w.pipeline = p.name"
 		"  LEFT JOIN LATERAL (SELECT coalesce(min(ARRAY[s.epoch, s.first_offset])"
 		"    FILTER (WHERE s.kafka_partition = w.kafka_partition AND s.first_offset IS NOT NULL), ARRAY[0, 0]::bigint[]) AS held"
-		"   FROM cdcsync.snapshot s WHERE s.pipeline = p.name HAVING count(*) > 0) s ON true"
+		"   FROM cdcsync.snapshot s WHERE s.pipeline = p.name AND NOT s.done HAVING count(*) > 0) s ON true"
 		"  WHERE p.landing_id = l.landing_id GROUP BY w.kafka_partition) w ON w.n = p.n"
 		" WHERE c.relowner = $1 AND p.here",
 		.nargs = 1,

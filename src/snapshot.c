@@ -257,11 +257,15 @@ note_row(CdcProgress *progress, const CdcChange *change, const CdcChunk *chunk, 
 		run = find_run(all, identity, chunk->partition);
 	if (run == NULL)
 		run = new_run(all, identity, scope_of(all->target, change), chunk->partition);
-	if (run->first_offset < 0)
+	if (run->first_offset < 0 || (run->done && change->mark == CDC_SNAPSHOT_FIRST))
 	{
+		run->nrows = 0;
 		begin_run(run, all, progress, change, chunk, i);
 		run->origin = origin;
 	}
+	if (run->done)
+		run->noted_at = GetCurrentTransactionStartTimestamp();
+	run->done = false;
 	if (run->origin != origin)
 		run->origin = 0;
 	if (run->epoch != chunk->epoch)
@@ -300,7 +304,7 @@ cdc_snapshot_note(CdcProgress *progress, const CdcChange *change,
 	if (part->run == NULL || part->run->scope != scope)
 		part->run = last_run(part->all, chunk->partition, scope);
 	run = part->run;
-	if (run && run->streamed_offset < 0 && !change->snapshot)
+	if (run && !run->done && run->streamed_offset < 0 && !change->snapshot)
 	{
 		run->streamed_offset = cdc_chunk_offset(chunk, i);
 		if (TIMESTAMP_NOT_FINITE(run->ended_at))
@@ -314,9 +318,9 @@ cdc_snapshot_note(CdcProgress *progress, const CdcChange *change,
  * ----------
  */
 #define COLUMNS "identity, origin, kafka_partition, epoch, nrows, after_offset, first_offset, " \
-	"last_offset, certain, initial, marked, end_offset, streamed_offset, await_epoch, await_offset, " \
+	"last_offset, certain, initial, done, marked, end_offset, streamed_offset, await_epoch, await_offset, " \
 	"first_time, ended_at, source_ts_ms, noted_at, scope"
-#define NCOLUMNS 20
+#define NCOLUMNS 21
 
 static int64
 int8_or_none(uint64 row, int column)
@@ -343,18 +347,19 @@ read_run(CdcSnapshotRun *run, uint64 row)
 	run->last_offset = int8_or_none(row, 8);
 	run->certain = DatumGetBool(cdc_spi_value(row, 9, &isnull));
 	run->initial = DatumGetBool(cdc_spi_value(row, 10, &isnull));
-	run->marked = DatumGetBool(cdc_spi_value(row, 11, &isnull));
-	run->end_offset = int8_or_none(row, 12);
-	run->streamed_offset = int8_or_none(row, 13);
-	run->await_epoch = DatumGetInt32(cdc_spi_value(row, 14, &isnull));
-	run->await_offset = int8_or_none(row, 15);
-	d = cdc_spi_value(row, 16, &isnull);
-	run->first_time = isnull ? DT_NOBEGIN : DatumGetTimestamp(d);
+	run->done = DatumGetBool(cdc_spi_value(row, 11, &isnull));
+	run->marked = DatumGetBool(cdc_spi_value(row, 12, &isnull));
+	run->end_offset = int8_or_none(row, 13);
+	run->streamed_offset = int8_or_none(row, 14);
+	run->await_epoch = DatumGetInt32(cdc_spi_value(row, 15, &isnull));
+	run->await_offset = int8_or_none(row, 16);
 	d = cdc_spi_value(row, 17, &isnull);
+	run->first_time = isnull ? DT_NOBEGIN : DatumGetTimestamp(d);
+	d = cdc_spi_value(row, 18, &isnull);
 	run->ended_at = isnull ? DT_NOBEGIN : DatumGetTimestamp(d);
-	run->source_ts_ms = DatumGetInt64(cdc_spi_value(row, 18, &isnull));
-	run->noted_at = DatumGetTimestampTz(cdc_spi_value(row, 19, &isnull));
-	run->scope = DatumGetInt64(cdc_spi_value(row, 20, &isnull));
+	run->source_ts_ms = DatumGetInt64(cdc_spi_value(row, 19, &isnull));
+	run->noted_at = DatumGetTimestampTz(cdc_spi_value(row, 20, &isnull));
+	run->scope = DatumGetInt64(cdc_spi_value(row, 21, &isnull));
 }
 
 CdcSnapshots *
@@ -427,13 +432,13 @@ static void
 store_run(const CdcSnapshots *all, const CdcSnapshotRun *run)
 {
 	Oid			types[NCOLUMNS + 1] = {INT8OID, INT8OID, INT8OID, INT4OID, INT8OID, INT8OID,
-		INT8OID, INT8OID, BOOLOID, BOOLOID, BOOLOID, INT8OID, INT8OID, INT4OID, INT8OID,
+		INT8OID, INT8OID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, INT8OID, INT8OID, INT4OID, INT8OID,
 	TIMESTAMPOID, TIMESTAMPOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(run->identity), Int64GetDatum(run->origin),
 		Int64GetDatum(run->partition), Int32GetDatum(run->epoch), Int64GetDatum(run->nrows),
 		Int64GetDatum(run->after_offset), Int64GetDatum(run->first_offset),
 		Int64GetDatum(run->last_offset), BoolGetDatum(run->certain), BoolGetDatum(run->initial),
-		BoolGetDatum(run->marked), Int64GetDatum(run->end_offset),
+		BoolGetDatum(run->done), BoolGetDatum(run->marked), Int64GetDatum(run->end_offset),
 		Int64GetDatum(run->streamed_offset), Int32GetDatum(run->await_epoch),
 		Int64GetDatum(run->await_offset), TimestampGetDatum(run->first_time),
 		TimestampGetDatum(run->ended_at), Int64GetDatum(run->source_ts_ms),
@@ -446,19 +451,19 @@ store_run(const CdcSnapshots *all, const CdcSnapshotRun *run)
 	nulls[5] = run->after_offset < 0 ? 'n' : ' ';
 	nulls[6] = run->first_offset < 0 ? 'n' : ' ';
 	nulls[7] = run->last_offset < 0 ? 'n' : ' ';
-	nulls[11] = run->end_offset < 0 ? 'n' : ' ';
-	nulls[12] = run->streamed_offset < 0 ? 'n' : ' ';
-	nulls[14] = run->await_offset < 0 ? 'n' : ' ';
-	nulls[15] = TIMESTAMP_NOT_FINITE(run->first_time) ? 'n' : ' ';
-	nulls[16] = TIMESTAMP_NOT_FINITE(run->ended_at) ? 'n' : ' ';
+	nulls[12] = run->end_offset < 0 ? 'n' : ' ';
+	nulls[13] = run->streamed_offset < 0 ? 'n' : ' ';
+	nulls[15] = run->await_offset < 0 ? 'n' : ' ';
+	nulls[16] = TIMESTAMP_NOT_FINITE(run->first_time) ? 'n' : ' ';
+	nulls[17] = TIMESTAMP_NOT_FINITE(run->ended_at) ? 'n' : ' ';
 	(void) cdc_spi_run("INSERT INTO cdcsync.snapshot AS s (" COLUMNS ", pipeline)"
 					   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-					   " $16, $17, $18, $19, $20, $21)"
+					   " $16, $17, $18, $19, $20, $21, $22)"
 					   " ON CONFLICT (pipeline, identity, kafka_partition) DO UPDATE SET"
 					   " origin = $2, epoch = $4, nrows = $5, after_offset = $6, first_offset = $7,"
-					   " last_offset = $8, certain = $9, initial = $10, marked = $11, end_offset = $12,"
-					   " streamed_offset = $13, await_epoch = $14, await_offset = $15,"
-					   " first_time = $16, ended_at = $17, source_ts_ms = $18",
+					   " last_offset = $8, certain = $9, initial = $10, done = $11, marked = $12,"
+					   " end_offset = $13, streamed_offset = $14, await_epoch = $15, await_offset = $16,"
+					   " first_time = $17, ended_at = $18, source_ts_ms = $19, noted_at = $20",
 					   NCOLUMNS + 1, types, values, nulls, 0);
 }
 
@@ -489,23 +494,37 @@ void
 cdc_snapshots_done(CdcSnapshots *snapshots, const List *runs, int npartitions,
 				   const CdcProgress *progress)
 {
-	int64		scope = ((CdcSnapshotRun *) linitial(runs))->scope;
-	Oid			types[] = {TEXTOID, INT8OID};
-	Datum		values[] = {CStringGetTextDatum(snapshots->pipeline->name), Int64GetDatum(scope)};
+	const CdcSnapshotRun *one = linitial(runs);
+	Oid			types[] = {TEXTOID, INT8OID, INT8OID};
+	Datum		values[] = {CStringGetTextDatum(snapshots->pipeline->name),
+	Int64GetDatum(one->scope), Int64GetDatum(one->identity)};
 	List	   *left = NIL;
 	CdcSpi		spi;
 	ListCell   *lc;
 
 	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("DELETE FROM cdcsync.snapshot WHERE pipeline = $1 AND scope = $2",
-					   2, types, values, NULL, 0);
+	(void) cdc_spi_run("DELETE FROM cdcsync.snapshot WHERE pipeline = $1 AND scope = $2"
+					   " AND (identity <> $3 OR first_offset IS NULL)",
+					   3, types, values, NULL, 0);
 	cdc_spi_end(&spi);
 	foreach(lc, snapshots->runs)
-		if (((CdcSnapshotRun *) lfirst(lc))->scope != scope)
-			left = lappend(left, lfirst(lc));
+	{
+		CdcSnapshotRun *run = lfirst(lc);
+
+		if (run->scope == one->scope &&
+			(run->identity != one->identity || run->first_offset < 0))
+			continue;
+		left = lappend(left, run);
+		if (run->scope != one->scope)
+			continue;
+		run->done = run->changed = true;
+		run->end_offset = run->streamed_offset = run->await_offset = -1;
+		run->ended_at = DT_NOBEGIN;
+	}
 	snapshots->runs = left;
 	for (int i = 0; i < npartitions; i++)
 		progress[i].snapshot->run = NULL;
+	cdc_snapshots_store(snapshots);
 }
 
 void
@@ -578,31 +597,12 @@ newest(const CdcSnapshots *all, int64 scope)
 	{
 		const CdcSnapshotRun *run = lfirst(lc);
 
-		if (run->first_offset >= 0 && run->scope == scope &&
+		if (run->first_offset >= 0 && run->scope == scope && !run->done &&
 			(best == NULL || (run->identity != best->identity &&
 							  is_newer(all, run->identity, best->identity))))
 			best = run;
 	}
 	return best;
-}
-
-/*
- * Were rows of the snapshot taken for all of it before?  Those that came later,
- * as several threads have read the table, are no snapshot by themselves.
- */
-static bool
-is_done(const CdcSnapshots *all, int64 identity)
-{
-	Oid			types[] = {TEXTOID, INT8OID};
-	Datum		values[] = {CStringGetTextDatum(all->pipeline->name), Int64GetDatum(identity)};
-	CdcSpi		spi;
-	bool		done;
-
-	cdc_spi_begin_catalog(&spi);
-	done = cdc_spi_run("SELECT FROM cdcsync.sweep WHERE pipeline = $1 AND identity = $2",
-					   2, types, values, NULL, 1) > 0;
-	cdc_spi_end(&spi);
-	return done;
 }
 
 /*
@@ -635,8 +635,7 @@ has_ended(const CdcSnapshots *all, int64 identity, Timestamp *when)
 		else if (run->streamed_offset >= 0)
 			streamed = run->ended_at;
 	}
-	if (!ended && !TIMESTAMP_NOT_FINITE(streamed) && (!marked || nrows == 1) &&
-		!is_done(all, identity))
+	if (!ended && !TIMESTAMP_NOT_FINITE(streamed) && (!marked || nrows == 1))
 	{
 		ended = true;
 		*when = streamed;

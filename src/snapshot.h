@@ -33,6 +33,8 @@ typedef struct CdcSnapshotRun
 	int64		last_offset;
 	bool		certain;		/* nothing of it was cut off before that */
 	bool		initial;		/* nothing came before it, the target was empty */
+	bool		done;			/* it has replaced the target, and nothing more of it
+								 * has come since */
 	bool		marked;			/* its rows say which is the first, or the last of
 								 * the table */
 	int64		end_offset;		/* of its last row, which says so; -1: none did */
@@ -97,7 +99,11 @@ extern List *cdc_snapshots_complete(CdcSnapshots *snapshots, int64 scope,
 									const CdcLandingPosition *positions,
 									bool *waits, char **why);
 
-/* Forget the snapshots of the scope of these runs. */
+/*
+ * The snapshot of these runs is done with, and all others of its scope.  Should
+ * more rows of it come (the connector begins again at the same place, or several
+ * threads have read the table), they belong to those that are there.
+ */
 extern void cdc_snapshots_done(CdcSnapshots *snapshots, const List *runs,
 							   int npartitions, const CdcProgress *progress);
 

@@ -526,7 +526,8 @@ regain(const Sweeper *sw)
 	{
 		const CdcSnapshotRun *run = lfirst(lc);
 
-		noted = Min(noted, run->noted_at);
+		if (!run->done)
+			noted = Min(noted, run->noted_at);
 		cdc_exact_regain_partition(sw->s->pipeline->name, run->partition,
 								   run->first_offset >= 0 ? run->epoch : run->await_epoch,
 								   run->first_offset >= 0 ? run->first_offset : run->await_offset);

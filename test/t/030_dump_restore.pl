@@ -45,8 +45,8 @@ $node->safe_psql('source', q{
 	INSERT INTO cdcsync.evidence (pipeline, column_name, encoding) VALUES ('customer', 'v', 'hex');
 	INSERT INTO cdcsync.inexact (pipeline, reason) VALUES ('customer', 'lost');
 	INSERT INTO cdcsync.sweep (pipeline, deleted_rows, identity) VALUES ('customer', 0, 1);
-	INSERT INTO cdcsync.snapshot (pipeline, identity, scope, origin, kafka_partition, epoch, nrows, certain, initial,
-		marked, await_epoch, source_ts_ms, noted_at) VALUES ('customer', 2, 3, 4, 0, 0, 1, true, false, true, 0, 0, now());
+	INSERT INTO cdcsync.snapshot (pipeline, identity, scope, origin, kafka_partition, epoch, nrows, certain, initial, done,
+		marked, await_epoch, source_ts_ms, noted_at) VALUES ('customer', 2, 3, 4, 0, 0, 1, true, false, false, true, 0, 0, now());
 	INSERT INTO cdcsync.source_schema (pipeline, fields, source_table, declared) VALUES ('customer', '[]', '"s"."t"', '[]');
 	INSERT INTO cdcsync.schema_change (pipeline, kafka_partition, epoch, kafka_offset, kind, in_schema_topic, state)
 	VALUES ('customer', 0, 0, 1, 'truncated', true, 'applied');
