@@ -426,6 +426,8 @@ class Tester:
 HISTORIES = 100
 # .. and some that have found a fault once.
 FOUND = [5005, 5150, 139157695, 602752365]
+# Properties of the variants that a script built on this one forces.
+FORCE = {}
 
 
 def main():
@@ -442,8 +444,8 @@ def main():
                         help='force a property of the variants (a literal)')
     args = parser.parse_args()
     report = pg.Report()
-    force = {name: ast.literal_eval(value) for name, value in
-             (item.split('=', 1) for item in args.set)}
+    force = dict(FORCE, **{name: ast.literal_eval(value) for name, value in
+                           (item.split('=', 1) for item in args.set)})
     tester = Tester(report, args.work, force)
     seed = args.seed
     if seed is None:

@@ -8,7 +8,8 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = ['recorded.py', 'encodings.py', 'random_histories.py', 'modes.py',
-           'resnapshots.py']
+           'resnapshots.py',
+           'gated_histories.py']
 
 
 def main():
@@ -16,7 +17,7 @@ def main():
     for script in SCRIPTS:
         process = subprocess.Popen(
             [sys.executable, os.path.join(HERE, script)]
-            + (sys.argv[1:] if script == 'random_histories.py' else []),
+            + (sys.argv[1:] if script.endswith('_histories.py') else []),
             stdout=subprocess.PIPE, encoding='utf-8')
         last = ''
         for line in process.stdout:

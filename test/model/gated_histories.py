@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Random histories into a target that refuses some rows for a while.
+
+A trigger refuses the rows of some keys while its gate is closed.  Their changes
+go to quarantine, others of the keys wait behind them or supersede them; retries
+in vain, syncs that are rolled back, and discards that are rolled back come in
+between.  When the gate opens, some records are retried alone, then all: then
+nothing may be left in quarantine, and the target must be the fold of all that
+has been applied, as if the gate had never been.
+"""
+
+import random
+import sys
+
+import pg
+import random_histories
+from fold import differences
+
+
+class GatedRun(random_histories.Run):
+    """A run whose target has a gate."""
+
+    def run(self):
+        self.rng = random.Random(self.plan.seed)
+        self.closed = False
+        self.last = self.steps[-1] if self.steps else None
+        create = pg.create_table
+
+        def with_gate(target, table, constraints):
+            key = ', '.join('r.%s' % pg.ident(k) for k in table.key)
+            return create(target, table, constraints) + """;
+CREATE TABLE %(gate)s (modulus int, rest int);
+INSERT INTO %(gate)s VALUES (1, 1);
+CREATE FUNCTION %(gate)s() RETURNS trigger LANGUAGE plpgsql AS $gate$
+DECLARE
+    r %(target)s := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+BEGIN
+    IF EXISTS (SELECT FROM %(gate)s WHERE abs(hashtext(lower(concat_ws('/', %(key)s))::text)) %% modulus = rest) THEN
+        RAISE EXCEPTION 'the gate is closed';
+    END IF;
+    RETURN r;
+END $gate$;
+CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON %(target)s
+    FOR EACH ROW EXECUTE FUNCTION %(gate)s()""" % {
+                'gate': target + '_gate', 'target': target, 'key': key}
+        pg.create_table = with_gate
+        try:
+            return super().run()
+        finally:
+            pg.create_table = create
+
+    def drop(self):
+        super().drop()
+        self.app.run('DROP FUNCTION %s_gate(); DROP TABLE %s_gate'
+                     % (self.target, self.target))
+
+    def _set_gate(self, modulus, rest):
+        self.closed = rest < modulus
+        self.app.run('UPDATE %s_gate SET modulus = %d, rest = %d'
+                     % (self.target, modulus, rest))
+
+    def _close(self):
+        modulus = self.rng.choice([1, 2, 3, 5])
+        self._set_gate(modulus, self.rng.randrange(modulus))
+
+    def _retry(self, where=None):
+        return self.app.row('cdc_retry(%s%s)' % (
+            pg.literal(self.name), '' if where is None else ', %d, %d' % where))
+
+    def _in_vain(self):
+        """Retries and discards that change nothing, as they are rolled back."""
+        self.app.run('BEGIN')
+        self._set_gate(1, 1)
+        self._retry()
+        self.app.run('ROLLBACK')
+        self.closed = True
+        places = sorted(pg.quarantine(self.reader, self.name))
+        if places and self.rng.random() < 0.5:
+            self.app.run('BEGIN')
+            self.app.run('SELECT cdc_discard(%s, %d, %d)' % (
+                (pg.literal(self.name),) + self.rng.choice(places)))
+            self.app.run('ROLLBACK')
+        if self.rng.random() < 0.5:
+            self._retry()
+
+    def _open(self):
+        """Open the gate; first some records alone, then all that are left."""
+        self._set_gate(1, 1)
+        places = sorted(pg.quarantine(self.reader, self.name))
+        for where in self.rng.sample(places, min(len(places), 3)):
+            if where in pg.quarantine(self.reader, self.name):
+                self._retry(where)
+        result = self._retry()
+        return ['left in quarantine: %r' % row for row in
+                pg.quarantine(self.reader, self.name).values()] + (
+            [] if result['quarantined'] == 0 else ['cdc_retry: %r' % result])
+
+    def _step(self, step, before):
+        if self.rng.random() < 0.6:
+            self._close()
+        return super()._step(step, before)
+
+    def _compare(self, before, after, step, xmins):
+        if self.closed and step is not self.last and self.rng.random() < 0.7:
+            if self.rng.random() < 0.5:
+                self._in_vain()
+            return []
+        problems = self._open()
+        have = pg.rows(self.reader, self.target, self.table)
+        return problems + differences(self.table, after.rows, have)
+
+
+def main():
+    random_histories.Run = GatedRun
+    # one partition fed by truncates and swaps of unique values, or several; no
+    # records that are bad for good: those are not for the gate to let in
+    random_histories.FORCE = {'bad': False, 'unique': None}
+    random_histories.HISTORIES = 60
+    random_histories.FOUND = []
+    return random_histories.main()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
