@@ -325,6 +325,7 @@ is_before(uint64 row, const CdcWinner *w, CdcQuarantined *record)
 	record->offset = at.offset;
 	record->old_key = DatumGetBool(cdc_spi_value(row, 8, &isnull));
 	record->head = DatumGetInt64(cdc_spi_value(row, 9, &isnull));
+	record->by_hash = DatumGetBool(cdc_spi_value(row, 10, &isnull));
 	return cdc_origin_older(&at, &w->last);
 }
 
@@ -345,6 +346,9 @@ find_args(const CdcPipeline *pipeline, CdcRank *rank, CdcWinner *const *winners,
 		uint64		hash;
 
 		key_nulls[i] = w->kafka_key.data == NULL;
+		/* where a row is known by more than its key in Kafka, that does not tell */
+		for (int k = 0; k < rank->target->nkeys; k++)
+			key_nulls[i] |= rank->target->columns[rank->target->keys[k]].source != CDC_COLUMN_FIELD;
 		keys[i] = key_nulls[i] ? (Datum) 0 : bytes_datum(&w->kafka_key);
 		hash_nulls[i] = !w->tokens ||
 			!cdc_rank_key_hash(rank, w->tokens, w->schema, w->connector, &hash);
@@ -360,9 +364,52 @@ find_args(const CdcPipeline *pipeline, CdcRank *rank, CdcWinner *const *winners,
 
 #define FOUND \
 	"SELECT w.no, q.kafka_partition, q.epoch, q.kafka_offset, q.source_position, q.source_ts_ms, q.kafka_timestamp, q.old_key, " \
-	"coalesce(q.blocked_by, q.kafka_offset) " \
+	"coalesce(q.blocked_by, q.kafka_offset), q.key_hash IS NOT NULL " \
 	"FROM unnest($3, $4) WITH ORDINALITY w(hash, key, no) JOIN cdcsync.quarantine q " \
 	"ON q.pipeline = $1 AND q.state <> 'retried' AND "
+
+/* Read one record again; NULL if it is not there. */
+static Stored *
+read_one(const char *pipeline, const CdcQuarantined *record)
+{
+	CdcOrigin	before = {.partition = record->partition,.epoch = record->epoch,
+	.offset = record->offset};
+	Stored	   *stored;
+	int			n;
+
+	if (record->old_key)
+		before.offset--;
+	else
+		before.old_key = true;
+	stored = read_batch(pipeline, "state <> 'retried' AND $2 = 0", 0, &before, 1, &n);
+	return n == 1 && stored->at.offset == record->offset ? stored : NULL;
+}
+
+/* Leave out those whose keys have the same hash and no more. */
+static int64
+compare_keys(const CdcPipeline *pipeline, CdcRank *rank, int64 n, CdcQuarantined *found)
+{
+	MemoryContext record = AllocSetContextCreate(CurrentMemoryContext,
+												 "cdcsync quarantine",
+												 ALLOCSET_DEFAULT_SIZES);
+	int64		left = 0;
+
+	for (int64 i = 0; i < n; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(record);
+		Stored	   *stored = found[i].by_hash ? read_one(pipeline->name, &found[i]) : NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!found[i].by_hash ||
+			(stored && cdc_rank_record_is_of(rank, &stored->bytes, found[i].old_key,
+											 rank->winners[found[i].winner])))
+			found[left++] = found[i];
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(record);
+	}
+	MemoryContextDelete(record);
+	return left;
+}
 
 CdcQuarantined *
 cdc_quarantine_find(const CdcPipeline *pipeline, CdcRank *rank, int64 *n)
@@ -409,6 +456,8 @@ cdc_quarantine_find(const CdcPipeline *pipeline, CdcRank *rank, int64 *n)
 		MemoryContextReset(batch);
 	}
 	MemoryContextDelete(batch);
+	if (!cdc_rank_hash_is_key(rank->target))
+		*n = compare_keys(pipeline, rank, *n, found);
 	return found;
 }
 
@@ -424,14 +473,10 @@ cdc_quarantine_sets_more(const char *pipeline, CdcRank *rank,
 	for (int64 i = 0; !more && i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(record);
-		CdcOrigin	before = {.partition = records[i].partition,.epoch = records[i].epoch,
-		.offset = records[i].offset - 1};
-		int			found;
-		Stored	   *stored;
+		Stored	   *stored = read_one(pipeline, &records[i]);
 
 		CHECK_FOR_INTERRUPTS();
-		stored = read_batch(pipeline, "state <> 'retried' AND $2 = 0", 0, &before, 1, &found);
-		more = found == 1 && cdc_rank_record_sets_more(rank, &stored->bytes, winner->tokens);
+		more = stored && cdc_rank_record_sets_more(rank, &stored->bytes, winner->tokens);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(record);
 	}

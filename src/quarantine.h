@@ -61,6 +61,7 @@ typedef struct CdcQuarantined
 	int32		epoch;
 	int64		offset;
 	bool		old_key;
+	bool		by_hash;		/* known by the hash of its key, not by bytes */
 	int64		head;			/* offset of the one that it waits for, else its own */
 } CdcQuarantined;
 

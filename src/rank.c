@@ -148,8 +148,8 @@ cdc_event_spread(const CdcRank *rank, const CdcToken *image, const CdcToken *sou
  * The key of the row that the record's own key names, in key_buf.  Returns NULL,
  * or the name of the column that it lacks, "" if it cannot be read at all.
  */
-static const char *
-record_key(CdcRank *rank, const CdcEvent *rec, const CdcToken *source,
+const char *
+cdc_event_record_key(CdcRank *rank, const CdcEvent *rec, const CdcToken *source,
 		   CdcToken *tokens, CdcBytes *key)
 {
 	CdcRankState *st = rank->state;
@@ -179,7 +179,7 @@ break_key(CdcRank *rank, const CdcEvent *rec, CdcBadRecord *bad)
 	CdcBytes	key;
 	CdcWinner  *w;
 
-	if (record_key(rank, rec, NULL, st->bad_tokens, &key) != NULL)
+	if (cdc_event_record_key(rank, rec, NULL, st->bad_tokens, &key) != NULL)
 		return;
 	if (rank->seen)
 	{
@@ -603,7 +603,7 @@ add_delete(CdcRank *rank, CdcEvent *rec)
 	CdcBytes	key;
 
 	missing = tombstone || !rec->change.has_before || !key_is_bare_string(rec) ?
-		record_key(rank, rec, source, st->tokens, &key) : "";
+		cdc_event_record_key(rank, rec, source, st->tokens, &key) : "";
 	if (missing && !tombstone && rec->change.has_before)
 	{
 		cdc_event_spread(rank, rec->change.before, source, st->tokens);
@@ -612,7 +612,7 @@ add_delete(CdcRank *rank, CdcEvent *rec)
 		if (missing == NULL)
 			cdc_event_note_delete(rec, false);
 		else
-			missing = record_key(rank, rec, source, st->tokens, &key);
+			missing = cdc_event_record_key(rank, rec, source, st->tokens, &key);
 	}
 	if (missing)
 	{
@@ -964,6 +964,12 @@ note_context(CdcRank *rank, const CdcChange *change, const CdcEvent *rec)
 	return CONTEXT_NOTED;
 }
 
+bool
+cdc_event_note_context(CdcRank *rank, const CdcChange *change)
+{
+	return note_context(rank, change, NULL) != CONTEXT_UNREADABLE;
+}
+
 /* False: the window ends before it. */
 static bool
 add_change(CdcRank *rank, CdcEvent *rec)
@@ -1058,7 +1064,7 @@ add_tombstone(CdcRank *rank, CdcEvent *rec, int64 deleted_key, bool resent)
 	{
 		if (needs_source(rank))
 			rec->progress->passed++;
-		else if (resent && record_key(rank, rec, NULL, rank->state->tokens, &key) == NULL)
+		else if (resent && cdc_event_record_key(rank, rec, NULL, rank->state->tokens, &key) == NULL)
 			rec->progress->resent++;
 		return;
 	}
@@ -1164,73 +1170,4 @@ bool
 cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
 {
 	return add_record(rank, chunk, i, progress, 0, false);
-}
-
-/* Decode a record by itself; false if it is no change of a row, or cannot be read. */
-static bool
-decode_record(CdcRank *rank, const CdcRecordBytes *record, CdcChange *change)
-{
-	CdcDecodeError error;
-
-	return cdc_decode_value(rank->state->decoder, record->value.data,
-							record->value.len, change, &error) &&
-		change->shape == CDC_SHAPE_CHANGE &&
-		note_context(rank, change, NULL) != CONTEXT_UNREADABLE;
-}
-
-bool
-cdc_rank_record_hash(CdcRank *rank, const CdcRecordBytes *record, bool old_key,
-					 uint64 *hash)
-{
-	CdcRankState *st = rank->state;
-	CdcChunk	chunk = {.nrecords = 1,.keys = &record->key,.values = &record->value};
-	CdcEvent	rec = {.chunk = &chunk};
-	CdcBytes	key;
-	bool		is_change = decode_record(rank, record, &rec.change);
-
-	if (is_change && rec.change.has_after && !old_key)
-	{
-		cdc_event_spread(rank, rec.change.after, rec.change.source, st->bad_tokens);
-		if (cdc_winner_key(rank, st->bad_tokens, &key) == NULL)
-			return cdc_rank_key_hash(rank, st->bad_tokens, st->schema, st->connector, hash);
-	}
-	if (is_change && rec.change.has_before && old_key)
-	{
-		cdc_event_spread(rank, rec.change.before, rec.change.source, st->bad_tokens);
-		if (cdc_winner_key(rank, st->bad_tokens, &key) == NULL)
-			return cdc_rank_key_hash(rank, st->bad_tokens, st->schema, st->connector, hash);
-	}
-	return record_key(rank, &rec, NULL, st->bad_tokens, &key) == NULL &&
-		cdc_rank_key_hash(rank, st->bad_tokens, st->schema, st->connector, hash);
-}
-
-bool
-cdc_rank_record_sets_more(CdcRank *rank, const CdcRecordBytes *record,
-						  const CdcToken *tokens)
-{
-	CdcToken   *its = rank->state->bad_tokens;
-	CdcChange	change;
-
-	if (!decode_record(rank, record, &change) || !change.has_after)
-		return false;
-	cdc_event_spread(rank, change.after, change.source, its);
-	for (int i = 0; i < rank->target->ncolumns; i++)
-		if (cdc_token_is_set(&its[i]) && !cdc_token_is_set(&tokens[i]))
-			return true;
-	return false;
-}
-
-void
-cdc_rank_record_position(CdcRank *rank, const CdcRecordBytes *record,
-						 CdcPosition *position, int64 *source_ts_ms)
-{
-	CdcChange	change;
-
-	memset(position, 0, sizeof(*position));
-	*source_ts_ms = 0;
-	if (!decode_record(rank, record, &change))
-		return;
-	*position = change.position;
-	if (change.has_source_ts_ms)
-		*source_ts_ms = change.source_ts_ms;
 }

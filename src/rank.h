@@ -211,16 +211,24 @@ extern void cdc_rank_again(CdcRank *rank, const CdcChunk *chunk,
 						   TimestampTz since, bool old_key);
 
 /*
- * A hash of a row's key as its types tell equality.  False if the key cannot be
- * converted.  schema and connector: of the event that the tokens are of.
+ * A hash of a row's key as its types tell equality: equal keys have equal hashes.
+ * False if the key cannot be converted.  schema and connector: of the event that
+ * the tokens are of.  These are in quarantine_key.c.
  */
 extern bool cdc_rank_key_hash(CdcRank *rank, const CdcToken *tokens,
 							  const CdcRowSchema *schema, CdcConnector connector,
 							  uint64 *hash);
 
-/* The same of the row that a record, or the old half of its key change, is about. */
+/* Do equal hashes mean equal keys? */
+extern bool cdc_rank_hash_is_key(const CdcTarget *target);
+
+/* Of the row that a record, or the old half of its key change, is about: the hash .. */
 extern bool cdc_rank_record_hash(CdcRank *rank, const CdcRecordBytes *record,
 								 bool old_key, uint64 *hash);
+
+/* .. and whether it is the row of this winner */
+extern bool cdc_rank_record_is_of(CdcRank *rank, const CdcRecordBytes *record,
+								  bool old_key, const CdcWinner *winner);
 
 /* Does a record set a column of its row that these tokens leave out? */
 extern bool cdc_rank_record_sets_more(CdcRank *rank, const CdcRecordBytes *record,

@@ -129,6 +129,20 @@ extern void cdc_event_note_delete(CdcEvent *rec, bool resent);
 extern void cdc_event_spread(const CdcRank *rank, const CdcToken *image,
 							 const CdcToken *source, CdcToken *tokens);
 
+/*
+ * The key of the row that the record's own key names, in key_buf.  Returns NULL,
+ * or the name of the column that it lacks, "" if it cannot be read at all.
+ */
+extern const char *cdc_event_record_key(CdcRank *rank, const CdcEvent *rec,
+										const CdcToken *source, CdcToken *tokens,
+										CdcBytes *key);
+
+/*
+ * Note connector and embedded schema of a change that is not added, for its
+ * conversions; false if the schema cannot be read.
+ */
+extern bool cdc_event_note_context(CdcRank *rank, const CdcChange *change);
+
 /* The record at hand is bad: keep its bytes, they are here. */
 extern CdcBadRecord *cdc_event_bad(CdcRank *rank, CdcEvent *rec,
 								   const char *column, int sqlerrcode,

@@ -264,39 +264,6 @@ type_all_winners(CdcRank *rank)
 	}
 }
 
-bool
-cdc_rank_key_hash(CdcRank *rank, const CdcToken *tokens, const CdcRowSchema *schema,
-				  CdcConnector connector, uint64 *hash)
-{
-	CdcRankState *st = rank->state;
-	MemoryContext old = MemoryContextSwitchTo(st->key_context);
-	bool		ok = rank->target->nkeys > 0;	/* else no two records belong together */
-
-	*hash = 0;
-	for (int k = 0; ok && k < rank->target->nkeys; k++)
-	{
-		int			at = rank->target->keys[k];
-		const CdcColumn *c = &rank->target->columns[at];
-		TypeCacheEntry *type = lookup_type_cache(c->typid, TYPECACHE_HASH_PROC_FINFO |
-												 TYPECACHE_HASH_EXTENDED_PROC_FINFO);
-		CdcConvertError error;
-		Datum		value;
-		bool		isnull;
-
-		ok = cdc_value_convert(c, &tokens[at], schema, at, connector, &value,
-							   &isnull, &error) && !isnull;
-		if (ok && OidIsValid(type->hash_extended_proc))
-			*hash = hash_combine64(*hash, DatumGetUInt64(FunctionCall2Coll(&type->hash_extended_proc_finfo,
-																		   c->collation, value, UInt64GetDatum(0))));
-		else if (ok)
-			*hash = hash_combine64(*hash, DatumGetUInt32(FunctionCall1Coll(&type->hash_proc_finfo,
-																		   c->collation, value)));
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(st->key_context);
-	return ok;
-}
-
 /*
  * Memory that lives as long as the winners.  There are hundreds of thousands of
  * them, and palloc() would round each up to a power of two.

@@ -112,9 +112,9 @@ CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON %(target)s
 
 def main():
     random_histories.Run = GatedRun
-    # one partition fed by truncates and swaps of unique values, or several; no
-    # records that are bad for good: those are not for the gate to let in
-    random_histories.FORCE = {'bad': False, 'unique': None}
+    # no records that are bad for good, which no gate lets in; and no truncate,
+    # which the gate refuses as a whole; rows that wait would be tried by any sync
+    random_histories.FORCE = {'bad': False, 'truncate': False, 'unique': None}
     random_histories.HISTORIES = 60
     random_histories.FOUND = []
     return random_histories.main()
