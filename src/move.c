@@ -564,7 +564,7 @@ cdc_moves_store(CdcMoves *moves)
 		CdcMove    *move = lfirst(lc);
 
 		/* MySQL's binlog leaves nothing out that would have to be carried over */
-		if (move->departed && move->connector == CDC_CONNECTOR_MYSQL)
+		if (move->departed && !move->kept && move->connector == CDC_CONNECTOR_MYSQL)
 			move->done = true;
 		if (move->departed && !move->done && move->changed)
 			settle(moves, move);

@@ -36,6 +36,7 @@ typedef struct CdcMove
 	CdcConnector connector;
 	bool	   *wanted;			/* [ncolumns] arrived: values that are to come */
 	bool		moved_on;		/* arrived: the row has left its key again */
+	bool		kept;			/* departed: for an arrival that is in quarantine */
 } CdcMove;
 
 typedef struct CdcMoves CdcMoves;

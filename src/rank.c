@@ -284,13 +284,17 @@ is_partial(const CdcRank *rank, const CdcToken *tokens)
 	return false;
 }
 
-/* What a row that has come under this key has to do with key changes. */
-static void
+/*
+ * What a row that has come under this key has to do with key changes: did it take
+ * values from the old key's row?
+ */
+static bool
 arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens)
 {
 	cdc_rename_settle(rank, rec, key, tokens);
 	if (rec->rename && rec->rename->has_old && !cdc_bytes_equal(rec->rename->key, *key))
-		cdc_rename_arrive(rank, rec, key, tokens);
+		return cdc_rename_arrive(rank, rec, key, tokens);
+	return false;
 }
 
 static void upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w,
@@ -301,6 +305,7 @@ static void
 upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char op)
 {
 	CdcMode		mode = rank->target->mode;
+	bool		arrived = false;
 	bool		isnew;
 	CdcWinner  *w;
 
@@ -337,7 +342,7 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		}
 		w->broken_by = -1;
 	}
-	arrive(rank, rec, key, tokens);
+	arrived = arrive(rank, rec, key, tokens);
 	if (mode == CDC_MODE_HISTORY)
 	{
 		if (!isnew && cdc_history_repeats(rank, rec, w, tokens))
@@ -364,6 +369,15 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	}
 	else
 		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
+	if (arrived)
+	{
+		MemoryContext old = MemoryContextSwitchTo(rank->context);
+
+		w->from = palloc(sizeof(CdcSourceRow));
+		w->from->key = cdc_copy_bytes(&rec->rename->key);
+		w->from->position = rec->change.position;
+		MemoryContextSwitchTo(old);
+	}
 	cdc_winner_set_event(rank, w, rec, op);
 	if (op == 'c' && rank->multi_partition && is_partial(rank, w->tokens))
 		cdc_winner_set_floor(rank, w, &w->last);
@@ -381,7 +395,7 @@ upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 
 	if (cdc_winner_is_over(w, &now))
 		return;
-	arrive(rank, rec, key, tokens);
+	(void) arrive(rank, rec, key, tokens);
 	if (op == 'c')
 		cdc_winner_cut(rank, w, &now);
 	cdc_winner_fill(rank, w, &now, tokens);
@@ -471,6 +485,7 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	if (mode == CDC_MODE_HISTORY && !isnew)
 		cdc_history_push(rank, w);
 	w->deleted = true;
+	w->from = NULL;
 	w->fresh = isnew && rank->truncated && mode != CDC_MODE_MIRROR;
 	w->floor = NULL;
 	w->broken_by = -1;

@@ -30,6 +30,13 @@ typedef struct CdcRowSchema
 	bool		checked;		/* against the types of the target */
 } CdcRowSchema;
 
+/* The row that a change of the key has left. */
+typedef struct CdcSourceRow
+{
+	CdcBytes	key;			/* canonical */
+	CdcPosition position;		/* of the change */
+} CdcSourceRow;
+
 typedef struct CdcWinner
 {
 	CdcBytes	key;			/* canonical bytes of the key */
@@ -58,6 +65,8 @@ typedef struct CdcWinner
 	char	   *blob;			/* memory of tokens and what they point to */
 	Size		blob_size;
 	CdcBytes	kafka_key;		/* of the last change; in blob */
+	struct CdcSourceRow *from;	/* a change of the key from which it took values, or
+								 * NULL */
 
 	/* between partitions */
 	CdcOrigin  *floor;			/* what is older than it has no part in the row: the
@@ -159,6 +168,7 @@ typedef struct CdcRank
 	int64		ordinal;		/* records decoded, those left out by rule not
 								 * counted */
 	int64		again;			/* of those, the ones from quarantine */
+	bool		kept_moves;		/* some, since the moves were stored */
 	bool		truncated;		/* the target is to be emptied first; with several
 								 * partitions, of all but the staged rows */
 	CdcOrigin	truncated_at;	/* the last truncate, if .. */
@@ -263,6 +273,13 @@ extern void cdc_rank_look_back(CdcRank *rank, const CdcChunk *chunk, int i,
 
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);
+
+/*
+ * A winner goes to quarantine that has taken values from the row of its old key:
+ * keep them for when it is tried again.  True if there were some: the moves are
+ * to be stored.
+ */
+extern bool cdc_rank_keep_move(CdcRank *rank, CdcWinner *w);
 
 /* Note a bad record; message is copied. */
 extern CdcBadRecord *cdc_rank_bad(CdcRank *rank, const CdcOrigin *at,

@@ -76,7 +76,7 @@ fetch_target_row(CdcRank *rank, const CdcToken *key_tokens)
  * them if the old row has departed already, else from where it is now, and
  * remember what is to be corrected when it departs.
  */
-void
+bool
 cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 				  CdcToken *tokens)
 {
@@ -90,7 +90,9 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 
 	if (move)
 	{
-		if (wants_values(rank, tokens))
+		bool		wants = wants_values(rank, tokens);
+
+		if (wants)
 		{
 			if (move->target_row)
 				row = fetch_target_row(rank, old_key_tokens);
@@ -98,13 +100,13 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 			drop_missing(rank, tokens);
 		}
 		move->done = move->changed = true;
-		return;
+		return wants;
 	}
 	if (!wants_values(rank, tokens))
-		return;
+		return false;
 	/* tried again: the old key's row may be another one by now */
 	if (rec->since != 0)
-		return;
+		return false;
 	old_winner = cdc_winner_find(rank, old_key);
 	if (rank->multi_partition)
 	{
@@ -124,6 +126,25 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 	for (int i = 0; move && i < rank->target->ncolumns; i++)
 		if (tokens[i].flags & CDC_JSON_UNAVAILABLE)
 			memset(&tokens[i], 0, sizeof(CdcToken));
+	return true;
+}
+
+bool
+cdc_rank_keep_move(CdcRank *rank, CdcWinner *w)
+{
+	CdcMoves   *moves = rank->state->moves;
+	CdcMove    *move;
+
+	if (w->from == NULL)
+		return false;
+	move = cdc_move_add(moves, &w->key, &w->from->key, &w->from->position, true);
+	move->tokens = cdc_move_copy_tokens(moves, w->tokens);
+	move->old_key_tokens = cdc_move_copy_tokens(moves, w->tokens);
+	move->schema = w->schema;
+	move->connector = w->connector;
+	move->kept = move->changed = true;
+	w->from = NULL;
+	return true;
 }
 
 /* A later change of a row that has arrived: what it sets is not wanted any more. */

@@ -204,7 +204,7 @@ convert_winner(CdcStage *stage, const CdcWinner *w, Datum *values, bool *nulls,
  * row.
  */
 static CdcBadRecord *
-bad_record(CdcRank *rank, const CdcWinner *w, const CdcOrigin *at, const char *column,
+bad_record(CdcRank *rank, CdcWinner *w, const CdcOrigin *at, const char *column,
 		   int sqlerrcode, const char *message)
 {
 	CdcBadRecord *bad = cdc_rank_bad(rank, at, column, sqlerrcode, message);
@@ -213,12 +213,13 @@ bad_record(CdcRank *rank, const CdcWinner *w, const CdcOrigin *at, const char *c
 	bad->at.old_key = at->old_key || (w->deleted && w->op == 'u');
 	bad->has_key = cdc_rank_key_hash(rank, w->tokens, w->schema, w->connector,
 									 &bad->key_hash);
+	rank->kept_moves |= cdc_rank_keep_move(rank, w);
 	return bad;
 }
 
 /* .. which waits for another. */
 static void
-blocked_record(CdcRank *rank, const CdcWinner *w, const CdcOrigin *at, int64 blocked_by)
+blocked_record(CdcRank *rank, CdcWinner *w, const CdcOrigin *at, int64 blocked_by)
 {
 	bad_record(rank, w, at, NULL, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 			   CDC_BLOCKED_MESSAGE)->blocked_by = blocked_by;

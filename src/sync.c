@@ -291,6 +291,8 @@ apply_window(Sync *sync, CdcRank *rank)
 		cdc_merge(&merge);
 	CDC_FAULT("sync_merged");
 	cdc_stage_supersede(&stage);
+	if (rank->kept_moves)
+		cdc_moves_store(sync->moves);
 	for (int i = 0; sync->fed && i < sync->target->ncolumns; i++)
 		sync->fed[i] |= stage.nrows > 0 && !stage.never_set[i];
 	sync->result->inserted += merge.inserted;

@@ -265,9 +265,9 @@ extern CdcRename *cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i);
 /*
  * A row arrives under its key and lacks values of the old key's row: take
  * them if the old row has departed already, else from where it is now, and
- * remember what is to be corrected when it departs.
+ * remember what is to be corrected when it departs.  Did it take any?
  */
-extern void cdc_rename_arrive(CdcRank *rank, CdcEvent *rec,
+extern bool cdc_rename_arrive(CdcRank *rank, CdcEvent *rec,
 							  const CdcBytes *new_key, CdcToken *tokens);
 
 /*

@@ -112,9 +112,11 @@ CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON %(target)s
 
 def main():
     random_histories.Run = GatedRun
-    # no records that are bad for good, which no gate lets in; and no truncate,
-    # which the gate refuses as a whole; rows that wait would be tried by any sync
-    random_histories.FORCE = {'bad': False, 'truncate': False, 'unique': None}
+    # no records that are bad for good, which no gate lets in; no truncate, which
+    # the gate refuses as a whole; no rows that wait, which any sync would try;
+    # and no values that only a row has which changed its key in quarantine
+    random_histories.FORCE = {'bad': False, 'truncate': False, 'unique': None,
+                              'toast': False, 'spread': None, 'grow': False}
     random_histories.HISTORIES = 60
     random_histories.FOUND = []
     return random_histories.main()
