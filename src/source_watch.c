@@ -32,17 +32,20 @@ CdcSourceWatch *
 cdc_source_watch_load(const char *pipeline)
 {
 	CdcSourceWatch *watch = palloc0(sizeof(CdcSourceWatch));
-	Oid			types[] = {TEXTOID};
+	static const Oid types[] = {TEXTOID};
+	static CdcPlan plan = {
+		.sql = "SELECT fingerprint, fields, source_position, source_ts_ms,"
+		" source_table, declared FROM cdcsync.source_schema WHERE pipeline = $1",
+		.nargs = 1,
+		.types = types
+	};
 	Datum		values[] = {CStringGetTextDatum(pipeline)};
 	CdcSpi		spi;
 
 	watch->pipeline = pipeline;
 	watch->context = CurrentMemoryContext;
 	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run("SELECT fingerprint, fields, source_position, source_ts_ms,"
-					" source_table, declared"
-					" FROM cdcsync.source_schema WHERE pipeline = $1",
-					1, types, values, NULL, 1) == 1)
+	if (cdc_spi_run_plan(&plan, values, NULL) == 1)
 	{
 		MemoryContext old = MemoryContextSwitchTo(watch->context);
 		bool		isnull;
