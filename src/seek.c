@@ -322,7 +322,8 @@ move_watermarks(const Seek *seek, const CdcLandingPosition *position, int32 epoc
 					   " SELECT n, $2, $3, $4 FROM unnest($1) n"
 					   " ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET epoch = excluded.epoch,"
 					   " next_offset = excluded.next_offset, source_position = NULL,"
-					   " source_ts_ms = NULL, deleted_key = NULL, newest_ts_ms = NULL, resent_offset = NULL, resent_epoch = NULL, in_snapshot = false",
+					   " source_ts_ms = NULL, newest_ts_ms = NULL, resent_epoch = NULL, resent_offset = NULL,"
+					   " deleted_key = NULL, in_snapshot = false",
 					   4, types, values, NULL, 0);
 	(void) cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = ANY ($1)"
 					   " AND kafka_partition = $2 AND epoch = $5 AND kafka_offset >= $4",
@@ -365,6 +366,8 @@ forget_state(const Seek *seek)
 		cdc_snapshots_abandon(lfirst(lc));
 	cdc_spi_begin_catalog(&spi);
 	(void) cdc_spi_run("DELETE FROM cdcsync.moved WHERE pipeline = ANY ($1)",
+					   1, types, values, NULL, 0);
+	(void) cdc_spi_run("DELETE FROM cdcsync.barrier WHERE pipeline = ANY ($1)",
 					   1, types, values, NULL, 0);
 	cdc_spi_end(&spi);
 }
