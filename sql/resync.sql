@@ -152,6 +152,36 @@ DELETE FROM part WHERE a = 3 AND b = 'y';
 SELECT * FROM cdc_resync('part');
 SELECT tableoid::regclass, * FROM part ORDER BY a, b;
 
+-- a snapshot that replaces the target, and truncates in several partitions, do so again
+CREATE FUNCTION change(op text, id int, v text, at int, snapshot text DEFAULT 'false') RETURNS bytea LANGUAGE sql AS $$
+	SELECT convert_to(jsonb_build_object('op', op, 'before', NULL, 'after', jsonb_build_object('id', id, 'v', v),
+		'source', jsonb_build_object('connector', 'postgresql', 'db', 'd', 'schema', 's', 'table', 't', 'snapshot', snapshot,
+									 'ts_ms', at, 'lsn', at, 'sequence', format('["%s","%s"]', at, at)))::text, 'UTF8')
+$$;
+CREATE TABLE again_read (id int PRIMARY KEY, v text);
+SELECT cdc_create('again_read', target => 'again_read', options => '{"on_snapshot": "replace", "max_sweep_share": 1}');
+INSERT INTO again_read_debezium (kafka_key, kafka_value)
+SELECT convert_to(format('{"id": %s}', i), 'UTF8'), change('r', i, 'first', 10, CASE i WHEN 1 THEN 'first' WHEN 6 THEN 'last' ELSE 'true' END)
+FROM generate_series(1, 6) i;
+INSERT INTO again_read_debezium (kafka_key, kafka_value) VALUES ('{"id": 7}', change('c', 7, 'streamed', 20));
+INSERT INTO again_read_debezium (kafka_key, kafka_value)
+SELECT convert_to(format('{"id": %s}', i), 'UTF8'), change('r', i, 'second', 30, CASE i WHEN 1 THEN 'first' WHEN 4 THEN 'last' ELSE 'true' END)
+FROM generate_series(1, 4) i;
+INSERT INTO again_read_debezium (kafka_key, kafka_value) VALUES ('{"id": 8}', change('c', 8, 'streamed', 40));
+SELECT events FROM cdc_sync('again_read');
+SELECT * FROM again_read ORDER BY id;
+SELECT source, inserted, updated, deleted FROM cdc_resync('again_read');
+CREATE TABLE cut (id int PRIMARY KEY, v text);
+SELECT cdc_create('cut', target => 'cut');
+INSERT INTO cut_debezium (kafka_partition, kafka_key, kafka_value)
+SELECT i % 3, convert_to(format('{"id": %s}', i), 'UTF8'), change('c', i, 'before', i) FROM generate_series(1, 9) i;
+INSERT INTO cut_debezium (kafka_partition, kafka_value) VALUES (1, change('t', NULL, NULL, 100));
+INSERT INTO cut_debezium (kafka_partition, kafka_key, kafka_value)
+SELECT i % 3, convert_to(format('{"id": %s}', i), 'UTF8'), change('c', i, 'after', 100 + i) FROM generate_series(1, 4) i;
+SELECT events FROM cdc_sync('cut');
+SELECT source, inserted, updated, deleted FROM cdc_resync('cut');
+SELECT * FROM cut ORDER BY id;
+
 -- privileges
 CREATE ROLE regress_cdc_resync;
 GRANT USAGE ON SCHEMA resync_test TO regress_cdc_resync;

@@ -393,7 +393,8 @@ choose_source(Resync *resync)
 static void
 forget_state(const CdcPipeline *pipeline)
 {
-	static const char *const tables[] = {"watermark", "moved", "quarantine", "breaker"};
+	static const char *const tables[] = {"watermark", "moved", "quarantine", "breaker", "barrier",
+	"snapshot"};
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(pipeline->name)};
 	CdcSpi		spi;

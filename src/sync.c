@@ -670,6 +670,10 @@ open_rebuild(Sync *sync)
 		sync->progress[i].next_offset = rebuild->from[i].next_offset;
 	}
 	sync->track = cdc_track_open_rebuild(sync->pipeline, sync->npartitions, sync->progress);
+	if (looks_back(sync))
+		cdc_barriers_load(sync->pipeline->name, &sync->barriers);
+	if (sync->pipeline->replace && !sync->target->keyless)
+		watch_snapshots(sync);
 }
 
 char *
@@ -897,6 +901,8 @@ cdc_sync_rebuild(CdcPipeline *pipeline, CdcRebuild *rebuild, CdcSyncResult *resu
 	sync.window = AllocSetContextCreate(context, "cdcsync window",
 										ALLOCSET_DEFAULT_SIZES);
 	run_windows(&sync, 0);
+	if (sync.snapshots && sync.snapshots->runs != NIL)
+		sweep(&sync);
 	/* even where there was nothing to read */
 	for (int i = 0; i < sync.npartitions; i++)
 		sync.progress[i].moved = true;
