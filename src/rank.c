@@ -461,7 +461,7 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	}
 	if (!isnew && w->deleted && w->broken_by < 0 &&
 		(mode == CDC_MODE_MIRROR ? rec->change.shape == CDC_SHAPE_TOMBSTONE &&
-		 w->last.partition == rec->chunk->partition : true))
+		 !rank->multi_partition : true))
 		return;					/* the delete itself says more */
 	if (!isnew && mode == CDC_MODE_HISTORY && w->broken_by >= 0)
 	{

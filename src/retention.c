@@ -126,6 +126,7 @@ note_part(Run *run, uint64 row, Timestamp now)
 	Part	   *part;
 	bool		found;
 	bool		isnull;
+	Datum		behind;
 	int64		retention = greatest_retention(cdc_spi_value(row, 3, &isnull));
 
 	run->shortest = Min(run->shortest, retention);
@@ -141,6 +142,12 @@ note_part(Run *run, uint64 row, Timestamp now)
 	part->chunk = DatumGetObjectId(cdc_spi_value(row, 2, &isnull));
 	part->retention = retention;
 	part->expired = now - retention;
+	/* a partition that is behind may bring changes that are older than others */
+	behind = cdc_spi_value(row, 7, &isnull);
+	if (!isnull)
+		part->expired = Min(part->expired, DatumGetTimestamp(behind));
+	if (DatumGetBool(cdc_spi_value(row, 8, &isnull)))
+		part->expired = DT_NOBEGIN;
 	part->synced_epoch = DatumGetInt64(cdc_spi_value(row, 5, &isnull));
 	part->synced_offset = DatumGetInt64(cdc_spi_value(row, 6, &isnull));
 	part->more = true;
@@ -155,7 +162,7 @@ read_parts(void *arg)
 {
 	static const Oid types[] = {OIDOID};
 	static CdcPlan plan = {
-		.sql = "SELECT l.landing_id, l.chunk::oid, p.options, w.kafka_partition, w.synced[1], w.synced[2]"
+		.sql = "SELECT l.landing_id, l.chunk::oid, p.options, w.kafka_partition, w.synced[1], w.synced[2], b.landed, b.behind"
 		" FROM cdcsync.landing l JOIN pg_class c ON c.oid = l.chunk,"
 		" LATERAL (SELECT array_agg(p.options) AS options, count(*) AS n,"
 		"  bool_and(cdcsync.is_here(p.stamp_system, p.stamp_database)) AS here"
@@ -166,6 +173,11 @@ read_parts(void *arg)
 		"    FILTER (WHERE s.kafka_partition = w.kafka_partition AND s.first_offset IS NOT NULL), ARRAY[0, 0]::bigint[]) AS held"
 		"   FROM cdcsync.snapshot s WHERE s.pipeline = p.name AND NOT s.done HAVING count(*) > 0) s ON true"
 		"  WHERE p.landing_id = l.landing_id GROUP BY w.kafka_partition) w ON w.n = p.n"
+		" LEFT JOIN LATERAL (SELECT min(w.refresh_time) AS landed, count(*) > count(w.refresh_time) AS behind"
+		"  FROM cdcsync.pipeline p JOIN cdcsync.position o ON o.landing_id = p.landing_id"
+		"  LEFT JOIN cdcsync.watermark w ON w.pipeline = p.name AND w.kafka_partition = o.kafka_partition"
+		"  WHERE p.landing_id = l.landing_id AND"
+		"   (coalesce(w.epoch, 0), coalesce(w.next_offset, 0)) < (o.epoch, o.next_offset)) b ON true"
 		" WHERE c.relowner = $1 AND p.here",
 		.nargs = 1,
 		.types = types

@@ -428,6 +428,7 @@ def not_resent(table, records):
         except (ValueError, UnicodeDecodeError):
             envelope = None
         resent = isinstance(envelope, dict) and \
+            envelope.get('op') in OPERATIONS and \
             scratch._resent(record, envelope)
         if resent and envelope.get('op') == 'd':
             scratch._last[record.partition] = (record.key, True)

@@ -80,6 +80,9 @@ class Variant:
             self.single = False
         if self.spread == 'null':
             self.single = True
+        if self.spread and self.single:
+            # what the old key's row was then, if it has come again since
+            self.late_column = False
         if self.unique and self.missing:
             self.missing = False
 

@@ -1,0 +1,110 @@
+-- Changes of a key in several partitions, and in several syncs.
+CREATE SCHEMA order_test;
+SET search_path = order_test, public;
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS cdcsync SCHEMA public;
+
+CREATE TABLE o_target (id int PRIMARY KEY, name text, big text);
+SELECT cdc_create('o', target => 'o_target', options => '{"max_quarantine_share": 1}');
+
+-- An event of PostgreSQL: operation, row, commit LSN, time of the source in s.
+CREATE FUNCTION event(op text, id int, name text, lsn int, big text DEFAULT 'b', s int DEFAULT NULL) RETURNS bytea
+LANGUAGE sql AS $$
+	SELECT convert_to(json_build_object('op', op,
+		'before', CASE WHEN op = 'd' THEN json_build_object('id', id) END,
+		'after', CASE WHEN op IN ('c', 'u', 'r') THEN json_build_object('id', id, 'name', name, 'big', big) END,
+		'source', json_build_object('connector', 'postgresql', 'ts_ms', coalesce(s, lsn) * 1000,
+			'sequence', format('["%s","%s"]', lsn, lsn)))::text, 'UTF8')
+$$;
+-- It lands in a partition, produced in the order of the calls.
+CREATE SEQUENCE produced;
+CREATE PROCEDURE land(partition int, op text, id int, name text, lsn int, big text DEFAULT 'b', s int DEFAULT NULL)
+LANGUAGE sql AS $$
+	INSERT INTO o_debezium (kafka_partition, kafka_key, kafka_value, kafka_timestamp)
+	SELECT partition, CASE WHEN op <> 't' THEN convert_to(format('{"id":%s}', id), 'UTF8') END,
+		event(op, id, name, lsn, big, s), timestamp '2026-01-01' + nextval('produced') * interval '1 s'
+$$;
+CREATE FUNCTION synced() RETURNS TABLE (id int, name text, big text)
+LANGUAGE sql AS $$
+	SELECT cdc_sync('o');
+	SELECT * FROM o_target ORDER BY id
+$$;
+INSERT INTO o_debezium (kafka_partition, kafka_value) SELECT p, '{"ts_ms": 1}' FROM generate_series(0, 2) p;
+
+-- an older change that comes later, of another partition
+CALL land(1, 'u', 1, 'new', 20);
+SELECT * FROM synced();
+CALL land(0, 'c', 1, 'old', 10);
+SELECT * FROM synced();
+-- the row was not written again
+CALL land(2, 'u', 1, 'older', 15);
+SELECT staged, updated, inserted, deleted FROM cdc_sync('o');
+-- a delete that has come before what it deletes
+CALL land(1, 'd', 1, NULL, 30);
+SELECT * FROM synced();
+CALL land(0, 'u', 1, 'dead', 25);
+SELECT * FROM synced();
+CALL land(2, 'c', 1, 'again', 35);
+SELECT * FROM synced();
+-- a delete that comes after the row was created again
+CALL land(0, 'c', 2, 'second life', 50);
+SELECT * FROM synced();
+CALL land(2, 'd', 2, NULL, 45);
+SELECT * FROM synced();
+
+-- what an update leaves out comes with the older change
+CALL land(1, 'u', 3, 'later', 62, '__debezium_unavailable_value');
+CALL land(2, 'c', 3, 'first', 61, 'kept');
+SELECT * FROM synced() WHERE id = 3;
+-- .. even where it was refused for that
+CALL land(1, 'u', 4, 'later', 72, '__debezium_unavailable_value');
+SELECT * FROM synced() WHERE id = 4;
+SELECT kafka_partition, kafka_offset, message FROM cdcsync.quarantine WHERE pipeline = 'o';
+CALL land(2, 'c', 4, 'first', 71, 'kept');
+SELECT * FROM synced() WHERE id = 4;
+SELECT count(*) FROM cdcsync.quarantine WHERE pipeline = 'o';
+
+-- a restore of the source: positions begin from below, in newer time
+CALL land(0, 'u', 4, 'restored', 5, 'b', 1000);
+SELECT * FROM synced() WHERE id = 4;
+
+-- a truncate: newer rows stay, whichever partition they come from, and older
+-- stragglers are dropped
+CREATE TABLE child (id int REFERENCES o_target ON DELETE CASCADE);
+CALL land(0, 'c', 10, 'before', 2000);
+CALL land(1, 'c', 11, 'after', 2200);
+CALL land(1, 'u', 2, 'after', 2201);
+SELECT * FROM synced();
+INSERT INTO child VALUES (2), (10), (11);
+CALL land(0, 't', NULL, NULL, 2100);
+SELECT * FROM synced();
+SELECT * FROM child ORDER BY id;
+CALL land(2, 'u', 2, 'straggler', 2050);
+CALL land(2, 'c', 12, 'straggler', 2051);
+SELECT * FROM synced();
+SELECT kafka_partition, resent FROM cdcsync.watermark WHERE pipeline = 'o' ORDER BY 1;
+SELECT kind, kafka_partition, kafka_offset, source_position FROM cdcsync.barrier WHERE pipeline = 'o';
+-- it is forgotten when all partitions have passed it
+CALL land(2, 'u', 2, 'last', 2300);
+SELECT * FROM synced();
+SELECT count(*) FROM cdcsync.barrier WHERE pipeline = 'o';
+-- an older one that is sent again changes nothing
+CALL land(0, 't', NULL, NULL, 2100);
+SELECT * FROM synced();
+
+-- how keys are spelled does not matter
+CREATE TABLE n_target (id numeric PRIMARY KEY, name text);
+SELECT cdc_create('n', target => 'n_target');
+INSERT INTO n_debezium (kafka_partition, kafka_value)
+SELECT 1, '{"op": "u", "after": {"id": 1.00, "name": "new"}, "source": {"ts_ms": 2000}}';
+SELECT events FROM cdc_sync('n');
+INSERT INTO n_debezium (kafka_partition, kafka_value)
+SELECT 0, '{"op": "c", "after": {"id": 1, "name": "old"}, "source": {"ts_ms": 1000}}';
+SELECT events FROM cdc_sync('n');
+SELECT * FROM n_target;
+SELECT cdc_drop('n', drop_target => true);
+
+DROP TABLE child;
+SELECT cdc_drop('o', drop_target => true);
+SELECT count(*) FROM cdcsync.barrier WHERE pipeline = 'o';
+DROP SCHEMA order_test CASCADE;
