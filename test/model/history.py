@@ -70,6 +70,7 @@ class Variant:
             self.tombstones = self.bad = False  # quarantine knows no such key
         if self.spread and self.resend:
             self.meta = False           # of which copy of an event?
+            self.bad = False            # it knows but Kafka's time, the copies'
         if self.toast:                  # MySQL's binlog leaves nothing out
             self.style, self.reset = 'postgresql', False
         if self.unique and not self.torn:
