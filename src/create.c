@@ -44,6 +44,7 @@
 #include "fit.h"
 #include "intake.h"
 #include "kafka_options.h"
+#include "new_target.h"
 #include "snapshot.h"
 #include "staging.h"
 #include "target.h"
@@ -825,10 +826,10 @@ make_pipeline(NewPipeline *new)
 		p->landing = make_landing(new);
 	if (!OidIsValid(p->target) && new->inferred)
 	{
-		p->target = cdc_infer_make_target(p, new->inferred, new->create->key, &p->key);
+		p->target = cdc_new_target_make(p, new->inferred, new->create->key, &p->key);
 		p->target_made = true;
 		if (!new->create->quiet)
-			cdc_infer_tell_guesses(p, new->inferred);
+			cdc_new_target_tell_guesses(p, new->inferred);
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict, p->mode);
 		if (new->target->keyless && !new->create->quiet)
 			tell_keyless(p->target_name);

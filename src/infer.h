@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * infer.h
- *	  Columns and key of a target, taken from the events.
+ *	  Fields and key of the rows, taken from a sample of the events.
  *
  *-------------------------------------------------------------------------
  */
@@ -68,24 +68,8 @@ extern CdcInferred *cdc_infer(Oid relation, const CdcSampling *how);
 extern const char *cdc_infer_type(const CdcSchemaField *field,
 								  CdcConnector connector, bool *guessed);
 
-/*
- * Make the pipeline's target table (target_name) in the target schema from
- * what cdc_infer() found: columns (only the mapped ones, if the pipeline has
- * "columns", under their target names), NOT NULL, those that the mode adds,
- * primary key on key_columns (or, if that is NIL, the record's key; none for a
- * mirror of records without a key), fillfactor 90.  *key gets the target's key
- * columns.  Errors: 42P07 with a hint if a relation is in the way; 55000 if
- * there is no usable key.
- */
-extern Oid	cdc_infer_make_target(const CdcPipeline *pipeline,
-								  const CdcInferred *inferred,
-								  List *key_columns, List **key);
-
-/*
- * Say in a NOTICE which types of the columns nobody but we decided.  A sample
- * can mislead, above all about dates, which are integers without a schema.
- */
-extern void cdc_infer_tell_guesses(const CdcPipeline *pipeline,
-								   const CdcInferred *inferred);
+/* The field of that name, whatever its case if no name is equal; or NULL. */
+extern CdcInferredField *cdc_infer_find(const CdcInferred *inferred,
+										const char *name);
 
 #endif							/* CDC_INFER_H */

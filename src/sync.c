@@ -41,6 +41,7 @@
 #include "lookback.h"
 #include "merge.h"
 #include "move.h"
+#include "new_target.h"
 #include "quarantine.h"
 #include "rank.h"
 #include "retry.h"
@@ -510,8 +511,8 @@ make_target(CdcPipeline *pipeline)
 	inferred = sample_landing(pipeline);
 	if (inferred->nrecords == 0)
 		return false;
-	target = cdc_infer_make_target(pipeline, inferred, pipeline->key, &key);
-	cdc_infer_tell_guesses(pipeline, inferred);
+	target = cdc_new_target_make(pipeline, inferred, pipeline->key, &key);
+	cdc_new_target_tell_guesses(pipeline, inferred);
 	cdc_pipeline_set_target(pipeline, target, key);
 	return true;
 }
