@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * create.c
- *	  cdc_create() and cdc_alter(): check what was asked for, then make it.
- *	  cdc_create_all() makes each of its pipelines with the same function.
+ *	  cdc_create(): check what was asked for, then make it.  cdc_create_all()
+ *	  makes each of its pipelines with the same function.
  *
  * All that can be found wrong is looked for before the first thing is made,
  * and everything is one transaction, so a failure leaves nothing.  Objects are
@@ -15,11 +15,9 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "catalog/catalog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
@@ -30,9 +28,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/formatting.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "catalog.h"
@@ -45,16 +41,11 @@
 #include "intake.h"
 #include "kafka_options.h"
 #include "new_target.h"
-#include "snapshot.h"
 #include "staging.h"
-#include "target.h"
+#include "target_check.h"
 #include "topic_sample.h"
 
 PG_FUNCTION_INFO_V1(cdc_create);
-PG_FUNCTION_INFO_V1(cdc_alter);
-
-/* Fields of the events that an error message lists at most. */
-#define MAX_LISTED_FIELDS 30
 
 /* What is asked for, and what was found out so far. */
 typedef struct NewPipeline
@@ -66,19 +57,6 @@ typedef struct NewPipeline
 	CdcInferred *inferred;		/* NULL: there was nothing to look at */
 	CdcTarget  *target;			/* NULL while there is none */
 } NewPipeline;
-
-/* For comparing names without regard to case. */
-static char *
-fold(const char *name)
-{
-	return str_tolower(name, strlen(name), DEFAULT_COLLATION_OID);
-}
-
-static bool
-same_folded(const char *a, const char *b)
-{
-	return strcmp(fold(a), fold(b)) == 0;
-}
 
 /*
  * Names
@@ -281,6 +259,16 @@ landing_of_topic(Oid topic)
 	return OidIsValid(view) ? cdc_landing_get_by_view(view) : NULL;
 }
 
+static void
+check_landing_owner(const CdcLanding *landing, const char *name)
+{
+	if (!has_privs_of_role(GetUserId(), landing->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for landing \"%s\"", name),
+				 errhint("Only members of the role that owns a landing may build on it.")));
+}
+
 /*
  * The landing of the connector's schema-change topic: named by its view, or by
  * the topic.  It is one of its own, as all pipelines of a connector share it.
@@ -300,11 +288,7 @@ schema_landing(const char *name)
 				(errcode(OidIsValid(relid) ? ERRCODE_WRONG_OBJECT_TYPE : ERRCODE_UNDEFINED_TABLE),
 				 errmsg("there is no landing \"%s\" for the option \"schema_topic\"", name),
 				 errhint("Make a landing of the connector's schema-change topic with SELECT cdc_create('...', topic => '...'), once for all pipelines, and name its view or the topic.")));
-	if (!has_privs_of_role(GetUserId(), landing->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for landing \"%s\"", name),
-				 errhint("Only members of the role that owns a landing may build on it.")));
+	check_landing_owner(landing, name);
 	return landing;
 }
 
@@ -327,11 +311,7 @@ named_landing(const char *name, Oid topic)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a landing", name),
 				 errhint("The option \"landing\" takes the name of an existing landing view, such as \"customer_debezium\".")));
-	if (!has_privs_of_role(GetUserId(), landing->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for landing \"%s\"", name),
-				 errhint("Only members of the role that owns a landing may build on it.")));
+	check_landing_owner(landing, name);
 	if (OidIsValid(topic) && topic != landing->topic)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -341,164 +321,9 @@ named_landing(const char *name, Oid topic)
 	return landing;
 }
 
-/*
- * Target
- */
-
-/* Does the relation belong to a pipeline's own machinery? */
-static bool
-is_helper(Oid relid)
-{
-	Oid			types[] = {OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(relid)};
-	bool		found;
-	CdcSpi		spi;
-
-	cdc_spi_begin_catalog(&spi);
-	found = cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE staging = $1"
-						" UNION ALL SELECT FROM cdcsync.landing WHERE chunk = $1",
-						1, types, values, NULL, 1) > 0;
-	cdc_spi_end(&spi);
-	return found;
-}
-
-/*
- * The target must be a table that can be one, and that the pipeline's owner,
- * as whom it is synced, may change.  Stays locked against being dropped.
- */
-static void
-check_target(Oid target, Oid owner)
-{
-	Relation	rel = try_relation_open(target, AccessShareLock);
-	char	   *name;
-
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", target)));
-	name = pstrdup(RelationGetRelationName(rel));
-	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
-		rel->rd_rel->relkind != RELKIND_VIEW)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table", name),
-				 errhint("The target must be a table, a partitioned table, or a view that can be changed. A foreign table cannot be one: what is written there does not commit together with the watermark.")));
-	if (IsCatalogRelation(rel) || rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP ||
-		is_helper(target) ||
-		RelationGetNamespace(rel) == get_namespace_oid(CDC_SCHEMA, false))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" cannot be a target", name),
-				 errdetail("System catalogs, temporary tables, and the tables of pipelines cannot be targets."),
-				 errhint("Give a table of your own, or none to have it made.")));
-	if (!object_ownercheck_compat(RelationRelationId, target, owner) &&
-		!(pg_class_aclcheck(target, owner, ACL_SELECT) == ACLCHECK_OK &&
-		  pg_class_aclcheck(target, owner, ACL_INSERT) == ACLCHECK_OK &&
-		  pg_class_aclcheck(target, owner, ACL_UPDATE) == ACLCHECK_OK &&
-		  pg_class_aclcheck(target, owner, ACL_DELETE) == ACLCHECK_OK))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for table %s", name),
-				 errhint("A pipeline needs SELECT, INSERT, UPDATE and DELETE on its target.")));
-	relation_close(rel, NoLock);
-}
-
-static const CdcReading *
-reading_of_field(List *readings, const char *field)
-{
-	ListCell   *lc;
-
-	foreach(lc, readings)
-	{
-		const CdcReading *reading = lfirst(lc);
-
-		if (strcmp(reading->field, field) == 0)
-			return reading;
-	}
-	return NULL;
-}
-
-/* Column of the target that takes a field because it has its name, or NULL. */
-static char *
-column_of_field(Oid target, List *readings, const char *field)
-{
-	Relation	rel;
-	TupleDesc	desc;
-	const CdcReading *reading = reading_of_field(readings, field);
-	char	   *column = NULL;
-
-	if (reading)
-		return reading->column;
-	rel = relation_open(target, AccessShareLock);
-	desc = RelationGetDescr(rel);
-	for (int i = 0; i < desc->natts && column == NULL; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped &&
-			same_folded(NameStr(att->attname), field))
-			column = pstrdup(NameStr(att->attname));
-	}
-	relation_close(rel, NoLock);
-	return column;
-}
-
-List *
-cdc_create_event_key(const CdcPipeline *pipeline, const CdcInferred *inferred)
-{
-	List	   *key = NIL;
-	ListCell   *lc;
-
-	if (inferred == NULL)
-		return NIL;
-	foreach(lc, inferred->key)
-	{
-		char	   *column = column_of_field(pipeline->target, pipeline->readings,
-											 lfirst(lc));
-
-		if (column == NULL)
-			return NIL;
-		key = lappend(key, column);
-	}
-	return key;
-}
-
-/*
- * A key without a unique index is allowed: the merge joins by it all the same.
- * But every window then reads the whole table, and rows that were duplicates
- * before we came stay duplicates, so it is worth a warning.
- */
-static void
-warn_without_index(const CdcTarget *target, List *key)
-{
-	StringInfoData columns;
-	ListCell   *lc;
-
-	if (target->key_is_unique || target->key_is_indexed || key == NIL || target->is_view)
-		return;
-	initStringInfo(&columns);
-	foreach(lc, key)
-		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "",
-						 quote_identifier(lfirst(lc)));
-	if (target->mode == CDC_MODE_HISTORY)
-		ereport(WARNING,
-				(errmsg("target \"%s\" has no index on its key", get_rel_name(target->relid)),
-				 errdetail("Each sync has to read the whole table."),
-				 errhint("CREATE INDEX ON %s (%s).",
-						 cdc_qualified_name(target->relid), columns.data)));
-	else
-		ereport(WARNING,
-				(errmsg("target \"%s\" has no unique index on its key",
-						get_rel_name(target->relid)),
-				 errdetail("Each sync has to read the whole table, and rows of one key that are there already are not made one."),
-				 errhint("CREATE UNIQUE INDEX ON %s (%s).",
-						 cdc_qualified_name(target->relid), columns.data)));
-}
-
 /* A snapshot replaces rows by their key, and nothing but rows of the source. */
-static void
-check_replace(const CdcOptions *options, bool possible)
+void
+cdc_create_check_replace(const CdcOptions *options, bool possible)
 {
 	if (options->replace && !possible)
 		ereport(ERROR,
@@ -508,185 +333,14 @@ check_replace(const CdcOptions *options, bool possible)
 }
 
 /*
- * A mirror of a table without a key: each event must tell the whole row that it
- * changes.
- */
-static void
-tell_keyless(const char *target)
-{
-	ereport(NOTICE,
-			(errmsg("target \"%s\" has no key: its rows are found by all their values", target),
-			 errdetail("A delete removes one of the rows that are equal to the event's before image, which must be complete."),
-			 errhint("Where rows have a key, name it with key => ARRAY['...'].")));
-}
-
-/*
- * The key of a given target: the argument, its primary key, or the events'.
- * NIL: the source's table has none, as far as we know.
- */
-static List *
-choose_key(const NewPipeline *new)
-{
-	CdcMode		mode = new->p.mode;
-	List	   *key = new->create->key;
-
-	if (key == NIL)
-		key = cdc_target_key(new->p.target, new->p.readings, mode);
-	if (key == NIL && mode != CDC_MODE_APPEND)
-		key = cdc_create_event_key(&new->p, new->inferred);
-	if (key == NIL && mode != CDC_MODE_APPEND &&
-		!(mode == CDC_MODE_MIRROR &&
-		  (new->inferred == NULL || new->inferred->key == NIL)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no usable key for target \"%s\"",
-						get_rel_name(new->p.target)),
-				 errdetail("The target has no primary key, and the events have no key that its columns take."),
-				 errhint("Add a primary key to the target, or name its key columns with key => ARRAY['...'].")));
-	return key;
-}
-
-/*
- * Fields
- */
-
-/* The fields of the events, those that differ only in case from name first. */
-static char *
-list_fields(const CdcInferred *inferred, const char *name)
-{
-	StringInfoData buf;
-	int			listed = 0;
-	ListCell   *lc;
-
-	initStringInfo(&buf);
-	for (int pass = 0; pass < 2; pass++)
-	{
-		foreach(lc, inferred->fields)
-		{
-			const CdcInferredField *field = lfirst(lc);
-
-			if (same_folded(field->name, name) != (pass == 0))
-				continue;
-			if (listed++ == MAX_LISTED_FIELDS)
-			{
-				appendStringInfoString(&buf, ", ...");
-				return buf.data;
-			}
-			appendStringInfo(&buf, "%s\"%s\"", listed > 1 ? ", " : "", field->name);
-		}
-	}
-	return buf.data;
-}
-
-/* Does the mapping name only fields that the events have? */
-static void
-check_fields(List *readings, const CdcInferred *inferred)
-{
-	ListCell   *lc;
-
-	if (inferred == NULL || inferred->fields == NIL)
-		return;
-	foreach(lc, readings)
-	{
-		const CdcReading *reading = lfirst(lc);
-		ListCell   *lf;
-		bool		found = reading->field[0] == '$';
-
-		foreach(lf, inferred->fields)
-		{
-			const CdcInferredField *field = lfirst(lf);
-
-			found = found || strcmp(field->name, reading->field) == 0;
-		}
-		if (!found)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("field \"%s\" for column \"%s\" does not exist in the events",
-							reading->field, reading->column),
-					 errhint("The events have the fields: %s.",
-							 list_fields(inferred, reading->field))));
-	}
-}
-
-/* Do the events have a field of this name, whatever its case? */
-static bool
-has_field_folded(const CdcInferred *inferred, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, inferred->fields)
-	{
-		if (same_folded(((CdcInferredField *) lfirst(lc))->name, name))
-			return true;
-	}
-	return false;
-}
-
-/* Does the mapping say where the column comes from? */
-static bool
-is_mapped(List *readings, const char *column)
-{
-	ListCell   *lc;
-
-	foreach(lc, readings)
-	{
-		if (strcmp(((CdcReading *) lfirst(lc))->column, column) == 0)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Columns that are to take the field of their own name, but the events have
- * none: an error for a key column, or if the target must fit as a whole; else
- * worth a notice, as the usual reason is a forgotten mapping.
- */
-static void
-check_columns(const CdcTarget *target, List *readings,
-			  const CdcInferred *inferred, bool whole)
-{
-	StringInfoData unfed;
-
-	if (inferred == NULL || inferred->fields == NIL)
-		return;
-	initStringInfo(&unfed);
-	for (int i = 0; i < target->ncolumns; i++)
-	{
-		const CdcColumn *column = &target->columns[i];
-
-		if (column->source != CDC_COLUMN_FIELD ||
-			is_mapped(readings, column->name) ||
-			has_field_folded(inferred, column->name))
-			continue;
-		if (column->key_no >= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("the events have no field for key column \"%s\"",
-							column->name),
-					 errhint("Map it in \"columns\". The events have the fields: %s.",
-							 list_fields(inferred, column->name))));
-		appendStringInfo(&unfed, "%s\"%s\"", unfed.len ? ", " : "", column->name);
-	}
-	if (unfed.len)
-		ereport(whole ? ERROR : NOTICE,
-				(errcode(whole ? ERRCODE_UNDEFINED_COLUMN : ERRCODE_SUCCESSFUL_COMPLETION),
-				 errmsg("the events have no field for these columns of target \"%s\": %s",
-						get_rel_name(target->relid), unfed.data),
-				 whole ? 0 : errdetail("They keep their default in new rows."),
-				 whole ? errhint("If it is to be the target all the same, make the pipeline with cdc_create().") :
-				 errhint("If that is not what you want, map them in \"columns\". The events have the fields: %s.",
-						 list_fields(inferred, ""))));
-}
-
-/*
  * What the events look like; NULL if there are none to look at.  Those that
  * have landed are at hand; else the topic tells, if there is one.
  *
  * An existing landing is read as its owner: its view may run code of theirs,
  * which must not get the rights of a superuser who calls us.
  */
-static CdcInferred *
-infer(Oid topic, const CdcLanding *landing, const CdcOptions *options)
+CdcInferred *
+cdc_create_infer(Oid topic, const CdcLanding *landing, const CdcOptions *options)
 {
 	CdcSampling how = {options->read_as, options->add_fields_prefix, options->filter};
 	CdcInferred *inferred;
@@ -832,7 +486,7 @@ make_pipeline(NewPipeline *new)
 			cdc_new_target_tell_guesses(p, new->inferred);
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict, p->mode);
 		if (new->target->keyless && !new->create->quiet)
-			tell_keyless(p->target_name);
+			cdc_target_tell_keyless(p->target_name);
 	}
 	if (new->target)
 		p->staging = cdc_staging_create(p->name, new->helper_nsp, new->target);
@@ -865,7 +519,7 @@ check_pipeline(NewPipeline *new)
 	if (new->create->options->schema_topic)
 		p->schema_landing = schema_landing(new->create->options->schema_topic);
 	if (OidIsValid(p->target))
-		check_target(p->target, p->owner);
+		cdc_target_check(p->target, p->owner);
 	p->helper_schema = new->create->options->helper_schema;
 	p->target_schema = new->create->options->target_schema;
 	new->helper_nsp = cdc_creation_schema(&p->helper_schema);
@@ -876,22 +530,22 @@ check_pipeline(NewPipeline *new)
 	check_relations_free(new);
 
 	new->inferred = new->create->sampled ? new->create->inferred :
-		infer(new->create->topic, p->landing, new->create->options);
-	check_fields(p->readings, new->inferred);
+		cdc_create_infer(new->create->topic, p->landing, new->create->options);
+	cdc_target_check_fields(p->readings, new->inferred);
 	if (OidIsValid(p->target))
 	{
-		p->key = choose_key(new);
+		p->key = cdc_target_choose_key(p, new->create->key, new->inferred);
 		new->target = cdc_target_describe(p->target, p->key, p->readings, p->strict, p->mode);
-		check_columns(new->target, p->readings, new->inferred,
+		cdc_target_check_columns(new->target, p->readings, new->inferred,
 					  new->create->whole_target);
 		if (new->target->keyless)
-			check_replace(new->create->options, false);
+			cdc_create_check_replace(new->create->options, false);
 		if (new->target->keyless && !new->create->quiet)
-			tell_keyless(get_rel_name(p->target));
+			cdc_target_tell_keyless(get_rel_name(p->target));
 		if (new->inferred)
 			cdc_fit_check(new->target, new->inferred);
 		cdc_intake_check_shared(p->name, new->target);
-		warn_without_index(new->target, p->key);
+		cdc_target_check_index(new->target, p->key);
 	}
 	else
 		p->key = new->create->key;
@@ -956,7 +610,7 @@ cdc_pipeline_create(const CdcCreate *create)
 	p->target_name = options->target_name ? options->target_name :
 		psprintf("%s_target", p->name);
 
-	check_replace(options, p->mode == CDC_MODE_MIRROR || p->mode == CDC_MODE_SOFT_DELETE);
+	cdc_create_check_replace(options, p->mode == CDC_MODE_MIRROR || p->mode == CDC_MODE_SOFT_DELETE);
 	if (p->mode == CDC_MODE_APPEND && create->key != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -992,120 +646,5 @@ cdc_create(PG_FUNCTION_ARGS)
 									   DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
 									   PG_GETARG_JSONB_P(5));
 	(void) cdc_pipeline_create(&create);
-	PG_RETURN_VOID();
-}
-
-/*
- * Altering it
- */
-
-/*
- * Check the mapping against the target, and let the staging table follow: the
- * columns that a sync feeds may have changed.  It was locked with the pipeline.
- * As the owner, because indexes of the target may run code of theirs.
- */
-static void
-alter_target(const CdcPipeline *pipeline, const CdcInferred *inferred)
-{
-	CdcTarget  *target;
-	CdcSpi		spi;
-
-	check_target(pipeline->target, pipeline->owner);
-	cdc_spi_begin_as(&spi, pipeline->owner, NULL);
-	target = cdc_target_describe(pipeline->target, pipeline->key,
-								 pipeline->readings, pipeline->strict,
-								 pipeline->mode);
-	check_columns(target, pipeline->readings, inferred, false);
-	if (inferred)
-		cdc_fit_check(target, inferred);
-	cdc_intake_check_shared(pipeline->name, target);
-	cdc_staging_adapt(pipeline->staging, target);
-	cdc_spi_end(&spi);
-}
-
-static void
-update_pipeline(const CdcPipeline *pipeline, Jsonb *options)
-{
-	Oid			types[] = {TEXTOID, JSONBOID, JSONBOID};
-	Datum		values[3];
-	char		nulls[] = "   ";
-	CdcSpi		spi;
-
-	values[0] = CStringGetTextDatum(pipeline->name);
-	values[1] = pipeline->columns ? JsonbPGetDatum(pipeline->columns) : (Datum) 0;
-	nulls[1] = pipeline->columns ? ' ' : 'n';
-	values[2] = JsonbPGetDatum(options);
-	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET columns = $2, options = $3 WHERE name = $1",
-					   3, types, values, nulls, 0);
-	cdc_spi_end(&spi);
-}
-
-/* The options as stored. */
-static Jsonb *
-read_options(const char *name)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Oid			types[] = {TEXTOID};
-	Datum		values[] = {CStringGetTextDatum(name)};
-	Jsonb	   *options = NULL;
-	bool		isnull;
-	CdcSpi		spi;
-
-	cdc_spi_begin_catalog(&spi);
-	if (cdc_spi_run("SELECT options FROM cdcsync.pipeline WHERE name = $1",
-					1, types, values, NULL, 1) == 1)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-
-		options = DatumGetJsonbPCopy(cdc_spi_value(0, 1, &isnull));
-		MemoryContextSwitchTo(old);
-	}
-	cdc_spi_end(&spi);
-	if (options == NULL)
-		elog(ERROR, "pipeline \"%s\" vanished", name);
-	return options;
-}
-
-/*
- * cdc_alter(name text, columns jsonb, options jsonb)
- */
-Datum
-cdc_alter(PG_FUNCTION_ARGS)
-{
-	CdcPipeline *pipeline;
-	CdcInferred *inferred = NULL;
-	Jsonb	   *stored;
-	CdcOptions *options;
-
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline name must not be null"),
-				 errhint("The view cdc_status lists your pipelines.")));
-	pipeline = cdc_pipeline_lock(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-								 ShareUpdateExclusiveLock);
-	stored = read_options(pipeline->name);
-	if (!PG_ARGISNULL(2))
-		stored = cdc_options_merge(stored, PG_GETARG_JSONB_P(2));
-	options = cdc_options_parse(stored);
-	pipeline->strict = options->strict;
-	if (!PG_ARGISNULL(1))
-	{
-		pipeline->columns = PG_GETARG_JSONB_P(1);
-		pipeline->readings = cdc_readings_parse(pipeline->columns);
-		inferred = infer(InvalidOid, pipeline->landing, options);
-		check_fields(pipeline->readings, inferred);
-	}
-	check_replace(options, (pipeline->mode == CDC_MODE_MIRROR ||
-							pipeline->mode == CDC_MODE_SOFT_DELETE) &&
-				  (!OidIsValid(pipeline->target) || pipeline->key != NIL));
-	if (OidIsValid(pipeline->target))
-		alter_target(pipeline, inferred);
-	update_pipeline(pipeline, options->stored);
-	if (!PG_ARGISNULL(1))
-		cdc_evidence_reset(pipeline->name, pipeline->readings);
-	if (!options->replace)
-		cdc_snapshots_abandon(pipeline->name);
 	PG_RETURN_VOID();
 }

@@ -32,9 +32,12 @@ typedef struct CdcCreate
  */
 extern CdcPipeline *cdc_pipeline_create(const CdcCreate *create);
 
-/* The key of the events as columns of the target; NIL if not all are there. */
-extern List *cdc_create_event_key(const CdcPipeline *pipeline,
-								  const CdcInferred *inferred);
+/* What the events look like; NULL if there are none to look at. */
+extern CdcInferred *cdc_create_infer(Oid topic, const CdcLanding *landing,
+									 const CdcOptions *options);
+
+/* Can snapshots replace the target?  An error if they are to, and cannot. */
+extern void cdc_create_check_replace(const CdcOptions *options, bool possible);
 
 /*
  * The schema for new relations: as named, or the current one, whose name is

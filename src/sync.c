@@ -31,7 +31,6 @@
 #include "barrier.h"
 #include "breaker.h"
 #include "catalog.h"
-#include "create.h"
 #include "evidence.h"
 #include "fault.h"
 #include "history.h"
@@ -48,6 +47,7 @@
 #include "stage.h"
 #include "sweep.h"
 #include "sync.h"
+#include "target_check.h"
 #include "track.h"
 #include "versions.h"
 #include "wake.h"
@@ -585,7 +585,7 @@ sweep(Sync *sync)
 static bool
 find_key(CdcPipeline *pipeline)
 {
-	List	   *key = cdc_create_event_key(pipeline, sample_landing(pipeline));
+	List	   *key = cdc_target_event_key(pipeline, sample_landing(pipeline));
 
 	if (key != NIL)
 		cdc_pipeline_set_key(pipeline, key);
