@@ -21,7 +21,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
-#include "catalog/pg_operator.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -34,6 +33,7 @@
 
 #include "catalog.h"
 #include "conflict.h"
+#include "merge_sql.h"
 
 /* May the current user see all rows of this table? */
 static bool
@@ -41,24 +41,6 @@ sees_all(Oid relid)
 {
 	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
 		check_enable_rls(relid, InvalidOid, true) != RLS_ENABLED;
-}
-
-/* An operator as "OPERATOR(schema.=)". */
-static char *
-operator_text(Oid operid)
-{
-	HeapTuple	tup = SearchSysCache1(OPEROID, ObjectIdGetDatum(operid));
-	Form_pg_operator form;
-	char	   *text;
-
-	if (!HeapTupleIsValid(tup))
-		elog(ERROR, "cache lookup failed for operator %u", operid);
-	form = (Form_pg_operator) GETSTRUCT(tup);
-	text = psprintf("OPERATOR(%s.%s)",
-					quote_identifier(get_namespace_name(form->oprnamespace)),
-					NameStr(form->oprname));
-	ReleaseSysCache(tup);
-	return text;
 }
 
 /* The number of a target's column among those that all staged rows set, or -1. */
@@ -78,48 +60,6 @@ has_action(const CdcMerge *merge, const char *actions)
 	return psprintf("s.%s IN (%s)",
 					quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_ACTION)),
 					actions);
-}
-
-/* a.k = b.k AND .. */
-static char *
-key_join(const CdcTarget *target, const char *a, const char *b)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int k = 0; k < target->nkeys; k++)
-	{
-		const CdcColumn *c = &target->columns[target->keys[k]];
-		const char *name = quote_identifier(c->name);
-
-		appendStringInfo(&buf, "%s%s.%s %s %s.%s", k ? " AND " : "", a, name,
-						 operator_text(lookup_type_cache(c->typid, TYPECACHE_EQ_OPR)->eq_opr),
-						 b, name);
-	}
-	return buf.data;
-}
-
-static int
-compare_tids(const void *a, const void *b)
-{
-	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
-}
-
-/* The numbers of the staged rows whose TIDs were returned. */
-static void
-collect(const CdcMerge *merge, uint64 n, int64 *rows)
-{
-	for (uint64 i = 0; i < n; i++)
-	{
-		bool		isnull;
-		void	   *tid = DatumGetPointer(cdc_spi_value(i, 1, &isnull));
-		const ItemPointerData *found = bsearch(tid, merge->tids, merge->nrows,
-											   sizeof(ItemPointerData), compare_tids);
-
-		if (found == NULL)
-			elog(ERROR, "staged row is not where it was put");
-		rows[i] = found - merge->tids;
-	}
 }
 
 static char *
@@ -145,7 +85,8 @@ ask(const CdcMerge *merge, List *conflicts, int sqlerrcode, const char *conditio
 		conflict->sqlerrcode = sqlerrcode;
 		conflict->rows = MemoryContextAllocHuge(context, sizeof(int64) * n);
 		conflict->nrows = n;
-		collect(merge, n, conflict->rows);
+		for (uint64 i = 0; i < n; i++)
+			conflict->rows[i] = cdc_merge_result_row(merge, i, 1);
 		conflicts = lappend(conflicts, conflict);
 	}
 	MemoryContextSwitchTo(old);
@@ -179,11 +120,11 @@ ask_references(const CdcMerge *merge, List *conflicts, const ForeignKeyCacheInfo
 		name = quote_identifier(merge->target->columns[c].name);
 		appendStringInfo(&condition, " AND s.%s IS NOT NULL", name);
 		appendStringInfo(&match, "%sp.%s %s s.%s", and, attribute(fk->confrelid, fk->confkey[i]),
-						 operator_text(fk->conpfeqop[i]), name);
+						 cdc_sql_operator(fk->conpfeqop[i]), name);
 		if (fk->confrelid == merge->target->relid)
 			appendStringInfo(&own_match, "%so.%s %s s.%s", and,
 							 quote_identifier(merge->target->columns[referenced].name),
-							 operator_text(fk->conpfeqop[i]), name);
+							 cdc_sql_operator(fk->conpfeqop[i]), name);
 	}
 	appendStringInfo(&condition, " AND NOT EXISTS (SELECT FROM %s p WHERE %s)",
 					 cdc_qualified_name(fk->confrelid), match.data);
@@ -205,7 +146,7 @@ ask_referenced(const CdcMerge *merge, List *conflicts, Oid relid, const char *ma
 	appendStringInfo(&condition, "%s AND EXISTS (SELECT FROM %s t JOIN %s c ON %s WHERE %s)",
 					 has_action(merge, "'d'"),
 					 cdc_qualified_name(merge->target->relid), cdc_qualified_name(relid),
-					 match, key_join(merge->target, "t", "s"));
+					 match, cdc_sql_key_join(merge->target, "t", "s"));
 	return ask(merge, conflicts, ERRCODE_FOREIGN_KEY_VIOLATION, condition.data);
 }
 
@@ -264,7 +205,7 @@ ask_unique(const CdcMerge *merge, List *conflicts, Relation index)
 			return conflicts;	/* or an expression */
 		name = quote_identifier(merge->target->columns[c].name);
 		appendStringInfo(&same, "%su.%s %s s.%s", i ? " AND " : "", name,
-						 operator_text(lookup_type_cache(merge->target->columns[c].typid,
+						 cdc_sql_operator(lookup_type_cache(merge->target->columns[c].typid,
 													   TYPECACHE_EQ_OPR)->eq_opr), name);
 	}
 	initStringInfo(&condition);
@@ -272,7 +213,7 @@ ask_unique(const CdcMerge *merge, List *conflicts, Relation index)
 					 "AND NOT EXISTS (SELECT FROM %s o WHERE %s))",
 					 has_action(merge, "'u', 'r'"), cdc_qualified_name(merge->target->relid),
 					 same.data, cdc_qualified_name(merge->staging),
-					 key_join(merge->target, "u", "o"));
+					 cdc_sql_key_join(merge->target, "u", "o"));
 	return ask(merge, conflicts, ERRCODE_UNIQUE_VIOLATION, condition.data);
 }
 

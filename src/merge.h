@@ -40,7 +40,7 @@ typedef struct CdcMerge
 	int64		updated;
 	int64		deleted;
 
-	/* for cdc_merge() alone: rows of each action, in the order of "dru" */
+	/* for the files of the merge: rows of each action, in the order of "dru" */
 	int64		nactions[3];
 } CdcMerge;
 
@@ -50,6 +50,9 @@ typedef struct CdcMerge
  * and left out, each alone; other errors are passed on.
  */
 extern void cdc_merge(CdcMerge *merge);
+
+/* The number of the staged row whose TID is in row i of the last result. */
+extern int64 cdc_merge_result_row(const CdcMerge *merge, uint64 i, int column);
 
 /*
  * Let deferrable constraints of the target be checked by each statement; back:

@@ -2,7 +2,7 @@
  *
  * merge_run.h
  *	  What the files of the merge share: one attempt to apply some rows.  Only
- *	  merge.c and park.c include it.
+ *	  merge.c, merge_step.c and park.c include it.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +36,17 @@ typedef struct CdcMergeRun
 	bool		settle;			/* at the end, check what is deferred */
 	MemoryContext scratch;		/* of the statements */
 } CdcMergeRun;
+
+/* Apply the run's step or steps; true.  For cdc_try(): the argument is the run. */
+extern bool cdc_merge_run(void *arg);
+
+/* Empty the target; soft_delete: mark its rows, when deletes have been applied. */
+extern void cdc_merge_empty_target(CdcMerge *merge);
+extern void cdc_merge_mark_all(CdcMerge *merge);
+
+/* Count the rows of each action; how many have one of some. */
+extern void cdc_merge_count(CdcMerge *merge);
+extern int64 cdc_merge_count_actions(const CdcMerge *merge, const char *actions);
 
 /*
  * Run a statement over the rows of the run: $1 is their TIDs, if not all; and

@@ -363,26 +363,6 @@ exclude_taking(Multiset *m)
 	return any;
 }
 
-static int
-compare_tids(const void *a, const void *b)
-{
-	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
-}
-
-/* The staged row with the TID in this column of the result. */
-static int64
-result_row(const Multiset *m, uint64 i, int column)
-{
-	bool		isnull;
-	void	   *tid = DatumGetPointer(cdc_spi_value(i, column, &isnull));
-	const ItemPointerData *found = bsearch(tid, m->merge->tids, m->nrows,
-										   sizeof(ItemPointerData), compare_tids);
-
-	if (found == NULL)
-		elog(ERROR, "staged row is not where it was put");
-	return found - m->merge->tids;
-}
-
 /* May two rows of staging be equal although their bytes are not (1.0 and 1.00)? */
 static bool
 bytes_may_mislead(const Multiset *m)
@@ -419,7 +399,7 @@ unite_equal(Multiset *m)
 							 staging, staging, same_row(m), unset, unset),
 					0, NULL, NULL, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
-		m->rows[result_row(m, i, 1)]->row = result_row(m, i, 2);
+		m->rows[cdc_merge_result_row(m->merge, i, 1)]->row = cdc_merge_result_row(m->merge, i, 2);
 }
 
 /* Changes of rows that could not be converted, which is noted for the last alone. */

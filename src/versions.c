@@ -334,26 +334,6 @@ apply_units(Versions *v, int64 first, int64 last)
 	apply_units(v, first + (last - first) / 2, last);
 }
 
-static int
-compare_tids(const void *a, const void *b)
-{
-	return ItemPointerCompare((ItemPointer) a, (ItemPointer) b);
-}
-
-/* The row whose TID is the first column of a result's row. */
-static int64
-result_row(const Versions *v, uint64 i)
-{
-	bool		isnull;
-	void	   *tid = DatumGetPointer(cdc_spi_value(i, 1, &isnull));
-	const ItemPointerData *found = bsearch(tid, v->merge->tids, v->merge->nrows,
-										   sizeof(ItemPointerData), compare_tids);
-
-	if (found == NULL)
-		elog(ERROR, "staged row is not where it was put");
-	return found - v->merge->tids;
-}
-
 /* The unit that a row belongs to. */
 static int64
 unit_of(const Versions *v, int64 row)
@@ -427,7 +407,7 @@ pass_over_unchanged(Versions *v)
 	n = run_rows(v, sql.data, 0, v->merge->nrows, "f");
 	v->actions = actions;
 	for (uint64 i = 0; i < n; i++)
-		pass_over(v, result_row(v, i));
+		pass_over(v, cdc_merge_result_row(v->merge, i, 1));
 }
 
 /* A version that a late change belongs into. */
@@ -531,7 +511,7 @@ apply_late(Versions *v)
 	{
 		bool		isnull;
 
-		units[i] = unit_of(v, result_row(v, i));
+		units[i] = unit_of(v, cdc_merge_result_row(v->merge, i, 1));
 		limits[i] = DatumGetTimestamp(cdc_spi_value(i, 2, &isnull));
 	}
 	statement = make_late_statement(v);
@@ -562,7 +542,7 @@ refuse_homeless(Versions *v)
 	n = run_rows(v, sql.data, 0, v->merge->nrows, "fvn");
 	rows = palloc(sizeof(int64) * (n + 1));
 	for (uint64 i = 0; i < n; i++)
-		rows[i] = result_row(v, i);
+		rows[i] = cdc_merge_result_row(v->merge, i, 1);
 	for (uint64 i = 0; i < n; i++)
 		if (!v->stage->rows[rows[i]]->refused)
 			refuse_row(v, rows[i], &error);
