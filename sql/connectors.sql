@@ -123,6 +123,71 @@ SELECT * FROM feed('person');
 SELECT * FROM person ORDER BY id;
 SELECT kafka_offset, column_name, message FROM cdcsync.quarantine WHERE pipeline = 'person';
 
+--
+-- Positions of all connectors: the n-th at this time, for n from 1 to 5.  (SQL Server by
+-- change_lsn in hex and by the serial number; Oracle by commit, by txSeq and by what is in the
+-- redo log; texts as such would be in another order.)
+--
+CREATE FUNCTION source(kind text, n int, ms bigint, snapshot text DEFAULT 'false') RETURNS jsonb
+RETURN jsonb_build_object('connector', split_part(kind, '_', 1), 'db', 'shop', 'ts_ms', ms, 'snapshot', snapshot) ||
+	CASE kind
+		WHEN 'mariadb' THEN jsonb_build_object('server_id', 1, 'gtid', '0-1-' || 7 + n, 'file', 'bin.000001', 'pos', 7 + n)
+		WHEN 'postgresql' THEN jsonb_build_object('sequence', format('["%s","5"]', 7 + n))
+		WHEN 'sqlserver' THEN jsonb_build_object('commit_lsn', '0000002b:00000310:0006',
+			'change_lsn', CASE snapshot WHEN 'false' THEN '0000002b:00000310:00' || lpad(to_hex(13 + n), 2, '0') END,
+			'event_serial_no', CASE snapshot WHEN 'false' THEN 1 END)
+		WHEN 'sqlserver_serial' THEN jsonb_build_object('commit_lsn', '0000002b:00000310:0006',
+			'change_lsn', '0000002b:00000310:0005', 'event_serial_no', 7 + n)
+		WHEN 'oracle' THEN jsonb_build_object('commit_scn', (7 + n)::text, 'scn', (50 - n)::text, 'txId', 't' || n, 'txSeq', 1)
+		WHEN 'oracle_seq' THEN jsonb_build_object('commit_scn', '100', 'scn', '50', 'txId', 't', 'txSeq', 7 + n)
+		WHEN 'oracle_redo' THEN jsonb_build_object('commit_scn', '100', 'scn', (5 + n / 2)::text, 'txId', 't',
+			'rs_id', format(' 0x000fba.0000%s.0010 ', lpad(to_hex(7 + n), 4, '0')), 'ssn', 0)
+		WHEN 'db2' THEN jsonb_build_object('commit_lsn', '00000000:00000000:00000000049aab' || lpad(to_hex(13 + n), 2, '0'),
+			'change_lsn', '00000000:00000000:00000000049aaa01')
+		WHEN 'mongodb' THEN jsonb_build_object('ord', 7 + n)
+	END;
+CREATE FUNCTION step(kind text, partition int, id int, name text, n int, ms bigint DEFAULT 1700000000000,
+	snapshot text DEFAULT 'false') RETURNS text
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format($i$INSERT INTO %I (kafka_partition, kafka_key, kafka_value, kafka_timestamp)
+		VALUES ($1, convert_to(jsonb_build_object('id', $2)::text, 'UTF8'),
+			convert_to(jsonb_build_object('op', CASE $5 WHEN 'false' THEN 'u' ELSE 'r' END,
+				'after', jsonb_build_object('id', $2, 'name', $3), 'source', $4)::text, 'UTF8'),
+			timestamp '2026-01-01' + nextval('step') * interval '1 s')$i$, kind || '_debezium')
+		USING partition, id, name, source(kind, n, ms, snapshot), snapshot;
+	PERFORM cdc_sync(kind);
+	EXECUTE format('SELECT t.name FROM %I t WHERE t.id = $1', kind || '_target') INTO name USING id;
+	RETURN name;
+END $$;
+CREATE SEQUENCE step;
+CREATE TABLE kind (no serial, kind text);
+INSERT INTO kind (kind) VALUES ('mariadb'), ('postgresql'), ('sqlserver'), ('sqlserver_serial'), ('oracle'), ('oracle_seq'),
+	('oracle_redo'), ('db2'), ('mongodb');
+SET client_min_messages = warning;
+DO $$
+DECLARE
+	k text;
+BEGIN
+	FOR k IN SELECT kind FROM kind ORDER BY no LOOP
+		EXECUTE format('CREATE TABLE %I (id int PRIMARY KEY, name text)', k || '_target');
+		PERFORM cdc_create(k, target => k || '_target');
+		EXECUTE format($i$INSERT INTO %I (kafka_partition, kafka_value) SELECT p, '{"ts_ms": 1}' FROM generate_series(0, 2) p$i$, k || '_debezium');
+	END LOOP;
+END $$;
+RESET client_min_messages;
+-- in order; sent again; the position that was applied last is applied again
+SELECT kind, step(kind, 0, 1, 'first', 1) AS "1", step(kind, 0, 2, 'third', 3) AS "3", step(kind, 0, 1, 'sent again', 1) AS "1 again",
+	step(kind, 0, 2, 'third, too', 3) AS "3 again" FROM kind ORDER BY no;
+-- other partitions: what comes later, by all clocks but the positions, is older; then newer
+SELECT kind, step(kind, 1, 1, 'fifth', 5) AS "5", step(kind, 2, 1, 'fourth', 4) AS "4", step(kind, 2, 2, 'fourth', 4) AS "4, key 2",
+	step(kind, 0, 2, 'fifth', 5) AS "5, key 2" FROM kind ORDER BY no;
+SELECT kind, w.kafka_partition, w.resent, w.source_position FROM kind JOIN cdcsync.watermark w ON w.pipeline = kind ORDER BY no, 2;
+-- a restored source: lower positions in newer time; a snapshot has none (MongoDB's time is the position)
+SELECT kind, step(kind, 0, 2, 'restored', 1, 1700000009000) AS restored, step(kind, 0, 1, 'snapshot', 1, 1700000009000, 'true') AS snapshot
+	FROM kind ORDER BY no;
+SELECT kind, sum(w.resent) FROM kind JOIN cdcsync.watermark w ON w.pipeline = kind GROUP BY no, kind ORDER BY no;
+
 SET client_min_messages = warning;
 SELECT cdc_drop('*', drop_target => true);
 DROP SCHEMA connectors_test CASCADE;

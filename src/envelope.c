@@ -43,7 +43,8 @@ static const char *const envelope_names[ENV_COUNT] = {
 
 static const char *const source_names[SRC_COUNT] = {
 	"connector", "ts_ms", "snapshot", "sequence", "server_id", "gtid", "file",
-	"pos"
+	"pos", "commit_lsn", "change_lsn", "event_serial_no", "commit_scn", "txSeq",
+	"scn", "rs_id", "ssn", "ord", "rs", "db", "txId"
 };
 
 bool
@@ -519,26 +520,81 @@ snapshot_mark(const CdcToken *token)
 	return cdc_token_says(token, "last") ? CDC_SNAPSHOT_LAST : CDC_SNAPSHOT_ROW;
 }
 
-/* Records that do not tell their connector are known by the fields they have. */
+/*
+ * What kind of position the source has.  Records that do not tell their
+ * connector are known by the fields they have.
+ */
+static CdcPositionKind
+position_kind(const CdcToken *connector, const CdcToken *source)
+{
+	if (cdc_token_says(connector, "mysql") ||
+		cdc_token_says(connector, "mariadb"))
+		return CDC_POSITION_MYSQL;
+	if (cdc_token_says(connector, "postgresql"))
+		return CDC_POSITION_POSTGRESQL;
+	if (cdc_token_says(connector, "sqlserver"))
+		return CDC_POSITION_SQLSERVER;
+	if (cdc_token_says(connector, "oracle"))
+		return CDC_POSITION_ORACLE;
+	if (cdc_token_says(connector, "db2"))
+		return CDC_POSITION_DB2;
+	if (cdc_token_says(connector, "mongodb"))
+		return CDC_POSITION_MONGODB;
+	if (cdc_is_present(connector))
+		return CDC_POSITION_NONE;
+	if (cdc_is_present(&source[SRC_FILE]) || cdc_is_present(&source[SRC_GTID]))
+		return CDC_POSITION_MYSQL;
+	if (cdc_is_present(&source[SRC_EVENT_SERIAL_NO]))
+		return CDC_POSITION_SQLSERVER;
+	if (cdc_is_present(&source[SRC_COMMIT_SCN]))
+		return CDC_POSITION_ORACLE;
+	return CDC_POSITION_POSTGRESQL;
+}
+
 void
 cdc_take_position(CdcDecoder *decoder, CdcChange *change)
 {
 	const CdcToken *source = decoder->source.tokens + decoder->nsource;
-	const CdcToken *connector = &change->connector;
-	bool		unsaid = !cdc_is_present(connector);
+	CdcPositionMemo *memo = &decoder->position_memo;
+	CdcPosition *position = &change->position;
 
 	/* an incremental one tells how far the events were that had been sent */
 	if (change->snapshot && !change->incremental)
 		return;
-	if (cdc_token_says(connector, "mysql") ||
-		cdc_token_says(connector, "mariadb") ||
-		(unsaid && (cdc_is_present(&source[SRC_FILE]) ||
-					cdc_is_present(&source[SRC_GTID]))))
-		cdc_position_mysql(&decoder->position_memo, &source[SRC_SERVER_ID],
-						   &source[SRC_GTID], &source[SRC_FILE],
-						   &source[SRC_POS], &change->position);
-	else if (unsaid || cdc_token_says(connector, "postgresql"))
-		cdc_position_postgresql(&source[SRC_SEQUENCE], &change->position);
+	switch (position_kind(&change->connector, source))
+	{
+		case CDC_POSITION_NONE:
+			break;
+		case CDC_POSITION_MYSQL:
+			cdc_position_mysql(memo, &source[SRC_SERVER_ID], &source[SRC_GTID],
+							   &source[SRC_FILE], &source[SRC_POS], position);
+			break;
+		case CDC_POSITION_POSTGRESQL:
+			cdc_position_postgresql(&source[SRC_SEQUENCE], position);
+			break;
+		case CDC_POSITION_SQLSERVER:
+			cdc_position_sqlserver(memo, &source[SRC_DB],
+								   &source[SRC_COMMIT_LSN],
+								   &source[SRC_CHANGE_LSN],
+								   &source[SRC_EVENT_SERIAL_NO], position);
+			break;
+		case CDC_POSITION_ORACLE:
+			cdc_position_oracle(memo, &source[SRC_DB], &source[SRC_COMMIT_SCN],
+								&source[SRC_TX_ID], &source[SRC_TX_SEQ],
+								&source[SRC_SCN], &source[SRC_RS_ID],
+								&source[SRC_SSN], position);
+			break;
+		case CDC_POSITION_DB2:
+			cdc_position_db2(memo, &source[SRC_DB], &source[SRC_COMMIT_LSN],
+							 &source[SRC_CHANGE_LSN], position);
+			break;
+		case CDC_POSITION_MONGODB:
+			if (change->has_source_ts_ms)
+				cdc_position_mongodb(memo, &source[SRC_RS],
+									 change->source_ts_ms, &source[SRC_ORD],
+									 position);
+			break;
+	}
 }
 
 static bool

@@ -53,28 +53,57 @@ typedef struct CdcField
 
 /*
  * Where the source stood when it made a change; comparable only within one
- * source and incarnation (MySQL/MariaDB: GTID where set,
- * else (file, pos) without row; PostgreSQL (sequence[0], sequence[1]), never
- * lsn alone).
+ * source and incarnation.
  */
 typedef enum CdcPositionKind
 {
 	CDC_POSITION_NONE = 0,		/* unknown connector, snapshot row, null part */
-	CDC_POSITION_MYSQL,
-	CDC_POSITION_POSTGRESQL
+	CDC_POSITION_MYSQL,			/* GTID where set, else (file, pos) without row */
+	CDC_POSITION_POSTGRESQL,	/* both numbers of sequence; never lsn alone */
+	CDC_POSITION_SQLSERVER,		/* commit_lsn, change_lsn, event_serial_no */
+	CDC_POSITION_ORACLE,		/* commit_scn; then as CdcOraclePosition says */
+	CDC_POSITION_DB2,			/* commit_lsn, change_lsn */
+	CDC_POSITION_MONGODB		/* seconds, ord */
 } CdcPositionKind;
 
+typedef struct CdcMysqlPosition
+{
+	uint64_t	gtid_source;	/* hash of the GTID's uuid[:tag], or of
+								 * domain-server; 0 without a GTID */
+	uint64_t	major;			/* GTID number, or 0 */
+	uint64_t	server;			/* server_id */
+	uint64_t	file;			/* hash of the file's base name */
+	uint64_t	file_no;		/* its numeric suffix */
+	uint64_t	minor;			/* pos */
+} CdcMysqlPosition;
+
+/*
+ * What follows the commit is an order in one transaction only: others that
+ * committed at the same SCN may lie anywhere.
+ */
+typedef struct CdcOraclePosition
+{
+	uint64_t	commit_scn;
+	uint64_t	tx;				/* hash of txId */
+	uint64_t	tx_seq;			/* txSeq + 1, or 0 */
+	uint64_t	scn;
+	uint64_t	rba;			/* rs_id: log and block, or 0 without a rs_id */
+	uint64_t	rba_byte;		/* .. and byte; then ssn */
+} CdcOraclePosition;
+
+#define CDC_POSITION_PARTS	6
 typedef struct CdcPosition
 {
 	uint8_t		kind;			/* CdcPositionKind */
-	uint64_t	gtid_source;	/* MySQL: hash of the GTID's uuid[:tag], or of
-								 * domain-server; 0 without a GTID */
-	uint64_t	major;			/* GTID number, or 0; PostgreSQL: sequence[0] */
-	uint64_t	server;			/* MySQL: server_id */
-	uint64_t	file;			/* MySQL: hash of the file's base name */
-	uint64_t	file_no;		/* MySQL: its numeric suffix */
-	uint64_t	minor;			/* MySQL: pos; PostgreSQL: sequence[1] */
-	bool		has_gtid;
+	bool		has_gtid;		/* MySQL */
+	uint32_t	scope;			/* other than MySQL, PostgreSQL: hash of the name
+								 * within which positions count, or 0 */
+	union
+	{
+		CdcMysqlPosition mysql;
+		CdcOraclePosition oracle;
+		uint64_t	parts[CDC_POSITION_PARTS];	/* others: compared in turn */
+	}			at;
 } CdcPosition;
 
 /* What source.snapshot says of a row of a snapshot. */

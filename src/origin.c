@@ -27,7 +27,7 @@ cdc_position_is_resent(const CdcPosition *position, int64 source_ts_ms,
 
 	return before->kind != CDC_POSITION_NONE &&
 		cdc_position_compare(position, before, &cmp) && cmp < 0 &&
-		!(position->has_gtid && position->major == before->major) &&
+		!(position->has_gtid && position->at.mysql.major == before->at.mysql.major) &&
 		source_ts_ms <= before_ts_ms;
 }
 

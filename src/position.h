@@ -14,8 +14,8 @@
 #include "envelope.h"
 
 /*
- * The names of the last GTID's source and of the last file, and their hashes:
- * they seldom change.  All zero to begin with.
+ * The names of the last GTID's source, file and database, and their hashes: they
+ * seldom change.  All zero to begin with.
  */
 #define CDC_POSITION_NAME	64
 typedef struct CdcPositionName
@@ -29,10 +29,11 @@ typedef struct CdcPositionMemo
 {
 	CdcPositionName gtid_source;
 	CdcPositionName file;
+	CdcPositionName scope;
 } CdcPositionMemo;
 
 /*
- * Both leave position->kind at CDC_POSITION_NONE where the tokens do not tell
+ * All leave position->kind at CDC_POSITION_NONE where the tokens do not tell
  * a position that can be compared.
  */
 extern void cdc_position_mysql(CdcPositionMemo *memo,
@@ -41,5 +42,22 @@ extern void cdc_position_mysql(CdcPositionMemo *memo,
 							   CdcPosition *position);
 extern void cdc_position_postgresql(const CdcToken *sequence,
 									CdcPosition *position);
+extern void cdc_position_sqlserver(CdcPositionMemo *memo, const CdcToken *db,
+								   const CdcToken *commit_lsn,
+								   const CdcToken *change_lsn,
+								   const CdcToken *event_serial_no,
+								   CdcPosition *position);
+extern void cdc_position_oracle(CdcPositionMemo *memo, const CdcToken *db,
+								const CdcToken *commit_scn,
+								const CdcToken *tx_id, const CdcToken *tx_seq,
+								const CdcToken *scn, const CdcToken *rs_id,
+								const CdcToken *ssn, CdcPosition *position);
+extern void cdc_position_db2(CdcPositionMemo *memo, const CdcToken *db,
+							 const CdcToken *commit_lsn,
+							 const CdcToken *change_lsn,
+							 CdcPosition *position);
+extern void cdc_position_mongodb(CdcPositionMemo *memo, const CdcToken *rs,
+								 int64_t source_ts_ms, const CdcToken *ord,
+								 CdcPosition *position);
 
 #endif							/* CDC_POSITION_H */

@@ -48,10 +48,9 @@ same_tokens(const CdcToken *a, const CdcToken *b, int n)
 static inline bool
 same_position(const CdcPosition *a, const CdcPosition *b)
 {
-	return a->kind == b->kind && a->gtid_source == b->gtid_source &&
-		a->major == b->major && a->server == b->server &&
-		a->file == b->file && a->file_no == b->file_no &&
-		a->minor == b->minor && a->has_gtid == b->has_gtid;
+	return a->kind == b->kind && a->scope == b->scope &&
+		a->has_gtid == b->has_gtid &&
+		memcmp(a->at.parts, b->at.parts, sizeof(a->at.parts)) == 0;
 }
 
 /* All but the wanted fields, which a decoder forgets. */

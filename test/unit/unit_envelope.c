@@ -335,9 +335,8 @@ check_compare(CdcPosition a, CdcPosition b, int expected)
 	CHECK(cdc_position_parse(text, &back), "%s cannot be read back", text);
 	cdc_position_print(&back, again);
 	CHECK(strcmp(text, again) == 0 && back.kind == a.kind &&
-		  back.server == a.server && back.major == a.major &&
-		  back.file == a.file && back.file_no == a.file_no &&
-		  back.minor == a.minor && back.has_gtid == a.has_gtid,
+		  back.scope == a.scope && back.has_gtid == a.has_gtid &&
+		  memcmp(back.at.parts, a.at.parts, sizeof(a.at.parts)) == 0,
 		  "%s comes back as %s", text, again);
 }
 
@@ -367,7 +366,7 @@ test_positions(void)
 				  NOT_COMPARABLE);
 	check_compare(file, MYSQL_POSITION("1", "\"\"", "bin.000009", "100"), 0);
 
-	CHECK(gtid.kind == CDC_POSITION_MYSQL && gtid.has_gtid && gtid.major == 57,
+	CHECK(gtid.kind == CDC_POSITION_MYSQL && gtid.has_gtid && gtid.at.mysql.major == 57,
 		  "gtid");
 	check_compare(gtid, MYSQL_POSITION("2", "\"3e11-A:58\"", "log.000001", "4"), -1);
 	check_compare(gtid, MYSQL_POSITION("1", "\"3e11-a:57\"", "bin.000009", "101"), -1);
@@ -378,14 +377,14 @@ test_positions(void)
 	check_compare(gtid, tagged, NOT_COMPARABLE);
 	check_compare(tagged, MYSQL_POSITION("1", "\"3e11-a:tag:56\"", "bin.000010", "4"), 1);
 
-	CHECK(maria.has_gtid && maria.major == 100, "MariaDB's gtid");
+	CHECK(maria.has_gtid && maria.at.mysql.major == 100, "MariaDB's gtid");
 	check_compare(maria, MARIADB_POSITION("0-1-99", "9"), 1);
 	check_compare(maria, MARIADB_POSITION("0-1-100", "9"), -1);
 	check_compare(maria, MARIADB_POSITION("0-2-99", "9"), NOT_COMPARABLE);
 	check_compare(maria, MARIADB_POSITION("1-1-99", "9"), NOT_COMPARABLE);
 
-	CHECK(lsn.kind == CDC_POSITION_POSTGRESQL && lsn.major == 100 &&
-		  lsn.minor == 200, "lsn");
+	CHECK(lsn.kind == CDC_POSITION_POSTGRESQL && lsn.at.parts[0] == 100 &&
+		  lsn.at.parts[1] == 200, "lsn");
 	check_compare(lsn, POSTGRESQL_POSITION("\"[\\\"100\\\",\\\"150\\\"]\""), 1);
 	check_compare(lsn, POSTGRESQL_POSITION("\"[\\\"101\\\", \\\"90\\\"]\""), -1);
 	check_compare(lsn, POSTGRESQL_POSITION("\"[null,\\\"150\\\"]\""),
@@ -393,6 +392,104 @@ test_positions(void)
 	check_compare(lsn, POSTGRESQL_POSITION("\"[\\\"100\\\",null]\""),
 				  NOT_COMPARABLE);
 	check_compare(lsn, file, NOT_COMPARABLE);
+}
+
+#define SQLSERVER_POSITION(db, commit, change, serial) \
+	position_of("\"connector\":\"sqlserver\",\"db\":\"" db "\",\"commit_lsn\":\"" commit \
+				"\",\"change_lsn\":\"" change "\",\"event_serial_no\":" serial)
+#define DB2_POSITION(commit, change) \
+	position_of("\"connector\":\"db2\",\"db\":\"D\",\"change_lsn\":\"" change \
+				"\",\"commit_lsn\":\"" commit "\"")
+#define ORACLE_POSITION(commit, tx, more) \
+	position_of("\"connector\":\"oracle\",\"db\":\"D\",\"commit_scn\":\"" commit \
+				"\",\"txId\":\"" tx "\"," more)
+#define ORACLE_REDO(scn, rs_id, ssn) \
+	"\"scn\":\"" scn "\",\"rs_id\":\"" rs_id "\",\"ssn\":" ssn
+#define MONGODB_POSITION(rs, ms, ord) \
+	position_of("\"connector\":\"mongodb\",\"rs\":" rs ",\"ts_ms\":" ms ",\"ord\":" ord)
+
+static void
+test_lsn_positions(void)
+{
+	CdcPosition server = SQLSERVER_POSITION("a", "0000002b:00000300:0003",
+											"0000002b:000002ff:0002", "2");
+	CdcPosition db2 = DB2_POSITION("0000002b:00000300:0003", "0000002b:000002ff:0002");
+
+	check_compare(server, server, 0);
+	check_compare(server, SQLSERVER_POSITION("a", "0000002B:00000300:0003",
+											 "0000002b:000002FF:0002", "\"2\""), 0);
+	check_compare(server, SQLSERVER_POSITION("a", "0000002b:00000300:0003",
+											 "0000002b:000002ff:0002", "10"), -1);
+	check_compare(server, SQLSERVER_POSITION("a", "0000002b:00000300:0003",
+											 "0000002b:000002fe:000a", "9"), 1);
+	check_compare(server, SQLSERVER_POSITION("a", "0000002b:00000300:0003",
+											 "0000002b:000002ff:0003", "1"), -1);
+	check_compare(server, SQLSERVER_POSITION("a", "0000002b:00000300:0004",
+											 "00000001:00000001:0001", "1"), -1);
+	check_compare(server, SQLSERVER_POSITION("a", "0000002a:ffffffff:ffff",
+											 "0000002b:00000300:0001", "1"), 1);
+	check_compare(server, SQLSERVER_POSITION("a", "ffffffff:00000000:0000",
+											 "00000000:00000000:0001", "1"), -1);
+	/* each database counts for itself */
+	check_compare(server, SQLSERVER_POSITION("b", "0000002b:00000300:0003",
+											 "0000002b:000002ff:0002", "2"), NOT_COMPARABLE);
+	check_compare(server, db2, NOT_COMPARABLE);
+
+	check_compare(db2, DB2_POSITION("0000002b:00000300:0003", "0000002b:000002ff:0001"), 1);
+	check_compare(db2, DB2_POSITION("0000002b:00000301:0000", "0000002b:000002ff:0001"), -1);
+	check_compare(DB2_POSITION("00000000:00000000:00000000049aab7f", "00000000:00000000:00000000049aab00"),
+				  DB2_POSITION("00000000:00000000:00000000049aab80", "00000000:00000000:00000000049aaa00"), -1);
+	check_compare(DB2_POSITION("ffffffff:ffffffff:fffffffffffffffe", "00000000:00000000:0000"),
+				  DB2_POSITION("ffffffff:ffffffff:ffffffffffffffff", "00000000:00000000:0000"), -1);
+}
+
+static void
+test_oracle_positions(void)
+{
+	CdcPosition seq = ORACLE_POSITION("3638537", "0a001b", "\"scn\":\"3634640\",\"txSeq\":7");
+	CdcPosition redo = ORACLE_POSITION("3638537", "0a001b",
+									   ORACLE_REDO("3634640", "0x00002a.00018c36.0010", "0"));
+
+	check_compare(seq, seq, 0);
+	check_compare(seq, ORACLE_POSITION("3638537", "0A001B", "\"scn\":\"3634641\",\"txSeq\":10"), -1);
+	/* numbers, not texts; the commit before the change */
+	check_compare(seq, ORACLE_POSITION("10000000", "0a001c", "\"scn\":\"3634639\",\"txSeq\":1"), -1);
+	check_compare(seq, ORACLE_POSITION("999999", "0a001c", "\"scn\":\"3634641\",\"txSeq\":9"), 1);
+	/* transactions that committed at one SCN are in no order */
+	check_compare(seq, ORACLE_POSITION("3638537", "0a001c", "\"scn\":\"3634639\",\"txSeq\":1"),
+				  NOT_COMPARABLE);
+	/* the other form: txSeq where both have it */
+	check_compare(seq, redo, NOT_COMPARABLE);
+	check_compare(seq, ORACLE_POSITION("3638537", "0a001b",
+									   ORACLE_REDO("3634639", "0x00002a.00018c36.0010", "0")), 1);
+	check_compare(redo, redo, 0);
+	check_compare(redo, ORACLE_POSITION("3638537", "0a001b",
+										ORACLE_REDO("3634641", "0x000001.00000001.0010", "0")), -1);
+	check_compare(redo, ORACLE_POSITION("3638537", "0a001b",
+										ORACLE_REDO("3634640", " 0x00002b.00000001.0000 ", "0")), -1);
+	check_compare(redo, ORACLE_POSITION("3638537", "0a001b",
+										ORACLE_REDO("3634640", "0x00002a.00018c36.000f", "9")), 1);
+	check_compare(redo, ORACLE_POSITION("3638537", "0a001b",
+										ORACLE_REDO("3634640", "0x00002a.00018c36.0010", "1")), -1);
+	check_compare(redo, ORACLE_POSITION("18446744073709551615", "0a001b",
+										ORACLE_REDO("1", "0x00002a.00018c36.0010", "1")), -1);
+}
+
+static void
+test_mongodb_positions(void)
+{
+	CdcPosition first = MONGODB_POSITION("null", "1700000001000", "1");
+
+	check_compare(first, MONGODB_POSITION("null", "1700000001999", "1"), 0);
+	check_compare(first, MONGODB_POSITION("null", "1700000001000", "10"), -1);
+	check_compare(first, MONGODB_POSITION("null", "1700000002000", "1"), -1);
+	check_compare(first, MONGODB_POSITION("null", "1700000000999", "9"), 1);
+	check_compare(first, MONGODB_POSITION("null", "1700000001000", "-1"), 1);
+	check_compare(MONGODB_POSITION("null", "1700000001000", "0"),
+				  MONGODB_POSITION("null", "1700000001000", "-1"), 1);
+	/* each replica set has its own clock */
+	check_compare(MONGODB_POSITION("\"rs0\"", "1700000001000", "1"),
+				  MONGODB_POSITION("\"rs1\"", "1700000002000", "1"), NOT_COMPARABLE);
 }
 
 static void
@@ -422,11 +519,43 @@ test_no_positions(void)
 		"\"connector\":\"mysql\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"gtid\":\"a:5-7\"",
 		"\"connector\":\"mariadb\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"gtid\":\"0-1\"",
 		"\"connector\":\"mariadb\",\"server_id\":1,\"file\":\"b.1\",\"pos\":1,\"gtid\":7",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":\"0000002b:00000300:0003\",\"change_lsn\":null,\"event_serial_no\":null",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":\"0000002b:00000300:0003\",\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":null",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":null,\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":1",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":\"2b:300:3\",\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":1",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":\"0000002b:00000300:00030\",\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":1",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":\"0000002b:0000030g:0003\",\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":1",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":\"0000002b-00000300:0003\",\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":1",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":\"0000002b:00000300:0003\",\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":-1",
+		"\"connector\":\"sqlserver\",\"commit_lsn\":\"0000002b:00000300:0003\",\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":1,\"snapshot\":\"true\"",
+		"\"connector\":\"db2\",\"commit_lsn\":\"0000002b:00000300:0003\",\"change_lsn\":null",
+		"\"connector\":\"db2\",\"commit_lsn\":\"0000002b:00000300:000\",\"change_lsn\":\"0000002b:00000300:0003\"",
+		"\"connector\":\"db2\",\"commit_lsn\":\"0000002b:00000300:00000000000000000\",\"change_lsn\":\"0000002b:00000300:0003\"",
+		"\"connector\":\"oracle\",\"commit_scn\":null,\"txId\":\"a\",\"scn\":\"1\",\"rs_id\":\"0x00002a.00018c36.0010\",\"ssn\":0",
+		"\"connector\":\"oracle\",\"commit_scn\":\"1\",\"txId\":null,\"scn\":\"1\",\"rs_id\":\"0x00002a.00018c36.0010\",\"ssn\":0",
+		"\"connector\":\"oracle\",\"commit_scn\":\"1\",\"txId\":\"a\",\"scn\":null,\"rs_id\":\"0x00002a.00018c36.0010\",\"ssn\":0",
+		"\"connector\":\"oracle\",\"commit_scn\":\"1\",\"txId\":\"a\",\"scn\":\"1\",\"rs_id\":null,\"ssn\":0",
+		"\"connector\":\"oracle\",\"commit_scn\":\"1\",\"txId\":\"a\",\"scn\":\"1\",\"rs_id\":\"0x00002a.00018c36.0010\",\"ssn\":null",
+		"\"connector\":\"oracle\",\"commit_scn\":\"1\",\"txId\":\"a\",\"scn\":\"1\",\"rs_id\":\"AAA\",\"ssn\":0",
+		"\"connector\":\"oracle\",\"commit_scn\":\"1\",\"txId\":\"a\",\"scn\":\"1\",\"rs_id\":\"0x2a.10\",\"ssn\":0",
+		"\"connector\":\"oracle\",\"commit_scn\":\"1\",\"txId\":\"a\",\"scn\":\"1\",\"rs_id\":\"0x2a.1.10000\",\"ssn\":0",
+		"\"connector\":\"oracle\",\"commit_scn\":\"0x1\",\"txId\":\"a\",\"scn\":\"1\",\"rs_id\":\"0x00002a.00018c36.0010\",\"ssn\":0",
+		"\"connector\":\"oracle\",\"commit_scn\":\"99999999999999999999\",\"txId\":\"a\",\"scn\":\"1\",\"rs_id\":\"0x00002a.00018c36.0010\",\"ssn\":0",
+		"\"connector\":\"oracle\",\"scn\":\"1\",\"txId\":\"a\",\"txSeq\":1",
+		"\"connector\":\"mongodb\",\"ts_ms\":1700000000000",
+		"\"connector\":\"mongodb\",\"ts_ms\":1700000000000,\"ord\":null",
+		"\"connector\":\"mongodb\",\"ts_ms\":1700000000000,\"ord\":-2",
+		"\"connector\":\"mongodb\",\"ts_ms\":-1,\"ord\":1",
+		"\"connector\":\"mongodb\",\"ord\":1",
+		"\"connector\":\"mongodb\",\"ts_ms\":1700000000000,\"ord\":1,\"snapshot\":\"true\"",
+		"\"connector\":\"informix\",\"commit_lsn\":\"0000002b:00000300:0003\",\"change_lsn\":\"0000002b:00000300:0003\",\"event_serial_no\":1",
 	};
 	static const char *const texts[] = {
 		"", "lsn", "lsn:", "lsn:1", "lsn:1:", "lsn:1:2:3", "lsn:1:x",
 		"lsn:1:-2", "lsn:1:99999999999999999999", "gtid:1:2:3:4:5", "file:",
-		"page:1:2:3:4:5:6", "none "
+		"page:1:2:3:4:5:6", "none ", "none:1", "gtid:1:2:3:4:5:6:7",
+		"sqlserver:1:2:3:4:5", "sqlserver:4294967296:1:2:3:4:5", "db2:1:2:3:4",
+		"oracle:1:2:3:4:5:6", "mongodb:1:2", "mongodb:1:2:3:"
 	};
 	CdcPosition position;
 
@@ -447,6 +576,11 @@ test_no_positions(void)
 	check_compare(position,
 				  MYSQL_POSITION("1", "\"3e11fa47-71ca-11e1-9e33-c80aa9429562:57\"",
 								 "mysql-bin-changelog.000042", "5390"), 0);
+	CHECK(cdc_position_parse("sqlserver:2756868625:184683594496:3:184683594495:2:2", &position),
+		  "stored position");
+	check_compare(position,
+				  SQLSERVER_POSITION("shop", "0000002b:00000300:0003",
+									 "0000002b:000002ff:0002", "2"), 0);
 }
 
 static void
@@ -661,6 +795,9 @@ main(void)
 	test_snapshots();
 	test_schema_memory();
 	test_positions();
+	test_lsn_positions();
+	test_oracle_positions();
+	test_mongodb_positions();
 	test_no_positions();
 	test_placeholder();
 	test_keys();

@@ -202,7 +202,19 @@ test_metadata(void)
 	check_row("{\"id\":1,\"__source_file\":\"b.000001\",\"__source_pos\":5,"
 			  "\"__source_server_id\":1}", 'u', true, "1");
 	CHECK(change.position.kind == CDC_POSITION_MYSQL &&
-		  change.position.minor == 5, "MySQL");
+		  change.position.at.mysql.minor == 5, "MySQL");
+	check_row("{\"id\":1,\"__commit_lsn\":\"0000002b:00000300:0003\","
+			  "\"__change_lsn\":\"0000002b:00000300:0002\","
+			  "\"__event_serial_no\":1}", 'u', true, "1");
+	CHECK(change.position.kind == CDC_POSITION_SQLSERVER &&
+		  change.position.at.parts[4] == 1, "SQL Server");
+	check_row("{\"id\":1,\"__commit_scn\":\"9\",\"__scn\":\"8\",\"__txId\":\"a\","
+			  "\"__txSeq\":4}", 'u', true, "1");
+	CHECK(change.position.kind == CDC_POSITION_ORACLE &&
+		  change.position.at.oracle.commit_scn == 9, "Oracle");
+	check_row("{\"id\":1,\"__connector\":\"db2\",\"__commit_lsn\":\"0000002b:00000300:0003\","
+			  "\"__change_lsn\":\"0000002b:00000300:0002\"}", 'u', true, "1");
+	CHECK(change.position.kind == CDC_POSITION_DB2, "Db2");
 	check_row("{\"id\":1,\"__lsn\":5}", 'u', false, "1");
 	CHECK(change.position.kind == CDC_POSITION_NONE, "an LSN is none");
 	/* another prefix, and none */

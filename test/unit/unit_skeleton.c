@@ -144,7 +144,7 @@ test_values(void)
 	check_miss(EVENT("null", "1", "2", "\"r\"", "\"u:1\"", "4", ""));
 	CHECK(change.position.has_gtid, "GTID");
 	check_hit(EVENT("null", "1", "2", "\"r\"", "\"u:22\"", "4", ""));
-	CHECK(change.position.major == 22, "GTID's number");
+	CHECK(change.position.at.mysql.major == 22, "GTID's number");
 	check_hit(EVENT("null", "1", "2", "\"r\"", "null", "4", ""));
 	CHECK(!change.position.has_gtid, "no GTID");
 }
