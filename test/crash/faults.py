@@ -15,6 +15,7 @@ import struct
 import subprocess
 import time
 
+from by_hand import step_for
 from kills import Round
 from load import Topic
 from oracle import Pipeline, Reader, judge_end, wait_until_done
@@ -90,6 +91,7 @@ class Calm(Round):
         super().__init__(*arguments)
         self.reader = None
         self.gaps = 0               # records produced to the topic "gappy"
+        self.by_hand = 0            # pipelines made for steps by hand
 
     def begin(self):
         self.topics.append(Topic('brief', 2, 20, self.seed + 3))
@@ -145,6 +147,27 @@ class Calm(Round):
         except (Lost, Refused):
             pass                    # it is the one that fails
         session.close()
+
+    def take_step(self, step):
+        """Come to a step by hand; what to do when the fault is over."""
+        self.by_hand += 1
+        name = 'by_hand_%d' % self.by_hand
+        call = step.call.format(name)
+
+        def again():
+            self.insist(lambda session: session.query(call))
+            rows = self.insist(lambda session: session.query(
+                'SELECT id, v FROM %s_target ORDER BY id' % name))
+            return [] if rows == step.rows else ['%s has %r' % (name, rows)]
+
+        self.insist(lambda session: session.query(step.setup(name)))
+        session = self.connect()
+        try:
+            session.query(call)
+        except (Lost, Refused):
+            pass                    # it is the one that fails
+        session.close()
+        return again
 
     def provoke_gap(self):
         """Records that expire while the worker, which is at the end, is held."""
@@ -245,12 +268,16 @@ def one_fault(round_, name, action):
     """Let a place fail; what is wrong then."""
     since = round_.cluster.log_size()
     line = 'fault "%s": %s' % (name, action)
+    step = step_for(name)
+    again = None
     set_fault(round_, '%s:%s' % (name, action))
     try:
         end = time.monotonic() + REACH
         for part, provoke in PROVOKED.items():
             if part in name:
                 provoke(round_)
+        if step:
+            again = round_.take_step(step)
         while line not in round_.cluster.log_since(since):
             if time.monotonic() > end:
                 return ['never reached']
@@ -260,6 +287,8 @@ def one_fault(round_, name, action):
         set_fault(round_, '')
     round_.burst()
     wrong = round_.settle_all()
+    if again:
+        wrong += again()
     return wrong + round_.cluster.crashes(since)
 
 
