@@ -259,8 +259,9 @@ look_back(CdcSyncRun *sync, CdcRank *rank, const CdcProgress *before, int64 *tak
 		.taken = taken,
 	};
 
-	if (cdc_sync_looks_back(sync))
-		cdc_lookback(&lookback);
+	if (!cdc_sync_looks_back(sync))
+		return;
+	cdc_lookback(&lookback);
 	CDC_FAULT("sync_looked_back");
 }
 
