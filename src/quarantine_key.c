@@ -130,7 +130,7 @@ decode_record(CdcRank *rank, const CdcRecordBytes *record, CdcChange *change)
 
 	return cdc_decode_value(rank->state->decoder, record->value.data,
 							record->value.len, change, &error) &&
-		change->shape == CDC_SHAPE_CHANGE && cdc_event_note_context(rank, change);
+		change->shape == CDC_SHAPE_CHANGE && cdc_event_note_context(rank, change, NULL) != CDC_CONTEXT_UNREADABLE;
 }
 
 /* The key of the row that the record is about, in bad_tokens; false: unknown. */

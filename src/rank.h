@@ -3,9 +3,10 @@
  * rank.h
  *	  The latest change of each key in a window.
  *
- * Records are added in the order of their partitions; what remains is one
- * winner a key: the net effect of all changes of that key in the window, with
- * values that an event left out taken from the change before it.  Nothing is
+ * Records are added in the order of their partitions, and across partitions put
+ * in the source's order; what remains is one winner a key: the net effect of all
+ * changes of that key in the window, with values that an event left out taken from
+ * the change before it.  Modes that keep every change have more.  Nothing is
  * converted to SQL types here, except keys whose equality their bytes do not
  * decide.
  *

@@ -43,7 +43,6 @@
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
 
-
 /*
  * Rank the records of one epoch of a partition, up to end.  Returns false when
  * the window is full.

@@ -2,7 +2,9 @@
  *
  * window.h
  *	  What the files of the ranking share: the state of a window and the event
- *	  that is being added to it.  Only rank.c, winner.c and rename.c include it.
+ *	  that is being added to it.  Only rank.c, event.c, admit.c, row.c, truncate.c,
+ *	  scope.c, winner.c, rename.c, history.c, append.c, keyless.c, lookback.c and
+ *	  quarantine_key.c include it.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +43,7 @@ typedef struct CdcRankState
 	CdcToken   *tokens;			/* [ncolumns] of the record at hand */
 	CdcToken   *old_tokens;		/* [ncolumns] of its before image */
 	CdcToken   *merged;			/* [ncolumns] scratch of cdc_winner_merge() */
-	CdcToken   *bad_tokens;		/* [ncolumns] scratch of break_key() */
+	CdcToken   *bad_tokens;		/* [ncolumns] scratch of break_key() in event.c */
 	CdcRowSchema *schema;		/* the last one seen */
 	List	   *schemas;
 	CdcToken	connector_name;
@@ -119,7 +121,7 @@ extern void cdc_event_key_from_record(CdcRank *rank, const CdcEvent *rec);
 /* A truncate of one of the sources of the target. */
 extern void cdc_scope_truncate(CdcRank *rank, CdcEvent *rec);
 
-/* rank.c */
+/* event.c */
 extern CdcOrigin cdc_event_origin(const CdcRank *rank, const CdcEvent *rec);
 
 /* The tombstone of the delete at hand is to be left out; resent: and counted. */
@@ -137,11 +139,19 @@ extern const char *cdc_event_record_key(CdcRank *rank, const CdcEvent *rec,
 										const CdcToken *source, CdcToken *tokens,
 										CdcBytes *key);
 
+typedef enum CdcContext
+{
+	CDC_CONTEXT_NOTED,
+	CDC_CONTEXT_UNREADABLE,		/* the schema cannot be read */
+	CDC_CONTEXT_CHANGED			/* the source's table has changed before it */
+} CdcContext;
+
 /*
- * Note connector and embedded schema of a change that is not added, for its
- * conversions; false if the schema cannot be read.
+ * Note connector and embedded schema of a change for its conversions; rec is the
+ * record that is being added, or NULL.
  */
-extern bool cdc_event_note_context(CdcRank *rank, const CdcChange *change);
+extern CdcContext cdc_event_note_context(CdcRank *rank, const CdcChange *change,
+										 const CdcEvent *rec);
 
 /* The record at hand is bad: keep its bytes, they are here. */
 extern CdcBadRecord *cdc_event_bad(CdcRank *rank, CdcEvent *rec,
@@ -150,6 +160,25 @@ extern CdcBadRecord *cdc_event_bad(CdcRank *rank, CdcEvent *rec,
 
 /* When the source made the change. */
 extern Timestamp cdc_event_time(const CdcRank *rank, const CdcEvent *rec);
+
+/* A hash of the record's own key; not 0. */
+extern int64 cdc_event_key_hash(const CdcBytes *key);
+
+/* row.c: c, r, u; and d, or a tombstone, which is a delete without images */
+extern void cdc_row_upsert(CdcRank *rank, CdcEvent *rec);
+extern void cdc_row_delete(CdcRank *rank, CdcEvent *rec);
+
+/* A row that the window has made or changed is deleted, and stays as it was. */
+extern void cdc_row_mark_deleted(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op);
+
+/* truncate.c: t; nothing that came before lives on */
+extern void cdc_truncate_add(CdcRank *rank, CdcEvent *rec);
+
+/*
+ * Is the record older than the last truncate, in a topic of several partitions?
+ * What it has changed is gone.
+ */
+extern bool cdc_truncate_covers(CdcRank *rank, CdcEvent *rec);
 
 /* append.c: each change is a winner */
 extern void cdc_append_add(CdcRank *rank, CdcEvent *rec);

@@ -1,0 +1,413 @@
+/*-------------------------------------------------------------------------
+ *
+ * row.c
+ *	  What a change of one row does to the winner of its key.
+ *
+ * An upsert replaces the winner, which keeps the values that it left out; a
+ * delete ends it; a change of the key is both.  A record that is older than the
+ * winner, of another partition, goes behind it.
+ *
+ * In the caller's transaction under cdc_pin_settings().  All memory is in the
+ * window's context.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "window.h"
+
+/* Does a change leave out what the winner of its key may have? */
+static bool
+leaves_out(const CdcRank *rank, const CdcToken *tokens, const CdcWinner *w)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if ((tokens[i].flags & CDC_JSON_UNAVAILABLE) ||
+			(tokens[i].kind == CDC_JSON_MISSING && w->tokens[i].kind != CDC_JSON_MISSING))
+			return true;
+	return false;
+}
+
+/* Does a row leave out anything? */
+static bool
+is_partial(const CdcRank *rank, const CdcToken *tokens)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (rank->target->columns[i].source == CDC_COLUMN_FIELD &&
+			!cdc_token_is_set(&tokens[i]))
+			return true;
+	return false;
+}
+
+/*
+ * What a row that has come under this key has to do with key changes: did it take
+ * values from the old key's row?
+ */
+static bool
+arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens)
+{
+	cdc_rename_settle(rank, rec, key, tokens);
+	if (rec->rename && rec->rename->has_old && !cdc_bytes_equal(rec->rename->key, *key))
+		return cdc_rename_arrive(rank, rec, key, tokens);
+	return false;
+}
+
+/*
+ * A row under this key now has these values, as far as they are told: by a record
+ * of another partition that is older than the winner.  What a create does not tell
+ * cannot come from what was before it.
+ */
+static void
+upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
+			  CdcToken *tokens, char op)
+{
+	CdcOrigin	now = cdc_event_origin(rank, rec);
+
+	if (cdc_winner_is_over(w, &now))
+		return;
+	(void) arrive(rank, rec, key, tokens);
+	if (op == 'c')
+		cdc_winner_cut(rank, w, &now);
+	cdc_winner_fill(rank, w, &now, tokens);
+}
+
+/* The change waits for the record that has broken its key. */
+static CdcBadRecord *
+block(CdcRank *rank, CdcEvent *rec, const CdcWinner *w)
+{
+	int64		broken_by = w->broken_by;	/* which cdc_event_bad() sets */
+	CdcBadRecord *bad = cdc_event_bad(rank, rec, NULL,
+									  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+									  CDC_BLOCKED_MESSAGE);
+
+	bad->blocked_by = broken_by;
+	return bad;
+}
+
+/* The winner has taken values from the row of its old key. */
+static void
+note_source(CdcRank *rank, const CdcEvent *rec, CdcWinner *w)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+
+	w->from = palloc(sizeof(CdcSourceRow));
+	w->from->key = cdc_copy_bytes(&rec->rename->key);
+	w->from->position = rec->change.position;
+	MemoryContextSwitchTo(old);
+}
+
+/* The same, by a record in its order. */
+static void
+upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char op)
+{
+	CdcMode		mode = rank->target->mode;
+	bool		arrived = false;
+	bool		isnew;
+	CdcWinner  *w;
+
+	if (rank->seen)
+	{
+		rank->seen(rank->seen_arg, tokens, rank->state->schema, rank->state->connector,
+				   &rec->change);
+		return;
+	}
+	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
+	if (w == NULL)
+		return;
+	if (!isnew && cdc_event_is_older(rank, rec, w))
+	{
+		if (mode == CDC_MODE_HISTORY)
+			cdc_history_insert(rank, rec, w, tokens, op, false);
+		else
+			upsert_before(rank, rec, w, key, tokens, op);
+		return;
+	}
+	if (!isnew && w->broken_by >= 0 && !rank->looking_back)
+	{
+		if (mode == CDC_MODE_HISTORY || leaves_out(rank, tokens, w))
+		{
+			CdcBadRecord *bad = block(rank, rec, w);
+
+			bad->has_key = cdc_rank_key_hash(rank, tokens, rank->state->schema,
+											 rank->state->connector, &bad->key_hash);
+			return;
+		}
+		w->broken_by = -1;
+	}
+	arrived = arrive(rank, rec, key, tokens);
+	if (mode == CDC_MODE_HISTORY)
+	{
+		if (!isnew && cdc_history_repeats(rank, rec, w, tokens))
+			return;
+		if (!isnew)
+			cdc_history_push(rank, w);
+		w->fresh = false;
+	}
+	if (isnew && mode != CDC_MODE_MIRROR)
+		w->fresh = rank->truncated;
+	if (!isnew && w->deleted)
+	{
+		if (rank->multi_partition)
+			cdc_winner_set_floor(rank, w, &w->last);
+		w->deleted = w->marked = false;
+		w->fresh = true;
+		w->norigins = 0;
+		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
+	}
+	else if (!isnew)
+	{
+		cdc_winner_merge(rank, w, rec, tokens);
+		cdc_winner_set_tokens(rank, w, rank->state->merged, cdc_event_key(rec));
+	}
+	else
+		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
+	if (arrived)
+		note_source(rank, rec, w);
+	cdc_winner_set_event(rank, w, rec, op);
+	if (op == 'c' && rank->multi_partition && is_partial(rank, w->tokens))
+		cdc_winner_set_floor(rank, w, &w->last);
+}
+
+/*
+ * The row of this key was gone, before it came again as the winner, which is of
+ * another partition.
+ */
+static void
+delete_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
+			  const CdcToken *tokens, bool leaves)
+{
+	CdcOrigin	now = cdc_event_origin(rank, rec);
+
+	if (cdc_winner_is_over(w, &now))
+		return;
+	if (leaves)
+	{
+		CdcWinner	was = *w;
+
+		was.tokens = cdc_winner_tokens_before(rank, w, &now);
+		cdc_rename_depart(rank, rec, &was, key, tokens);
+	}
+	cdc_winner_cut(rank, w, &now);
+	w->fresh = true;
+}
+
+/* A row that the window has made or changed is deleted, and stays as it was. */
+void
+cdc_row_mark_deleted(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
+{
+	w->deleted = w->marked = true;
+	w->broken_by = -1;
+	cdc_winner_set_event(rank, w, rec, op);
+	w->ended = w->time;
+}
+
+/* The row of this key is gone. */
+static void
+delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *tokens,
+		   char op)
+{
+	CdcMode		mode = rank->target->mode;
+	/* what is tried again has told of the new key the first time */
+	bool		leaves = rec->since == 0 && rec->rename && rec->rename->has_new &&
+	!cdc_bytes_equal(rec->rename->key, *key);
+	bool		isnew;
+	CdcWinner  *w;
+
+	if (rank->seen)
+		return;
+	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
+	if (w == NULL)
+		return;
+	if (!isnew && cdc_event_is_older(rank, rec, w))
+	{
+		if (mode == CDC_MODE_HISTORY)
+			cdc_history_insert(rank, rec, w, tokens, op, true);
+		else
+			delete_before(rank, rec, w, key, tokens, leaves);
+		return;
+	}
+	if (!isnew && w->deleted && w->broken_by < 0 &&
+		(mode == CDC_MODE_MIRROR ? rec->change.shape == CDC_SHAPE_TOMBSTONE &&
+		 !rank->multi_partition : true))
+		return;					/* the delete itself says more */
+	if (!isnew && mode == CDC_MODE_HISTORY && w->broken_by >= 0)
+	{
+		(void) block(rank, rec, w);
+		return;
+	}
+	if (leaves)
+		cdc_rename_moved_on(rank, key);
+	else
+		cdc_rename_settle(rank, rec, key, NULL);
+	if (leaves && !isnew)
+		cdc_rename_depart(rank, rec, w, key, tokens);
+	if (mode == CDC_MODE_SOFT_DELETE && !isnew)
+	{
+		cdc_row_mark_deleted(rank, w, rec, op);
+		return;
+	}
+	if (mode == CDC_MODE_HISTORY && !isnew)
+		cdc_history_push(rank, w);
+	w->deleted = true;
+	w->from = NULL;
+	w->fresh = isnew && rank->truncated && mode != CDC_MODE_MIRROR;
+	w->floor = NULL;
+	w->broken_by = -1;
+	w->norigins = 0;
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		rank->state->merged[i] = tokens[i];
+		if (rank->target->columns[i].key_no < 0)
+			memset(&rank->state->merged[i], 0, sizeof(CdcToken));
+	}
+	cdc_winner_set_tokens(rank, w, rank->state->merged, cdc_event_key(rec));
+	cdc_winner_set_event(rank, w, rec, op);
+	w->ended = w->time;
+	if (leaves && isnew)
+		cdc_rename_depart(rank, rec, NULL, key, tokens);
+}
+
+/* Is the key of the before image, as far as it is there, that of the row? */
+static bool
+before_has_same_key(const CdcRank *rank, const CdcChange *change,
+					const CdcToken *tokens)
+{
+	for (int k = 0; k < rank->target->nkeys; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+		const CdcToken *now = &tokens[rank->target->keys[k]];
+		const CdcToken *then;
+
+		if (c->source != CDC_COLUMN_FIELD)
+			continue;
+		then = &change->before[c->index];
+		if (then->kind != CDC_JSON_MISSING &&
+			(then->kind != now->kind || then->len != now->len ||
+			 memcmp(then->text, now->text, now->len) != 0))
+			return false;
+	}
+	return true;
+}
+
+/* A key change in one event (u): as its two halves. */
+static void
+change_key(CdcRank *rank, CdcEvent *rec, const CdcBytes *old_key,
+		   const CdcBytes *new_key)
+{
+	CdcRankState *st = rank->state;
+	CdcRename leave = {.has_new = true,.key = *new_key,.tokens = st->tokens};
+	CdcRename come = {.has_old = true,.key = cdc_copy_bytes(old_key),.tokens = st->old_tokens};
+
+	/* what the event leaves out stays as it is: it is the same row */
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (st->tokens[i].kind == CDC_JSON_MISSING &&
+			rank->target->columns[i].source == CDC_COLUMN_FIELD)
+			st->tokens[i].flags |= CDC_JSON_UNAVAILABLE;
+	if (rec->since == 0 || rec->old_key)
+	{
+		rec->rename = &leave;
+		delete_row(rank, rec, &come.key, st->old_tokens, 'u');
+	}
+	if (rec->since == 0 || !rec->old_key)
+	{
+		rec->rename = &come;
+		upsert(rank, rec, new_key, st->tokens, 'u');
+	}
+}
+
+/* c, r, u */
+void
+cdc_row_upsert(CdcRank *rank, CdcEvent *rec)
+{
+	CdcRankState *st = rank->state;
+	const char *missing;
+	CdcBytes	key;
+
+	if (!rec->change.has_after)
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_INVALID_PARAMETER_VALUE,
+					  "change event without an after image");
+		return;
+	}
+	cdc_event_spread(rank, rec->change.after, rec->change.source, st->tokens);
+	missing = cdc_winner_key(rank, st->tokens, &key);
+	if (missing && (rec->change.partial || rec->change.shape == CDC_SHAPE_ROW))
+	{
+		cdc_event_key_from_record(rank, rec);
+		missing = cdc_winner_key(rank, st->tokens, &key);
+	}
+	if (missing)
+	{
+		cdc_event_bad(rank, rec, missing, ERRCODE_NOT_NULL_VIOLATION,
+					  "the event has no value for the key column");
+		return;
+	}
+	if (rec->change.op == 'u' && rec->change.has_before &&
+		!before_has_same_key(rank, &rec->change, st->tokens))
+	{
+		CdcBytes	new_key = cdc_copy_bytes(&key);
+		CdcBytes	old_key;
+
+		cdc_event_spread(rank, rec->change.before, rec->change.source, st->old_tokens);
+		if (cdc_winner_key(rank, st->old_tokens, &old_key) == NULL &&
+			!cdc_bytes_equal(old_key, new_key) &&
+			!cdc_winner_keys_equal(rank, st->old_tokens, st->tokens))
+		{
+			change_key(rank, rec, &old_key, &new_key);
+			return;
+		}
+		upsert(rank, rec, &new_key, st->tokens, 'u');
+		return;
+	}
+	upsert(rank, rec, &key, st->tokens, rec->change.op);
+}
+
+/* A key that is a JSON string by itself: nothing tells text, digits and base64. */
+static bool
+key_is_bare_string(const CdcEvent *rec)
+{
+	const CdcBytes *bytes = cdc_event_key(rec);
+
+	return bytes->data && bytes->len > 0 && bytes->data[0] == '"';
+}
+
+/* d, and a tombstone, which is a delete without images */
+void
+cdc_row_delete(CdcRank *rank, CdcEvent *rec)
+{
+	CdcRankState *st = rank->state;
+	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
+	const CdcToken *source = tombstone ? NULL : rec->change.source;
+	const char *missing;
+	CdcBytes	key;
+
+	missing = tombstone || !rec->change.has_before || !key_is_bare_string(rec) ?
+		cdc_event_record_key(rank, rec, source, st->tokens, &key) : "";
+	if (missing && !tombstone && rec->change.has_before)
+	{
+		cdc_event_spread(rank, rec->change.before, source, st->tokens);
+		missing = cdc_winner_key(rank, st->tokens, &key);
+		/* what its tombstone, which has no before image, could not tell */
+		if (missing == NULL)
+			cdc_event_note_delete(rec, false);
+		else
+			missing = cdc_event_record_key(rank, rec, source, st->tokens, &key);
+	}
+	if (missing)
+	{
+		if (tombstone && cdc_event_key(rec)->data == NULL)
+			return;				/* says nothing */
+		if (*missing == '\0')
+			cdc_event_bad(rank, rec, NULL, ERRCODE_NOT_NULL_VIOLATION,
+						  psprintf("the key of the delete cannot be read: %s",
+								   st->key_error.message));
+		else
+			cdc_event_bad(rank, rec, missing, ERRCODE_NOT_NULL_VIOLATION,
+						  tombstone ? "the tombstone's key cannot be read" :
+						  "the delete has no value for the key column");
+		return;
+	}
+	/* which comes right after it, and has nothing to add */
+	if (!tombstone && rank->multi_partition)
+		cdc_event_note_delete(rec, false);
+	delete_row(rank, rec, &key, st->tokens, 'd');
+}

@@ -1,0 +1,200 @@
+/*-------------------------------------------------------------------------
+ *
+ * truncate.c
+ *	  Truncates of the source's table.
+ *
+ * What came before lives on no more.  In a topic of several partitions it is the
+ * source's order that tells what came before.
+ *
+ * In the caller's transaction under cdc_pin_settings().  All memory is in the
+ * window's context.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "window.h"
+
+/* A truncate ends all rows that are there; those that it has ended stay. */
+static void
+end_rows(CdcRank *rank, CdcEvent *rec)
+{
+	CdcBytes	no_key = {NULL, 0};
+	int64		n = rank->nwinners;
+
+	for (int64 i = 0; i < n; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+
+		if (w->deleted || w->archived || w->tokens == NULL)
+			continue;
+		if (rank->target->mode == CDC_MODE_HISTORY)
+		{
+			cdc_history_push(rank, w);
+			w->fresh = false;
+		}
+		cdc_row_mark_deleted(rank, w, rec, 't');
+		w->marked = rank->target->mode == CDC_MODE_SOFT_DELETE;
+	}
+	if (rank->truncate == NULL)
+	{
+		rank->truncate = cdc_winner_new(rank, &no_key);
+		rank->nwinners--;
+		cdc_winner_set_event(rank, rank->truncate, rec, 't');
+		rank->truncate->deleted = true;
+		rank->truncate->ended = rank->truncate->time;
+	}
+}
+
+/* What is older than the truncate is gone; newer rows begin after it. */
+static void
+truncate_winners(CdcRank *rank, const CdcOrigin *at)
+{
+	for (int64 i = 0; i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+
+		if (rank->looking_back && !rank->all_keys &&
+			(w->threshold == NULL || !cdc_origin_older(w->threshold, at)))
+			continue;
+		if (cdc_origin_older(&w->last, at))
+			cdc_winner_bury(rank, w, at);
+		else if (!w->deleted && !cdc_winner_is_over(w, at))
+		{
+			cdc_winner_cut(rank, w, at);
+			w->fresh = true;
+		}
+	}
+}
+
+/* The same of the records that are bad. */
+static void
+truncate_bad(CdcRank *rank, const CdcOrigin *at)
+{
+	int64		left = 0;
+
+	for (int64 i = 0; i < rank->nbad; i++)
+		if (!cdc_origin_older(&rank->bad[i].at, at))
+			rank->bad[left++] = rank->bad[i];
+	rank->nbad = left;
+}
+
+/* Can a truncate be put in its place among the changes of other partitions? */
+static bool
+truncates(const CdcRank *rank)
+{
+	return !rank->multi_partition ||
+		(rank->target->mode == CDC_MODE_MIRROR && !rank->target->keyless &&
+		 rank->target->nscope == 0);
+}
+
+/* The table is empty, in the way of the pipeline's mode. */
+static void
+truncate(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
+{
+	if (rank->target->nscope > 0 && rank->target->mode != CDC_MODE_MIRROR)
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
+					  "truncate of one of several sources is supported in mode \"mirror\" only");
+		return;
+	}
+	if (rank->target->nscope > 0)
+	{
+		cdc_scope_truncate(rank, rec);
+		return;
+	}
+	cdc_moves_truncate(rank->state->moves, rank->multi_partition ? &now->position : NULL);
+	if (rank->multi_partition && truncates(rank))
+	{
+		truncate_winners(rank, now);
+		truncate_bad(rank, now);
+	}
+	else if (rank->target->mode != CDC_MODE_MIRROR)
+		end_rows(rank, rec);
+	else
+	{
+		cdc_winners_clear(rank);
+		rank->nchanges = 0;
+		rank->nbad = 0;			/* what they would have changed is gone */
+	}
+	rank->truncated = true;
+	rank->truncated_at = *now;
+	rank->has_truncate = rank->multi_partition && truncates(rank);
+}
+
+/* t: nothing that came before lives on. */
+void
+cdc_truncate_add(CdcRank *rank, CdcEvent *rec)
+{
+	CdcOrigin	now = cdc_event_origin(rank, rec);
+
+	if (rec->since != 0)
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
+					  "a truncate cannot be applied after the changes that have followed it");
+		return;
+	}
+	if (rank->seen)
+		return;
+	if (rank->looking_back)
+	{
+		truncate_winners(rank, &now);
+		return;
+	}
+	if (!truncates(rank))
+	{
+		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
+					  "truncate in a topic with several partitions is supported for one source with a key in mode \"mirror\" only");
+		return;
+	}
+	truncate(rank, rec, &now);
+}
+
+/* The connector has left it out of the topic: as if it had not. */
+void
+cdc_rank_truncate(CdcRank *rank, const char *source, int32 epoch, int64 offset)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	CdcBytes	key = {NULL, 0};
+	CdcBytes	value = {.data = psprintf("{\"op\": \"t\", \"source\": %s}", source)};
+	CdcChunk	chunk = {.epoch = epoch,.first_offset = offset,.last_offset = offset,
+		.nrecords = 1,.keys = &key,.values = &value,
+	.refresh_time = GetCurrentTimestamp()};
+	CdcProgress nowhere = {.refresh_time = DT_NOBEGIN};
+	CdcEvent	rec = {.chunk = &chunk,.offset = offset,.progress = &nowhere};
+	CdcDecodeError error;
+	CdcOrigin	now;
+
+	value.len = strlen(value.data);
+	if (cdc_decode_value(rank->state->decoder, value.data, value.len, &rec.change, &error))
+	{
+		now = cdc_event_origin(rank, &rec);
+		if (rank->multi_partition)
+			now.partition = -1; /* it is in none of them */
+		truncate(rank, &rec, &now);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Is the record older than the last truncate, in a topic of several partitions?
+ * What it has changed is gone.
+ */
+bool
+cdc_truncate_covers(CdcRank *rank, CdcEvent *rec)
+{
+	CdcOrigin	now;
+
+	if (!rank->has_truncate)
+		return false;
+	now = cdc_event_origin(rank, rec);
+	if (!cdc_origin_older(&now, &rank->truncated_at))
+		return false;
+	rec->progress->resent++;
+	if (rec->change.shape != CDC_SHAPE_TOMBSTONE && rec->change.op == 'd')
+		cdc_event_note_delete(rec, true);
+	return true;
+}
