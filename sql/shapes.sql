@@ -330,6 +330,31 @@ SELECT cdc_alter('shard1', options => '{"retention": "infinite"}');
 DELETE FROM cdcsync.quarantine WHERE pipeline = 'shard1';
 SELECT inserted, updated, deleted FROM cdc_resync('shard1');
 SELECT * FROM shard ORDER BY db, id;
+-- .. a truncate also takes the bad records of its own source, so that they do not come back
+ALTER TABLE shard ADD CHECK (v <> 'bad') NOT VALID;
+INSERT INTO shard2_debezium (kafka_key, kafka_value) VALUES
+	('{"id":20}', shard('two', 20, 'bad', 'c')), ('{"id":20}', shard('three', 20, 'bad', 'c'));
+SELECT cdc_alter('shard2', options => '{"max_quarantine_share": 1}');
+SELECT inserted, quarantined FROM cdc_sync('shard2');
+INSERT INTO shard2_debezium (kafka_key, kafka_value) VALUES
+	('{"id":21}', shard('two', 21, 'bad', 'c')), (NULL, shard('two', 0, NULL, 't'));
+SELECT deleted, quarantined FROM cdc_sync('shard2');
+SELECT kafka_offset, convert_from(kafka_key, 'UTF8') AS key FROM cdcsync.quarantine WHERE pipeline = 'shard2';
+ALTER TABLE shard DROP CONSTRAINT shard_v_check;
+SELECT * FROM cdc_retry('shard2');
+-- .. the other key that headers tell is one of the same source
+INSERT INTO shard2_debezium (kafka_key, kafka_value) VALUES
+	('{"id":30}', shard('two', 30, 'thirty of two', 'c')), ('{"id":30}', shard('three', 30, 'thirty of three', 'c')),
+	('{"id":40}', shard('two', 40, 'forty', 'c'));
+SELECT inserted FROM cdc_sync('shard2');
+INSERT INTO shard2_debezium (kafka_key, kafka_value, kafka_headers)
+SELECT format('{"id":%s}', key)::bytea, value, jsonb_build_array(jsonb_build_object('key', header, 'value', format('{"id":%s}', other)))
+FROM (VALUES (30, 31, '__debezium.newkey', shard('two', 30, NULL, 'd')), (30, 31, '__debezium.newkey', NULL),
+	(30, 31, '__debezium.newkey', shard('three', 30, NULL, 'd')), (30, 31, '__debezium.newkey', NULL),
+	(31, 30, '__debezium.oldkey', shard('three', 31, '__debezium_unavailable_value', 'c')),
+	(31, 30, '__debezium.oldkey', shard('two', 31, '__debezium_unavailable_value', 'c'))) e (key, other, header, value);
+SELECT inserted, deleted, quarantined FROM cdc_sync('shard2');
+SELECT * FROM shard ORDER BY db, id;
 
 -- targets that are made from what the records look like
 SET client_min_messages = warning;

@@ -546,6 +546,38 @@ cdc_quarantine_truncate(const char *pipeline, const CdcOrigin *truncate, bool mu
 	}
 }
 
+void
+cdc_quarantine_truncate_scopes(const char *pipeline, CdcRank *rank)
+{
+	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext,
+														"cdcsync quarantine",
+														ALLOCSET_DEFAULT_SIZES);
+	CdcOrigin	after = before_all;
+	int			n;
+
+	do
+	{
+		MemoryContext old = MemoryContextSwitchTo(batch_context);
+		Stored	   *batch = read_batch(pipeline, "true", 0, &after, READ_BATCH, &n);
+
+		for (int i = 0; i < n; i++)
+		{
+			const CdcOrigin *at = &batch[i].at;
+
+			CHECK_FOR_INTERRUPTS();
+			if (cdc_scope_truncates(rank, at, &batch[i].bytes))
+				(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+							   "AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4",
+							   at->partition, at->epoch, at->offset);
+		}
+		if (n > 0)
+			after = batch[n - 1].at;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(batch_context);
+	} while (n == READ_BATCH);
+	MemoryContextDelete(batch_context);
+}
+
 int64
 cdc_quarantine_take_one(const char *pipeline, const CdcOrigin *at)
 {

@@ -44,6 +44,9 @@ extern void cdc_quarantine_reread(const char *pipeline, int64 partition,
 extern void cdc_quarantine_truncate(const char *pipeline, const CdcOrigin *truncate,
 									bool multi_partition);
 
+/* Where several sources feed the target: the records before those of the window. */
+extern void cdc_quarantine_truncate_scopes(const char *pipeline, CdcRank *rank);
+
 /*
  * What the key of a quarantined record is known by changes with the key's types
  * and the mapping: bring those up to date that were written under another

@@ -165,6 +165,17 @@ cdc_rank_record_hash(CdcRank *rank, const CdcRecordBytes *record, bool old_key,
 }
 
 bool
+cdc_rank_record_source(CdcRank *rank, const CdcRecordBytes *record, CdcToken *tokens)
+{
+	CdcChange	change;
+
+	if (!decode_record(rank, record, &change))
+		return false;
+	cdc_event_spread(rank, NULL, change.source, tokens);
+	return true;
+}
+
+bool
 cdc_rank_record_is_of(CdcRank *rank, const CdcRecordBytes *record, bool old_key,
 					  const CdcWinner *winner)
 {

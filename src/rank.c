@@ -172,7 +172,8 @@ add_change(CdcRank *rank, CdcEvent *rec)
 		return true;
 	}
 	/* what was applied has told already where its row went */
-	rec->rename = rank->looking_back ? NULL : cdc_rename_of(rank, rec->chunk, rec->i);
+	rec->rename = rank->looking_back ? NULL :
+		cdc_rename_of(rank, rec->chunk, rec->i, rec->change.source);
 	if (rank->target->keyless && rec->change.op != 't' && rec->change.op != 'm')
 	{
 		cdc_keyless_add(rank, rec);
@@ -245,7 +246,8 @@ add_tombstone(CdcRank *rank, CdcEvent *rec, int64 deleted_key, bool resent)
 					  "the record is null and does not tell the table that it deletes from");
 		return;
 	}
-	rec->rename = rank->looking_back ? NULL : cdc_rename_of(rank, rec->chunk, rec->i);
+	rec->rename = rank->looking_back ? NULL :
+		cdc_rename_of(rank, rec->chunk, rec->i, NULL);
 	cdc_row_delete(rank, rec);
 }
 

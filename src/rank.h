@@ -155,8 +155,7 @@ typedef struct CdcRank
 {
 	const CdcTarget *target;
 	CdcIntake  *intake;			/* set by the caller */
-	List	   *scope_truncates;	/* Datum[], the values of the target's scope whose
-									 * rows are to go first */
+	List	   *scope_truncates;	/* CdcScopeTruncate *, whose rows are to go first */
 	struct CdcEvidence *evidence;	/* set by the caller; NULL: none is needed */
 	bool		multi_partition;
 	MemoryContext context;		/* all of the window */
@@ -237,6 +236,10 @@ extern bool cdc_rank_hash_is_key(const CdcTarget *target);
 extern bool cdc_rank_record_hash(CdcRank *rank, const CdcRecordBytes *record,
 								 bool old_key, uint64 *hash);
 
+/* .. what the record's source says of it .. */
+extern bool cdc_rank_record_source(CdcRank *rank, const CdcRecordBytes *record,
+								   CdcToken *tokens);
+
 /* .. and whether it is the row of this winner */
 extern bool cdc_rank_record_is_of(CdcRank *rank, const CdcRecordBytes *record,
 								  bool old_key, const CdcWinner *winner);
@@ -254,6 +257,10 @@ extern void cdc_rank_record_position(CdcRank *rank, const CdcRecordBytes *record
  * merged; how many there were.  As the owner, in an open SPI connection.
  */
 extern uint64 cdc_scope_apply(const CdcRank *rank);
+
+/* Is it gone with a truncate of its source? */
+extern bool cdc_scope_truncates(CdcRank *rank, const CdcOrigin *at,
+								const CdcRecordBytes *record);
 
 /*
  * The source has emptied the table before what the window is to get: at this

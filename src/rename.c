@@ -277,15 +277,19 @@ cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, const CdcByt
 	move->changed = true;
 }
 
-/* Parse one header list; NULL if it says nothing of a key change. */
-static CdcRename *
-parse_rename(CdcRank *rank, Jsonb *headers)
+/*
+ * Parse one header list.  The other key is one of the same source, which tells what
+ * the key has from there.
+ */
+static void
+parse_rename(CdcRank *rank, Jsonb *headers, const CdcToken *source)
 {
 	CdcRankState *st = rank->state;
 	CdcRename  *r = &st->rename;
 	uint32		n = JsonContainerIsArray(&headers->root) ? JsonContainerSize(&headers->root) : 0;
 
 	memset(r, 0, sizeof(CdcRename));
+	st->rename_said = false;
 	for (uint32 i = 0; i < n; i++)
 	{
 		JsonbValue *h = getIthJsonbValueFromContainer(&headers->root, i);
@@ -303,6 +307,7 @@ parse_rename(CdcRank *rank, Jsonb *headers)
 		is_new = memcmp(name.val.string.val, "__debezium.newkey", 17) == 0;
 		if (!is_new && memcmp(name.val.string.val, "__debezium.oldkey", 17) != 0)
 			continue;
+		st->rename_said = true;
 		if (cdc_decode_key(st->decoder, value.val.string.val, value.val.string.len,
 						   st->scalar_field, st->key_fields, &error))
 		{
@@ -310,7 +315,7 @@ parse_rename(CdcRank *rank, Jsonb *headers)
 			CdcBytes	key;
 
 			r->tokens = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
-			cdc_event_spread(rank, st->key_fields, NULL, r->tokens);
+			cdc_event_spread(rank, st->key_fields, source, r->tokens);
 			if (cdc_winner_key(rank, r->tokens, &key) == NULL)
 			{
 				r->key = cdc_copy_bytes(&key);
@@ -326,11 +331,10 @@ parse_rename(CdcRank *rank, Jsonb *headers)
 			MemoryContextSwitchTo(old);
 		}
 	}
-	return r;
 }
 
 CdcRename *
-cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i)
+cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i, const CdcToken *source)
 {
 	CdcRankState *st = rank->state;
 	Jsonb	   *headers = cdc_chunk_headers(chunk, i);
@@ -338,13 +342,14 @@ cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i)
 	if (headers == NULL)
 		return NULL;
 	if (headers != st->last_headers || chunk->first_offset != st->chunk_first ||
-		chunk->partition != st->chunk_partition || chunk->epoch != st->chunk_epoch)
+		chunk->partition != st->chunk_partition || chunk->epoch != st->chunk_epoch ||
+		(st->rename_said && rank->target->nscope > 0))
 	{
 		st->chunk_partition = chunk->partition;
 		st->chunk_epoch = chunk->epoch;
 		st->chunk_first = chunk->first_offset;
 		st->last_headers = headers;
-		parse_rename(rank, headers);
+		parse_rename(rank, headers, source);
 	}
 	return st->rename.has_new || st->rename.has_old ? &st->rename : NULL;
 }

@@ -17,13 +17,22 @@
 #include "value.h"
 #include "window.h"
 
-/* Is the winner's row one of the source that the tokens tell? */
+/* A truncate of the window. */
+typedef struct CdcScopeTruncate
+{
+	int32		epoch;
+	int64		offset;
+	CdcToken   *tokens;			/* the columns of the target's scope, .. */
+	Datum	   *values;			/* [nscope] .. and their values */
+} CdcScopeTruncate;
+
+/* Is the row of these tokens one of the source that the others tell? */
 static bool
-is_in_scope(const CdcTarget *target, const CdcWinner *w, const CdcToken *tokens)
+is_in_scope(const CdcTarget *target, const CdcToken *row, const CdcToken *tokens)
 {
 	for (int i = 0; i < target->nscope; i++)
 	{
-		const CdcToken *a = &w->tokens[target->scope[i]];
+		const CdcToken *a = &row[target->scope[i]];
 		const CdcToken *b = &tokens[target->scope[i]];
 
 		if (a->kind != b->kind || a->len != b->len ||
@@ -62,22 +71,44 @@ convert_scope(CdcRank *rank, CdcEvent *rec, const CdcToken *tokens, Datum *value
 	return true;
 }
 
+/* For after the window: the record is gone by then. */
+static CdcToken *
+copy_scope(const CdcTarget *target, const CdcToken *tokens)
+{
+	CdcToken   *copy = palloc0(sizeof(CdcToken) * target->ncolumns);
+
+	for (int i = 0; i < target->nscope; i++)
+	{
+		const CdcToken *from = &tokens[target->scope[i]];
+		CdcBytes	text = {from->text, from->len};
+		CdcToken   *to = &copy[target->scope[i]];
+
+		*to = *from;
+		to->text = cdc_copy_bytes(&text).data;
+	}
+	return copy;
+}
+
 /* In the window's context. */
 void
 cdc_scope_truncate(CdcRank *rank, CdcEvent *rec)
 {
 	CdcRankState *st = rank->state;
 	const CdcTarget *target = rank->target;
-	Datum	   *values = palloc(sizeof(Datum) * target->nscope);
+	CdcScopeTruncate *t = palloc(sizeof(CdcScopeTruncate));
 
 	cdc_event_spread(rank, NULL, rec->change.source, st->tokens);
-	if (!convert_scope(rank, rec, st->tokens, values))
+	t->values = palloc(sizeof(Datum) * target->nscope);
+	if (!convert_scope(rank, rec, st->tokens, t->values))
 		return;
+	t->tokens = copy_scope(target, st->tokens);
+	t->epoch = rec->chunk->epoch;
+	t->offset = cdc_event_origin(rank, rec).offset;
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
 		CdcWinner  *w = rank->winners[i];
 
-		if (w->tokens == NULL || !is_in_scope(target, w, st->tokens))
+		if (w->tokens == NULL || !is_in_scope(target, w->tokens, st->tokens))
 			continue;
 		for (int c = 0; c < target->ncolumns; c++)
 			if (target->columns[c].key_no < 0)
@@ -88,7 +119,27 @@ cdc_scope_truncate(CdcRank *rank, CdcEvent *rec)
 		w->norigins = 0;
 		cdc_winner_set_event(rank, w, rec, 'd');
 	}
-	rank->scope_truncates = lappend(rank->scope_truncates, values);
+	rank->scope_truncates = lappend(rank->scope_truncates, t);
+}
+
+bool
+cdc_scope_truncates(CdcRank *rank, const CdcOrigin *at, const CdcRecordBytes *record)
+{
+	CdcToken   *tokens = rank->state->bad_tokens;
+	ListCell   *lc;
+
+	/* such a topic has one partition */
+	if (!cdc_rank_record_source(rank, record, tokens))
+		return false;
+	foreach(lc, rank->scope_truncates)
+	{
+		CdcScopeTruncate *t = lfirst(lc);
+
+		if ((at->epoch < t->epoch || (at->epoch == t->epoch && at->offset < t->offset)) &&
+			is_in_scope(rank->target, tokens, t->tokens))
+			return true;
+	}
+	return false;
 }
 
 uint64
@@ -106,6 +157,7 @@ cdc_scope_apply(const CdcRank *rank)
 		types[i] = target->columns[target->scope[i]].typid;
 	sql = cdc_sql_scope_delete(target);
 	foreach(lc, rank->scope_truncates)
-		deleted += cdc_spi_run(sql, target->nscope, types, lfirst(lc), NULL, 0);
+		deleted += cdc_spi_run(sql, target->nscope, types,
+							   ((CdcScopeTruncate *) lfirst(lc))->values, NULL, 0);
 	return deleted;
 }

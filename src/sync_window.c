@@ -176,6 +176,8 @@ apply_window(CdcSyncRun *sync, CdcRank *rank)
 	if (sync->quarantine && rank->truncated && mode == CDC_MODE_MIRROR)
 		cdc_quarantine_truncate(sync->pipeline->name, &rank->truncated_at,
 								rank->multi_partition);
+	if (sync->quarantine && rank->scope_truncates != NIL)
+		cdc_quarantine_truncate_scopes(sync->pipeline->name, rank);
 	if (sync->quarantine && mode != CDC_MODE_APPEND && !sync->target->keyless)
 		cdc_stage_heed_quarantine(&stage);
 	if (mode == CDC_MODE_HISTORY)

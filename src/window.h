@@ -54,6 +54,7 @@ typedef struct CdcRankState
 	int64		chunk_partition;
 	int32		chunk_epoch;
 	int64		chunk_first;
+	bool		rename_said;	/* those headers tell of a key change */
 	CdcRename	rename;
 	int			scalar_field;	/* field of a bare scalar key, or -1 */
 	CdcBadRecord known_bad;		/* scratch of cdc_event_bad() */
@@ -289,7 +290,8 @@ extern void cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec,
 							 const CdcToken *tokens);
 
 /* rename.c */
-extern CdcRename *cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i);
+extern CdcRename *cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i,
+								const CdcToken *source);
 
 /*
  * A row arrives under its key and lacks values of the old key's row: take
