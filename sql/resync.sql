@@ -107,6 +107,7 @@ DELETE FROM person_debezium_chunk WHERE first_offset < 7;
 SELECT * FROM cdc_resync('person');
 SELECT * FROM cdc_resync('person', since => '-infinity');
 SELECT * FROM cdc_resync('person', since => 'epoch');
+SELECT * FROM cdc_resync('person', since => 'infinity');
 
 -- a snapshot that begins after a time is enough
 SELECT clock_timestamp() AS since \gset

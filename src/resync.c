@@ -636,6 +636,12 @@ cdc_resync(PG_FUNCTION_ARGS)
 				 errhint("The view cdc_status lists your pipelines.")));
 	if (!PG_ARGISNULL(1))
 		resync.since = PG_GETARG_TIMESTAMPTZ(1);
+	/* no record would count, and all rows go */
+	if (resync.since > GetCurrentTimestamp())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"since\" must not be in the future"),
+				 errhint("Give the time at which the connector began to take its snapshot.")));
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	resync.pipeline = cdc_pipeline_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
