@@ -223,6 +223,15 @@ SELECT feed('i', '{"id": 2, "a": 3000000000, "b": 2}', jsonb_build_array(f('id',
 SELECT events FROM cdc_sync('i');
 SELECT kind, col, state, statement, message FROM changes;
 SELECT * FROM i_target ORDER BY 1;
+SELECT cdc_drop('i', drop_target => true);
+
+-- a field whose name no column can have
+SELECT cdc_create('j');
+SELECT feed('j', '{"id": 1}', jsonb_build_array(f('id', 'int32', '{"optional": false}')), 1);
+SELECT inserted FROM cdc_sync('j');
+SELECT feed('j', '{"id": 2, "": 5, "b": 6}', jsonb_build_array(f('id', 'int32', '{"optional": false}'), f('', 'int32'), f('b', 'int32')), 2);
+SELECT inserted, quarantined FROM cdc_sync('j');
+SELECT kind, col, state, statement, message FROM changes WHERE pipeline = 'j';
 
 SET client_min_messages = warning;
 DROP SCHEMA schema_changes CASCADE;

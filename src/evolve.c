@@ -192,7 +192,8 @@ plan_added(const Evolve *evolve, Step *step, bool follow)
 			  "the events do not tell the type: add the column to the target where it is wanted");
 	else if (evolve->pipeline->target_made && evolve->pipeline->readings != NIL)
 		leave(step, CDC_CHANGE_IGNORED, "\"columns\" says which fields the target takes");
-	else if (strlen(field->name) >= NAMEDATALEN || strcmp(field->name, "refresh_time") == 0 ||
+	else if (field->name[0] == '\0' || strlen(field->name) >= NAMEDATALEN ||
+			 strcmp(field->name, "refresh_time") == 0 ||
 			 get_attnum(evolve->target->relid, field->name) != InvalidAttrNumber)
 		leave(step, CDC_CHANGE_IGNORED,
 			  "the target cannot have another column of this name: map the field in \"columns\"");
