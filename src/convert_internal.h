@@ -215,9 +215,6 @@ extern bool cdc_convert_numeric(CdcConverter *converter, const CdcValue *value,
 extern bool cdc_convert_money(CdcConverter *converter, const CdcValue *value,
 							  Datum *result);
 
-/* -?digits into an int64; false when it does not fit. */
-extern bool cdc_parse_int64(const char *text, int len, int64 *result);
-
 /*
  * The decimal text of a value that is a number on the wire in one form or
  * another (JSON number, base64, struct, string); NULL with the error filled.

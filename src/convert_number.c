@@ -51,8 +51,9 @@ typedef struct CdcDecimal
 	int			scale;
 } CdcDecimal;
 
-bool
-cdc_parse_int64(const char *text, int len, int64 *result)
+/* -?digits into an int64; false when it does not fit. */
+static bool
+parse_int64(const char *text, int len, int64 *result)
 {
 	bool		negative = len > 0 && text[0] == '-';
 	int64		acc = 0;
@@ -396,7 +397,7 @@ decimal_from_struct(CdcConverter *converter, const CdcValue *value,
 	if (!cdc_object_member(value->token, "scale", &scale) ||
 		!cdc_object_member(value->token, "value", &unscaled) ||
 		scale.kind != CDC_JSON_NUMBER || unscaled.kind != CDC_JSON_STRING ||
-		!cdc_parse_int64(scale.text, scale.len, &n) ||
+		!parse_int64(scale.text, scale.len, &n) ||
 		n < -MAX_INTEGER_DIGITS || n > MAX_INTEGER_DIGITS)
 		return cdc_convert_unreadable(converter, value);
 	return decimal_from_base64(value, &unscaled, (int) n, d);
@@ -469,7 +470,7 @@ decimal_unwrap(const CdcValue *value, CdcDecimal *d)
 	const CdcToken *token = value->token;
 
 	if (!(token->flags & CDC_JSON_INTEGER) ||
-		!cdc_parse_int64(token->text, token->len, &n))
+		!parse_int64(token->text, token->len, &n))
 		return cdc_convert_fail(value, ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
 								"%s is no wrapped unsigned bigint",
 								cdc_token_head(token));
@@ -618,7 +619,7 @@ cdc_convert_numeric(CdcConverter *converter, const CdcValue *value,
 	/* the common case of an id */
 	if (token->kind == CDC_JSON_NUMBER && (token->flags & CDC_JSON_INTEGER) &&
 		converter->typmod < 0 && !has_wrapped(converter, value) &&
-		cdc_parse_int64(token->text, token->len, &n))
+		parse_int64(token->text, token->len, &n))
 	{
 		*result = NumericGetDatum(int64_to_numeric(n));
 		return true;
@@ -665,7 +666,7 @@ decimal_to_int64(CdcDecimal *d, int64 *result)
 		d->scale = 0;
 	}
 	text = decimal_print(d);
-	return cdc_parse_int64(text, strlen(text), result);
+	return parse_int64(text, strlen(text), result);
 }
 
 bool
@@ -674,7 +675,7 @@ cdc_parse_integral(const CdcToken *token, int64 *result)
 	CdcDecimal	d;
 
 	if (token->flags & CDC_JSON_INTEGER)
-		return cdc_parse_int64(token->text, token->len, result);
+		return parse_int64(token->text, token->len, result);
 	return decimal_from_text(token->text, token->len, &d) &&
 		decimal_to_int64(&d, result);
 }
@@ -689,7 +690,7 @@ integer_of(CdcConverter *converter, const CdcValue *value, int64 *result)
 	if (token->kind == CDC_JSON_NUMBER && (token->flags & CDC_JSON_INTEGER) &&
 		!has_wrapped(converter, value))
 	{
-		if (!cdc_parse_int64(token->text, token->len, result))
+		if (!parse_int64(token->text, token->len, result))
 			return decimal_out_of_range(converter, value);
 		return true;
 	}

@@ -37,7 +37,6 @@
 #include "create_all.h"
 #include "create_topics.h"
 #include "pipeline.h"
-#include "topic_fdw.h"
 #include "topic_names.h"
 
 PG_FUNCTION_INFO_V1(cdc_create_all);

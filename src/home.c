@@ -51,8 +51,9 @@ murmur2(const unsigned char *data, size_t len)
 	return h ^ (h >> 15);
 }
 
-int
-cdc_home_partition(const char *key, size_t len, int npartitions)
+/* Kafka's default partitioner: murmur2 of the key's bytes. */
+static int
+home_partition(const char *key, size_t len, int npartitions)
 {
 	return (murmur2((const unsigned char *) key, len) & 0x7fffffff) % npartitions;
 }
@@ -202,8 +203,8 @@ cdc_homes_include(CdcHomes *homes, const CdcWinner *w)
 	for (int k = 0; k < target->nkeys; k++)
 		if (!text_is_unique(&target->columns[target->keys[k]], &w->tokens[target->keys[k]]))
 			return false;
-	if (cdc_home_partition(w->kafka_key.data, w->kafka_key.len,
-						   homes->npartitions) != w->last.partition)
+	if (home_partition(w->kafka_key.data, w->kafka_key.len,
+					   homes->npartitions) != w->last.partition)
 		return false;
 	if (has_form(homes, w))
 		return true;

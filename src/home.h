@@ -10,9 +10,6 @@
 
 #include "rank.h"
 
-/* Kafka's default partitioner: murmur2 of the key's bytes. */
-extern int	cdc_home_partition(const char *key, size_t len, int npartitions);
-
 /* How the keys of a topic are written. */
 typedef struct CdcHomes
 {

@@ -27,7 +27,6 @@
 #include "utils/memutils.h"
 #include "utils/typcache.h"
 
-#include "attempt.h"
 #include "catalog.h"
 #include "keyless.h"
 #include "merge_sql.h"

@@ -43,8 +43,7 @@ typedef enum OptionType
 	OPTION_PREFIX,				/* of names; may be empty */
 	OPTION_FILTER,
 	OPTION_START,
-	OPTION_FOLLOW,				/* of cdc_create_all() alone */
-	OPTION_ABSENT				/* its feature does not exist */
+	OPTION_FOLLOW				/* of cdc_create_all() alone */
 } OptionType;
 
 typedef struct OptionDef
@@ -52,7 +51,6 @@ typedef struct OptionDef
 	const char *name;
 	OptionType	type;
 	bool		fixed;			/* cannot be altered */
-	const char *only;			/* the one value that is accepted, or NULL */
 	const char *values;			/* of an enumeration, for people and for us */
 	double		min;
 	double		max;
@@ -359,25 +357,21 @@ check_boolean(const OptionDef *def, const JsonbValue *value)
 		bad_value(def->name, "Give true or false.");
 }
 
-/* An option that knows one value only: is it given that one? */
-static void
-check_only(const OptionDef *def, const JsonbValue *value)
-{
-	if (strcmp(jsonb_cstring(value), def->only) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this value of option \"%s\" is not supported", def->name),
-				 errhint("The only supported value is \"%s\".", def->only)));
-}
-
 /* Check one option, and take over those that C code reads. */
-static void
-parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
+/* A value as its type reads it. */
+typedef struct OptionValue
 {
-	char	   *text = NULL;
-	double		number = 0;
-	int64		usecs = 0;
-	int64		bytes = 0;
+	char	   *text;
+	double		number;
+	int64		usecs;
+	int64		bytes;
+} OptionValue;
+
+/* A time to start at is put into the value in a form that is read anywhere. */
+static OptionValue
+read_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
+{
+	OptionValue read = {0};
 
 	switch (def->type)
 	{
@@ -385,28 +379,28 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 			check_boolean(def, value);
 			break;
 		case OPTION_NUMBER:
-			number = parse_number(def, value);
+			read.number = parse_number(def, value);
 			break;
 		case OPTION_SIZE:
-			bytes = parse_size(def, value);
+			read.bytes = parse_size(def, value);
 			break;
 		case OPTION_INTERVAL:
-			usecs = parse_interval(def->name, value);
+			read.usecs = parse_interval(def->name, value);
 			break;
 		case OPTION_RETENTION:
-			usecs = parse_retention(def->name, value);
+			read.usecs = parse_retention(def->name, value);
 			break;
 		case OPTION_ENUM:
-			text = parse_enum(def, value);
+			read.text = parse_enum(def, value);
 			break;
 		case OPTION_TEXT:
-			text = parse_text(def, value);
+			read.text = parse_text(def, value);
 			break;
 		case OPTION_NAME:
-			text = parse_name(def, value);
+			read.text = parse_name(def, value);
 			break;
 		case OPTION_PREFIX:
-			text = parse_prefix(def, value);
+			read.text = parse_prefix(def, value);
 			break;
 		case OPTION_FILTER:
 			options->filter = cdc_filter_parse(value);
@@ -418,45 +412,44 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 					 errhint("Give it to cdc_create_all(), which makes a pipeline for each topic.")));
 			break;
 		case OPTION_START:
-			text = parse_start(def, value);
-			value->val.string.val = text;
-			value->val.string.len = strlen(text);
+			read.text = parse_start(def, value);
+			value->val.string.val = read.text;
+			value->val.string.len = strlen(read.text);
 			break;
-		case OPTION_ABSENT:
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("option \"%s\" is not supported", def->name),
-					 errhint("Leave the option out.")));
 	}
-	if (def->only)
-		check_only(def, value);
+	return read;
+}
 
+static void
+store_option(CdcOptions *options, const OptionDef *def, JsonbValue *value,
+			 const OptionValue *read)
+{
 	if (strcmp(def->name, "landing") == 0)
-		options->landing = text;
+		options->landing = read->text;
 	else if (strcmp(def->name, "helper_schema") == 0)
-		options->helper_schema = text;
+		options->helper_schema = read->text;
 	else if (strcmp(def->name, "target_schema") == 0)
-		options->target_schema = text;
+		options->target_schema = read->text;
 	else if (strcmp(def->name, "target_name") == 0)
-		options->target_name = text;
+		options->target_name = read->text;
 	else if (strcmp(def->name, "start") == 0)
-		options->start = text;
+		options->start = read->text;
 	else if (strcmp(def->name, "add_fields_prefix") == 0)
-		options->add_fields_prefix = text;
+		options->add_fields_prefix = read->text;
 	else if (strcmp(def->name, "shape") == 0)
 		options->read_as = read_as_of(value);
 	else if (strcmp(def->name, "unavailable_value_placeholder") == 0)
-		options->placeholder = text;
+		options->placeholder = read->text;
 	else if (strcmp(def->name, "max_quarantine_share") == 0)
-		options->max_quarantine_share = number;
+		options->max_quarantine_share = read->number;
 	else if (strcmp(def->name, "schema_topic") == 0)
-		options->schema_topic = text;
+		options->schema_topic = read->text;
 	else if (strcmp(def->name, "schema_changes") == 0)
-		options->schema_changes = schema_changes_of(text);
+		options->schema_changes = schema_changes_of(read->text);
 	else if (strcmp(def->name, "max_rewrite_size") == 0)
-		options->max_rewrite_size = bytes;
+		options->max_rewrite_size = read->bytes;
 	else if (strcmp(def->name, "max_sweep_share") == 0)
-		options->max_sweep_share = number;
+		options->max_sweep_share = read->number;
 	else if (strcmp(def->name, "on_snapshot") == 0)
 		options->replace = strcmp(jsonb_cstring(value), "replace") == 0;
 	else if (strcmp(def->name, "strict") == 0)
@@ -466,11 +459,19 @@ parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
 	else if (strcmp(def->name, "auto_sync") == 0)
 		options->auto_sync = value->val.boolean;
 	else if (strcmp(def->name, "constraint_wait") == 0)
-		options->constraint_wait = usecs;
+		options->constraint_wait = read->usecs;
 	else if (strcmp(def->name, "sync_interval") == 0)
-		options->sync_interval = usecs;
+		options->sync_interval = read->usecs;
 	else if (strcmp(def->name, "retention") == 0)
-		options->retention = usecs;
+		options->retention = read->usecs;
+}
+
+static void
+parse_option(CdcOptions *options, const OptionDef *def, JsonbValue *value)
+{
+	OptionValue read = read_option(options, def, value);
+
+	store_option(options, def, value, &read);
 }
 
 /* Begin to read the members of an object. */

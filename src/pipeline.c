@@ -41,6 +41,7 @@
 #include "compat.h"
 #include "options.h"
 #include "pipeline.h"
+#include "staging.h"
 #include "target.h"
 
 PG_FUNCTION_INFO_V1(cdc_drop);

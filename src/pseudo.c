@@ -68,15 +68,6 @@ cdc_pseudo_find(const char *name)
 	return NULL;
 }
 
-const CdcPseudo *
-cdc_pseudo_of(CdcColumnSource source)
-{
-	for (const CdcPseudo *p = cdc_pseudos; p->name; p++)
-		if (p->source == source)
-			return p;
-	return NULL;
-}
-
 const char *
 cdc_pseudo_source_field(const char *name)
 {

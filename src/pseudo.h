@@ -56,9 +56,8 @@ typedef struct CdcPseudo
 /* All of them, the end marked by a NULL name. */
 extern const CdcPseudo cdc_pseudos[];
 
-/* By name ("$op"), by source; NULL: there is none. */
+/* By name ("$op"); NULL: there is none. */
 extern const CdcPseudo *cdc_pseudo_find(const char *name);
-extern const CdcPseudo *cdc_pseudo_of(CdcColumnSource source);
 
 /* Is it "$source.<field>"?  Then the field, else NULL. */
 extern const char *cdc_pseudo_source_field(const char *name);

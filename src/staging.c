@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * staging.c
- *	  Staging: the latest change of each key in a window, as rows.
+ *	  Staging: what a window changes, as rows.
  *
  * The staging table belongs to the pipeline's owner; everything here runs as
  * that owner in the caller's transaction and SPI connection.  The lock on it

@@ -1,18 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * staging.h
- *	  Staging: the latest change of each key in a window, as rows.
+ *	  Staging: what a window changes, as rows: the latest change of each key, or
+ *	  in modes that keep every change each of them.
  *
  * The table has the columns of the target that we feed, under their names and
  * types (those that the target gets later come last), and what the merge needs
  * and people look at:
  *
  *	op, ts_ms, record_rank, refresh_time, kafka_partition, kafka_offset
- *		as in the pattern; a column of the target that is fed by the same
- *		pseudo-field stands for it, otherwise a name that is taken gets a "_"
+ *		where the change comes from; a column of the target that is fed by the
+ *		same pseudo-field stands for it, otherwise a name that is taken gets a
+ *		"_"
  *	cdc_action "char"
  *		'd' delete the key's row, 'u' update or insert it, 'r' delete and
- *		insert it (a delete preceded in the window)
+ *		insert it (a delete preceded in the window); versions.c has its own
  *	cdc_unset smallint[]
  *		columns (numbers in the target) that the change left out: n is
  *		missing, -n is unavailable (it must come from the row that is there);
@@ -44,6 +46,13 @@ typedef enum CdcStagingColumn
 /* Name of a service column in the staging table of this target. */
 extern const char *cdc_staging_column(const CdcTarget *target,
 									  CdcStagingColumn column);
+
+/*
+ * Make the staging table "<name>_stg" for a target in schema nspid, as the
+ * current user.  42P07 with a hint if a relation of the user's is in the way.
+ */
+extern Oid	cdc_staging_create(const char *name, Oid nspid,
+							   const CdcTarget *target);
 
 /*
  * Lock the staging table so that one session syncs the pipeline at a time and

@@ -20,7 +20,6 @@
 #include "utils/memutils.h"
 
 #include "attempt.h"
-#include "catalog.h"
 #include "fault.h"
 #include "history.h"
 #include "keyless.h"

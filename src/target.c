@@ -258,8 +258,12 @@ describe_column(CdcTarget *target, CdcColumn *column, Form_pg_attribute att,
 	return true;
 }
 
-List *
-cdc_target_primary_key(Oid relid)
+/*
+ * Names (char *) of a table's primary key columns, NIL if it has none (or is a
+ * view).
+ */
+static List *
+primary_key(Oid relid)
 {
 	Relation	rel = relation_open(relid, AccessShareLock);
 	Oid			indexid;
@@ -291,7 +295,7 @@ cdc_target_key(Oid relid, List *readings, CdcMode mode)
 	List	   *key = NIL;
 	ListCell   *lc;
 
-	foreach(lc, mode == CDC_MODE_APPEND ? NIL : cdc_target_primary_key(relid))
+	foreach(lc, mode == CDC_MODE_APPEND ? NIL : primary_key(relid))
 	{
 		const CdcReading *reading = find_reading(readings, lfirst(lc));
 

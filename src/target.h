@@ -82,22 +82,9 @@ extern CdcTarget *cdc_target_describe(Oid relid, List *key, List *readings,
 extern bool cdc_target_is_scope(const char *field);
 
 /*
- * Names (char *) of a table's primary key columns, NIL if it has none (or is a
- * view).
- */
-extern List *cdc_target_primary_key(Oid relid);
-
-/*
  * The key that a primary key makes for a mode: in history without the columns
  * that tell versions apart; NIL in append.
  */
 extern List *cdc_target_key(Oid relid, List *readings, CdcMode mode);
-
-/*
- * Make the staging table "<name>_stg" for a target in schema nspid, as the
- * current user.  42P07 with a hint if a relation of the user's is in the way.
- */
-extern Oid	cdc_staging_create(const char *name, Oid nspid,
-							   const CdcTarget *target);
 
 #endif							/* CDC_TARGET_H */

@@ -36,7 +36,6 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#include "attempt.h"
 #include "catalog.h"
 #include "merge_sql.h"
 #include "value.h"
