@@ -104,11 +104,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 	Jsonb	   *stored;
 	CdcOptions *options;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline name must not be null"),
-				 errhint("The view cdc_status lists your pipelines.")));
+	cdc_pipeline_check_argument(fcinfo);
 	pipeline = cdc_pipeline_lock(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 								 ShareUpdateExclusiveLock);
 	stored = read_options(pipeline->name);

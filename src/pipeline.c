@@ -737,3 +737,25 @@ cdc_drop(PG_FUNCTION_ARGS)
 	}
 	PG_RETURN_INT32(list_length(names));
 }
+
+void
+cdc_pipeline_check_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("pipeline name must not be null"),
+				 errhint("The view cdc_status lists your pipelines.")));
+}
+
+void
+cdc_pipeline_check_landing(const CdcPipeline *pipeline)
+{
+	if (!has_privs_of_role(GetUserId(), pipeline->landing->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for landing %s",
+						cdc_qualified_name(pipeline->landing->view)),
+				 errdetail("It belongs to role \"%s\".",
+						   GetUserNameFromId(pipeline->landing->owner, false))));
+}

@@ -9,6 +9,7 @@
 #ifndef CDC_PIPELINE_H
 #define CDC_PIPELINE_H
 
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
 #include "utils/jsonb.h"
@@ -146,5 +147,11 @@ extern bool cdc_name_matches(const char *pattern, const char *name);
 
 /* What a copy of the database elsewhere is told apart by. */
 extern void cdc_pipeline_stamp(int64 *system, int64 *database);
+
+/* An error if the current user is not of the role that owns the landing. */
+extern void cdc_pipeline_check_landing(const CdcPipeline *pipeline);
+
+/* A function's first argument, the name of a pipeline, must not be null. */
+extern void cdc_pipeline_check_argument(FunctionCallInfo fcinfo);
 
 #endif							/* CDC_PIPELINE_H */

@@ -49,6 +49,14 @@ run_for(const char *pipeline, const char *sql, int64 a, int64 b, int64 c)
 	return n;
 }
 
+static void
+delete_at(const char *pipeline, const CdcOrigin *at)
+{
+	(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
+				   "AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4",
+				   at->partition, at->epoch, at->offset);
+}
+
 bool
 cdc_quarantine_any(const char *pipeline)
 {
@@ -540,9 +548,7 @@ cdc_quarantine_truncate(const char *pipeline, const CdcOrigin *truncate, bool mu
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (cdc_origin_older(&gone[i], truncate))
-			(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
-						   "AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4",
-						   gone[i].partition, gone[i].epoch, gone[i].offset);
+			delete_at(pipeline, &gone[i]);
 	}
 }
 
@@ -566,9 +572,7 @@ cdc_quarantine_truncate_scopes(const char *pipeline, CdcRank *rank)
 
 			CHECK_FOR_INTERRUPTS();
 			if (cdc_scope_truncates(rank, at, &batch[i].bytes))
-				(void) run_for(pipeline, "DELETE FROM cdcsync.quarantine WHERE pipeline = $1 "
-							   "AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4",
-							   at->partition, at->epoch, at->offset);
+				delete_at(pipeline, at);
 		}
 		if (n > 0)
 			after = batch[n - 1].at;

@@ -362,22 +362,12 @@ cdc_refresh(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false, false, false};
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline name must not be null"),
-				 errhint("The view cdc_status lists your pipelines.")));
+	cdc_pipeline_check_argument(fcinfo);
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	pipeline = cdc_pipeline_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	cdc_pipeline_check_refresh(pipeline);
-	if (!has_privs_of_role(GetUserId(), pipeline->landing->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for landing %s",
-						cdc_qualified_name(pipeline->landing->view)),
-				 errdetail("It belongs to role \"%s\".",
-						   GetUserNameFromId(pipeline->landing->owner, false))));
+	cdc_pipeline_check_landing(pipeline);
 
 	refresh_landing(pipeline->landing, &result);
 	/* after the data: then it holds all that the source has done before them */

@@ -629,11 +629,7 @@ cdc_resync(PG_FUNCTION_ARGS)
 	Datum		values[6];
 	bool		nulls[6] = {false};
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline name must not be null"),
-				 errhint("The view cdc_status lists your pipelines.")));
+	cdc_pipeline_check_argument(fcinfo);
 	if (!PG_ARGISNULL(1))
 		resync.since = PG_GETARG_TIMESTAMPTZ(1);
 	/* no record would count, and all rows go */

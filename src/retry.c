@@ -137,11 +137,7 @@ read_arguments(FunctionCallInfo fcinfo, CdcRetry *retry)
 {
 	CdcPipeline *pipeline;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline name must not be null"),
-				 errhint("The view cdc_status lists your pipelines.")));
+	cdc_pipeline_check_argument(fcinfo);
 	if (PG_ARGISNULL(1) != PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -117,21 +117,11 @@ lock_pipelines(Seek *seek, FunctionCallInfo fcinfo)
 	ListCell   *lc;
 	char	   *name;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline name must not be null"),
-				 errhint("The view cdc_status lists your pipelines.")));
+	cdc_pipeline_check_argument(fcinfo);
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	pipeline = cdc_pipeline_get(name);
 	seek->landing = pipeline->landing;
-	if (!has_privs_of_role(GetUserId(), pipeline->landing->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for landing %s",
-						cdc_qualified_name(pipeline->landing->view)),
-				 errdetail("It belongs to role \"%s\".",
-						   GetUserNameFromId(pipeline->landing->owner, false))));
+	cdc_pipeline_check_landing(pipeline);
 	seek->names = pipeline_names(seek->landing);
 	foreach(lc, seek->names)
 	{

@@ -442,11 +442,7 @@ key_order(const Verify *verify)
 static void
 begin_verify(Verify *verify, FunctionCallInfo fcinfo)
 {
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline name must not be null"),
-				 errhint("The view cdc_status lists your pipelines.")));
+	cdc_pipeline_check_argument(fcinfo);
 	if (PG_ARGISNULL(1) == PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -463,11 +463,7 @@ cdc_wait(PG_FUNCTION_ARGS)
 {
 	Wait		wait = {.context = CurrentMemoryContext,.start = GetCurrentTimestamp()};
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("pipeline name must not be null"),
-				 errhint("The view cdc_status lists your pipelines.")));
+	cdc_pipeline_check_argument(fcinfo);
 	wait.name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	(void) cdc_attempt(find_goals, &wait, NULL, NULL);
 	PG_RETURN_BOOL(wait_for_goals(&wait, end_of(wait.start, fcinfo, 1)));
