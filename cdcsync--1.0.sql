@@ -155,12 +155,13 @@ CREATE TABLE cdcsync.breaker (		-- of pipelines that have had bad records, or we
 	reasons text[] NOT NULL			-- and what was wrong with each: SQLSTATE, column and message
 ) WITH (fillfactor = 50);
 
-CREATE TABLE cdcsync.moved (		-- key changes of which one half has come
+CREATE TABLE cdcsync.moved (		-- key changes that are not complete
 	pipeline text NOT NULL,
 	new_key bytea NOT NULL,
 	old_key bytea NOT NULL,
-	departed boolean NOT NULL,		-- the delete has come; else the create
-	moved_on boolean NOT NULL,		-- the row that was created has left again
+	departed boolean NOT NULL,		-- the delete has come
+	arrived boolean NOT NULL,		-- the create has come; both: the old row waits for values itself
+	moved_on text,					-- position where the row that was created has left again
 	source_position text NOT NULL,	-- of the change; both halves have the same
 	columns text[] NOT NULL,		-- of the old row; or those that wait for it
 	"values" text[],				-- of the old row
@@ -311,7 +312,7 @@ COMMENT ON TABLE cdcsync.quarantine IS 'records that could not be decoded or app
 COMMENT ON COLUMN cdcsync.quarantine.state IS
 	'bad; waiting: for rows of other tables, tried again by each sync; blocked: behind another record of its key; retried: by the sync that runs';
 COMMENT ON TABLE cdcsync.breaker IS 'what the breakers of pipelines have seen of bad records';
-COMMENT ON TABLE cdcsync.moved IS 'key changes of which one half has come';
+COMMENT ON TABLE cdcsync.moved IS 'key changes that are not complete';
 COMMENT ON TABLE cdcsync.snapshot IS 'snapshots of the source that are under way, of pipelines whose option "on_snapshot" is replace';
 COMMENT ON TABLE cdcsync.sweep IS 'what complete snapshots have removed from the targets of pipelines whose option "on_snapshot" is replace';
 COMMENT ON TABLE cdcsync.inexact IS 'why the targets of pipelines may differ from their sources, until they are loaded anew';

@@ -104,6 +104,57 @@ SELECT events FROM cdc_sync('n');
 SELECT * FROM n_target;
 SELECT cdc_drop('n', drop_target => true);
 
+-- rows swap their keys over a spare one, and the values that the events leave out
+-- are on their way through partitions that are synced one by one
+CREATE TABLE w_target (id int PRIMARY KEY, name text, big text, last_op text, at bigint);
+SELECT cdc_create('w', target => 'w_target', columns => '{"last_op": "$op", "at": "$kafka_offset"}');
+CREATE PROCEDURE change_keys(partition int)
+LANGUAGE sql AS $$
+	INSERT INTO w_debezium (kafka_partition, kafka_key, kafka_value, kafka_headers)
+	SELECT partition, convert_to(format('{"id":%s}', id), 'UTF8'),
+		event(op, id, name, lsn, coalesce(big, '__debezium_unavailable_value')),
+		CASE WHEN header <> '' THEN jsonb_build_array(jsonb_build_object('key', '__debezium.' || header,
+			'value', format('{"id":%s}', other))) END
+	FROM (VALUES (0, 'c', 1, 'a', 'A', 1001, '', 0), (0, 'd', 1, NULL, NULL, 1011, 'newkey', 2),
+		(0, 'c', 1, 'b', NULL, 1012, 'oldkey', -1),
+		(1, 'c', 2, 'b', 'B', 1002, '', 0), (1, 'd', 2, NULL, NULL, 1010, 'newkey', -1),
+		(1, 'c', 2, 'a', NULL, 1011, 'oldkey', 1),
+		(2, 'c', -1, 'b', NULL, 1010, 'oldkey', 2), (2, 'd', -1, NULL, NULL, 1012, 'newkey', 1)
+	) e (p, op, id, name, big, lsn, header, other)
+	WHERE p = partition ORDER BY lsn
+$$;
+CREATE PROCEDURE swap(partitions int[])
+LANGUAGE plpgsql AS $$
+DECLARE
+	p int;
+BEGIN
+	PERFORM cdc_drop('w', drop_target => true);
+	CREATE TABLE w_target (id int PRIMARY KEY, name text, big text, last_op text, at bigint);
+	PERFORM cdc_create('w', target => 'w_target', columns => '{"last_op": "$op", "at": "$kafka_offset"}');
+	INSERT INTO w_debezium (kafka_partition, kafka_value) SELECT i, '{"ts_ms": 1}' FROM generate_series(0, 2) i;
+	PERFORM cdc_sync('w');
+	FOREACH p IN ARRAY partitions
+	LOOP
+		CALL change_keys(p);
+		PERFORM cdc_sync('w');
+	END LOOP;
+END
+$$;
+CALL swap('{0,1,2}');
+SELECT * FROM w_target ORDER BY id;
+CALL swap('{0,2,1}');
+SELECT * FROM w_target ORDER BY id;
+CALL swap('{1,0,2}');
+SELECT * FROM w_target ORDER BY id;
+CALL swap('{1,2,0}');
+SELECT * FROM w_target ORDER BY id;
+CALL swap('{2,0,1}');
+SELECT * FROM w_target ORDER BY id;
+CALL swap('{2,1,0}');
+SELECT * FROM w_target ORDER BY id;
+SELECT count(*) FROM cdcsync.moved;
+SELECT cdc_drop('w', drop_target => true);
+
 DROP TABLE child;
 SELECT cdc_drop('o', drop_target => true);
 SELECT count(*) FROM cdcsync.barrier WHERE pipeline = 'o';

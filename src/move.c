@@ -105,6 +105,11 @@ load_move(CdcMoves *moves, uint64 row)
 	if (!isnull)
 		(void) cdc_position_parse(TextDatumGetCString(d), &position);
 	move = cdc_move_add(moves, &nk, &ok, &position, departed);
+	move->stored_departed = departed;
+	if (departed && DatumGetBool(cdc_spi_value(row, 8, &isnull)))
+		cdc_move_join(moves, move);
+	for (int i = 0; !move->arrived && i < target->ncolumns; i++)
+		move->wanted[i] = target->columns[i].key_no < 0;
 	d = cdc_spi_value(row, 5, &isnull);
 	if (!isnull)
 		deconstruct_array(DatumGetArrayTypeP(d), TEXTOID, -1, false, TYPALIGN_INT,
@@ -118,11 +123,9 @@ load_move(CdcMoves *moves, uint64 row)
 
 		if (at < 0)
 			continue;
-		if (!departed)
-		{
-			move->wanted[at] = true;
+		move->wanted[at] = move->arrived;
+		if (move->arrived)
 			continue;
-		}
 		old = MemoryContextSwitchTo(moves->context);
 		if (i >= nvalues || nulls[i])
 			move->tokens[at].kind = CDC_JSON_NULL;
@@ -134,7 +137,10 @@ load_move(CdcMoves *moves, uint64 row)
 		}
 		MemoryContextSwitchTo(old);
 	}
-	move->moved_on = DatumGetBool(cdc_spi_value(row, 6, &isnull));
+	d = cdc_spi_value(row, 6, &isnull);
+	move->moved_on = !isnull;
+	if (!isnull)
+		(void) cdc_position_parse(TextDatumGetCString(d), &move->moved_on_at);
 	move->stored = true;
 }
 
@@ -143,7 +149,7 @@ cdc_moves_load(const char *pipeline, const CdcTarget *target)
 {
 	static const Oid types[] = {TEXTOID};
 	static CdcPlan plan = {
-		.sql = "SELECT new_key, old_key, departed, columns, \"values\", moved_on, source_position "
+		.sql = "SELECT new_key, old_key, departed, columns, \"values\", moved_on, source_position, arrived "
 		"FROM cdcsync.moved WHERE pipeline = $1 ORDER BY moved_at",
 		.nargs = 1,
 		.types = types
@@ -213,7 +219,9 @@ CdcMove *
 cdc_move_departure(CdcMoves *moves, const CdcBytes *new_key,
 				   const CdcBytes *old_key, const CdcPosition *position)
 {
-	return find_move(moves, 'd', new_key, old_key, position);
+	CdcMove    *move = find_move(moves, 'd', new_key, old_key, position);
+
+	return move && !move->arrived ? move : NULL;
 }
 
 CdcMove *
@@ -245,15 +253,52 @@ enter_move(CdcMoves *moves, CdcMove *move, char kind)
 	return before;
 }
 
+/* Is the one known to be at a later position than the other? */
+static bool
+is_later(const CdcPosition *a, const CdcPosition *b)
+{
+	int			cmp;
+
+	return cdc_position_compare(a, b, &cmp) && cmp > 0;
+}
+
+/* .. or is it the same, or do both have none? */
+static bool
+same_position(const CdcPosition *a, const CdcPosition *b)
+{
+	int			cmp;
+
+	return cdc_position_compare(a, b, &cmp) ? cmp == 0 :
+		a->kind == CDC_POSITION_NONE && b->kind == CDC_POSITION_NONE;
+}
+
+/* Put an arrival among those under its key: the last one first. */
+static void
+enter_arrival(CdcMoves *moves, CdcMove *move)
+{
+	CdcMove    *last = enter_move(moves, move, 'l');
+	CdcMove    *later;
+
+	move->before = last;
+	if (last == NULL || !is_later(&last->position, &move->position))
+		return;
+	(void) enter_move(moves, last, 'l');
+	for (later = last; later->before &&
+		 is_later(&later->before->position, &move->position); later = later->before)
+		;
+	move->before = later->before;
+	later->before = move;
+}
+
 static void
 enter_all(CdcMoves *moves, CdcMove *move)
 {
-	CdcMove    *before = enter_move(moves, move, move->departed ? 'd' : 'a');
+	CdcMove    *before = enter_move(moves, move, move->arrived ? 'a' : 'd');
 
 	if (before && before != move)
 		before->done = before->changed = true;
-	if (!move->departed)
-		(void) enter_move(moves, move, 'l');
+	if (move->arrived)
+		enter_arrival(moves, move);
 }
 
 CdcMove *
@@ -267,6 +312,7 @@ cdc_move_add(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key,
 	move->old_key = copy_key(moves, old_key);
 	move->position = *position;
 	move->departed = departed;
+	move->arrived = !departed;
 	move->tokens = palloc0(sizeof(CdcToken) * moves->target->ncolumns);
 	move->wanted = palloc0(sizeof(bool) * moves->target->ncolumns);
 	moves->moves = lappend(moves->moves, move);
@@ -279,40 +325,78 @@ cdc_move_add(CdcMoves *moves, const CdcBytes *new_key, const CdcBytes *old_key,
 static bool
 carries_on(const CdcMove *move, const CdcMove *arrival)
 {
-	int			cmp;
-
 	return move->departed && !move->done &&
 		move->old_key.len == arrival->new_key.len &&
 		memcmp(move->old_key.data, arrival->new_key.data, move->old_key.len) == 0 &&
-		!(cdc_position_compare(&move->position, &arrival->position, &cmp) && cmp < 0);
+		(arrival->moved_on ? same_position(&arrival->moved_on_at, &move->position) :
+		 !is_later(&arrival->position, &move->position));
 }
 
-void
-cdc_move_forward(CdcMoves *moves, const CdcMove *arrival, const CdcToken *tokens)
+CdcMove *
+cdc_move_next(CdcMoves *moves, const CdcMove *arrival)
 {
 	CdcMove    *next = NULL;
-	CdcToken   *copy;
 	ListCell   *lc;
-	int			cmp;
 
+	/* the first one after the arrival */
 	foreach(lc, moves->moves)
 	{
 		CdcMove    *move = lfirst(lc);
 
-		/* the first one after the arrival */
 		if (carries_on(move, arrival) &&
-			(next == NULL ||
-			 (cdc_position_compare(&move->position, &next->position, &cmp) && cmp < 0)))
+			(next == NULL || is_later(&next->position, &move->position)))
 			next = move;
 	}
-	if (next == NULL)
-		return;
-	copy = cdc_move_copy_tokens(moves, tokens);
-	for (int i = 0; i < moves->target->ncolumns; i++)
-		if (arrival->wanted[i] && (next->tokens[i].kind == CDC_JSON_MISSING ||
-								   (next->tokens[i].flags & CDC_JSON_UNAVAILABLE)))
-			next->tokens[i] = copy[i];
-	next->changed = true;
+	return next;
+}
+
+/* The last arrival under a key, complete ones included, or NULL. */
+static CdcMove *
+last_arrival(CdcMoves *moves, const CdcBytes *key)
+{
+	CdcBytes	last;
+	MoveEntry  *entry;
+
+	if (moves->moves == NIL)
+		return NULL;
+	last = table_key('l', key, NULL, NULL);
+	entry = movetable_lookup(moves->by_key, last);
+	pfree((char *) last.data);
+	return entry ? entry->move : NULL;
+}
+
+CdcMove *
+cdc_move_leave(CdcMoves *moves, const CdcBytes *key, const CdcPosition *position)
+{
+	CdcMove    *move = last_arrival(moves, key);
+
+	while (move && is_later(&move->position, position))
+		move = move->before;
+	if (move == NULL || move->done)
+		return NULL;
+	if (move->moved_on)
+		return same_position(&move->moved_on_at, position) ? move : NULL;
+	move->moved_on = move->changed = true;
+	move->moved_on_at = *position;
+	return move;
+}
+
+CdcMove *
+cdc_move_upstream(CdcMoves *moves, const CdcMove *departure)
+{
+	CdcMove    *move = last_arrival(moves, &departure->old_key);
+
+	while (move && !(move->moved_on && !move->done &&
+					 same_position(&move->moved_on_at, &departure->position)))
+		move = move->before;
+	return move;
+}
+
+void
+cdc_move_join(CdcMoves *moves, CdcMove *departure)
+{
+	departure->arrived = departure->changed = true;
+	enter_all(moves, departure);
 }
 
 CdcToken *
@@ -433,17 +517,19 @@ settle(CdcMoves *moves, CdcMove *move)
 {
 	CdcToken   *row = NULL;
 	bool		complete = true;
+	bool		wanted = false;
 
 	for (int i = 0; i < moves->target->ncolumns; i++)
 	{
 		settle_token(move, &moves->target->columns[i], i, &move->tokens[i]);
-		complete &= move->tokens[i].kind != CDC_JSON_MISSING;
+		complete &= move->wanted[i] || move->tokens[i].kind != CDC_JSON_MISSING;
+		wanted |= move->wanted[i];
 	}
 	if (move->target_row && !complete)
 		row = cdc_move_target_row(moves->target, move->old_key_tokens,
 								  move->schema, move->connector);
 	for (int i = 0; row && i < moves->target->ncolumns; i++)
-		if (move->tokens[i].kind == CDC_JSON_MISSING)
+		if (move->tokens[i].kind == CDC_JSON_MISSING && !move->wanted[i])
 			move->tokens[i] = row[i];
 	move->target_row = false;
 	move->schema = NULL;
@@ -451,6 +537,8 @@ settle(CdcMoves *moves, CdcMove *move)
 		if (move->tokens[i].kind != CDC_JSON_MISSING &&
 			moves->target->columns[i].key_no < 0)
 			return;
+	if (wanted)
+		return;
 	move->done = true;			/* nothing is known of the row: nothing to keep */
 }
 
@@ -470,7 +558,7 @@ delete_stored(CdcMoves *moves, const CdcMove *move)
 	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID, TEXTOID};
 	char		position[CDC_POSITION_TEXT];
 	Datum		values[] = {CStringGetTextDatum(moves->pipeline), key_datum(&move->new_key),
-		key_datum(&move->old_key), BoolGetDatum(move->departed), (Datum) 0
+		key_datum(&move->old_key), BoolGetDatum(move->stored_departed), (Datum) 0
 	};
 
 	cdc_position_print(&move->position, position);
@@ -492,15 +580,16 @@ insert_stored(CdcMoves *moves, const CdcMove *move)
 	int			n = 0;
 	int			lbound = 1;
 	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID, TEXTARRAYOID, TEXTARRAYOID,
-	BOOLOID, TEXTOID};
-	Datum		values[8];
+	TEXTOID, TEXTOID, BOOLOID};
+	Datum		values[9];
 	char		position[CDC_POSITION_TEXT];
+	char		value_nulls[] = "         ";
 
 	for (int i = 0; i < target->ncolumns; i++)
 	{
 		const CdcToken *t = &move->tokens[i];
 
-		if (move->departed ? (t->kind != CDC_TOKEN_PGTEXT && t->kind != CDC_JSON_NULL) :
+		if (!move->arrived ? (t->kind != CDC_TOKEN_PGTEXT && t->kind != CDC_JSON_NULL) :
 			!move->wanted[i])
 			continue;
 		names[n] = CStringGetTextDatum(target->columns[i].name);
@@ -516,11 +605,14 @@ insert_stored(CdcMoves *moves, const CdcMove *move)
 	values[4] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 	values[5] = PointerGetDatum(construct_md_array(texts, nulls, 1, &n, &lbound, TEXTOID,
 												   -1, false, TYPALIGN_INT));
-	values[6] = BoolGetDatum(move->moved_on);
+	cdc_position_print(&move->moved_on_at, position);
+	values[6] = CStringGetTextDatum(position);
+	value_nulls[6] = move->moved_on ? ' ' : 'n';
 	cdc_position_print(&move->position, position);
 	values[7] = CStringGetTextDatum(position);
-	cdc_spi_run("INSERT INTO cdcsync.moved (pipeline, new_key, old_key, departed, columns, \"values\", moved_on, source_position) "
-				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", 8, types, values, NULL, 0);
+	values[8] = BoolGetDatum(move->arrived);
+	cdc_spi_run("INSERT INTO cdcsync.moved (pipeline, new_key, old_key, departed, columns, \"values\", moved_on, source_position, arrived) "
+				"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)", 9, types, values, value_nulls, 0);
 }
 
 /* The other half of a move that is a week old has gone elsewhere. */
@@ -548,6 +640,8 @@ forget_done(CdcMoves *moves)
 	moves->moves = left;
 	movetable_reset(moves->by_key);
 	foreach(lc, left)
+		((CdcMove *) lfirst(lc))->before = NULL;
+	foreach(lc, left)
 		enter_all(moves, lfirst(lc));
 }
 
@@ -564,9 +658,9 @@ cdc_moves_store(CdcMoves *moves)
 		CdcMove    *move = lfirst(lc);
 
 		/* MySQL's binlog leaves nothing out that would have to be carried over */
-		if (move->departed && !move->kept && move->connector == CDC_CONNECTOR_MYSQL)
+		if (!move->arrived && !move->kept && move->connector == CDC_CONNECTOR_MYSQL)
 			move->done = true;
-		if (move->departed && !move->done && move->changed)
+		if (!move->arrived && !move->done && move->changed)
 			settle(moves, move);
 		changed |= move->stored ? move->changed : !move->done;
 	}
@@ -583,6 +677,7 @@ cdc_moves_store(CdcMoves *moves)
 			if (move->stored)
 				delete_stored(moves, move);
 			move->stored = !move->done;
+			move->stored_departed = move->departed;
 			move->changed = false;
 			if (move->stored)
 				insert_stored(moves, move);

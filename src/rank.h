@@ -51,6 +51,8 @@ typedef struct CdcWinner
 	char		action;			/* history: as in staging */
 	bool		has_ts_ms;
 	CdcConnector connector;
+	bool		amends;			/* it only brings values that a change which was
+								 * applied before has waited for */
 	bool		refused;		/* it went to quarantine */
 	int64		broken_by;		/* offset of a later record of the key that is bad,
 								 * or -1 */

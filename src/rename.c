@@ -71,6 +71,60 @@ fetch_target_row(CdcRank *rank, const CdcToken *key_tokens)
 							   rank->state->connector);
 }
 
+/* What is on its way still is missing until then, not a reason to refuse. */
+static void
+clear_unavailable(const CdcRank *rank, CdcToken *tokens)
+{
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (tokens[i].flags & CDC_JSON_UNAVAILABLE)
+			memset(&tokens[i], 0, sizeof(CdcToken));
+}
+
+/* Forget of a row what is on its way to it still: it is not what it seems. */
+static void
+hide_wanted(const CdcRank *rank, CdcToken *row, const bool *wanted)
+{
+	for (int i = 0; row && i < rank->target->ncolumns; i++)
+		if (wanted[i])
+			memset(&row[i], 0, sizeof(CdcToken));
+}
+
+/*
+ * The row of a departure arrives.  It waits, like the old one did, for what was
+ * on its way to that.  Did it take any values?
+ */
+static bool
+join(CdcRank *rank, CdcMove *move, const CdcToken *old_key_tokens, CdcToken *tokens)
+{
+	CdcMove    *upstream;
+	CdcToken   *row = NULL;
+	bool		waits = false;
+
+	move->done = move->changed = true;
+	if (!wants_values(rank, tokens))
+		return false;
+	if (move->target_row)
+		row = fetch_target_row(rank, old_key_tokens);
+	hide_wanted(rank, row, move->wanted);
+	fill_from_move(rank, tokens, move->tokens, row);
+	upstream = cdc_move_upstream(rank->state->moves, move);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		move->wanted[i] = upstream && upstream->wanted[i] && move->wanted[i] &&
+			(tokens[i].flags & CDC_JSON_UNAVAILABLE);
+		waits |= move->wanted[i];
+		if (move->wanted[i])
+			memset(&tokens[i], 0, sizeof(CdcToken));
+	}
+	drop_missing(rank, tokens);
+	if (waits)
+	{
+		move->done = false;
+		cdc_move_join(rank->state->moves, move);
+	}
+	return true;
+}
+
 /*
  * A row arrives under its key and lacks values of the old key's row: take
  * them if the old row has departed already, else from where it is now, and
@@ -89,19 +143,7 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 	CdcToken   *row = NULL;
 
 	if (move)
-	{
-		bool		wants = wants_values(rank, tokens);
-
-		if (wants)
-		{
-			if (move->target_row)
-				row = fetch_target_row(rank, old_key_tokens);
-			fill_from_move(rank, tokens, move->tokens, row);
-			drop_missing(rank, tokens);
-		}
-		move->done = move->changed = true;
-		return wants;
-	}
+		return join(rank, move, old_key_tokens, tokens);
 	if (!wants_values(rank, tokens))
 		return false;
 	/* tried again: the old key's row may be another one by now */
@@ -121,11 +163,8 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 				   old_winner && !old_winner->deleted ? old_winner->tokens : NULL,
 				   row);
 	drop_missing(rank, tokens);
-
-	/* what is on its way still is missing until then, not a reason to refuse */
-	for (int i = 0; move && i < rank->target->ncolumns; i++)
-		if (tokens[i].flags & CDC_JSON_UNAVAILABLE)
-			memset(&tokens[i], 0, sizeof(CdcToken));
+	if (move)
+		clear_unavailable(rank, tokens);
 	return true;
 }
 
@@ -157,7 +196,7 @@ cdc_rename_settle(CdcRank *rank, const CdcEvent *rec, const CdcBytes *key,
 	int			cmp;
 
 	move = cdc_move_last_arrival(rank->state->moves, key);
-	if (move == NULL)
+	if (move == NULL || move->moved_on)
 		return;
 	if (rec->change.shape == CDC_SHAPE_CHANGE &&
 		cdc_position_compare(&rec->change.position, &move->position, &cmp) && cmp < 0)
@@ -174,39 +213,37 @@ cdc_rename_settle(CdcRank *rank, const CdcEvent *rec, const CdcBytes *key,
 }
 
 /*
- * Bring the wanted values of the old key's row after the row that has arrived
- * under the new key; whatever it was given since then stays.
+ * Set values in the row that has arrived under the new key; whatever it was
+ * given since then stays.  False: it has left that key again.
  */
-static void
-deliver(CdcRank *rank, CdcEvent *rec, const CdcMove *move, CdcToken *tokens)
+static bool
+set_values(CdcRank *rank, CdcEvent *rec, const CdcMove *move, CdcToken *tokens)
 {
 	bool		isnew;
 	CdcWinner  *w;
 	CdcBytes	no_key = {NULL, 0};
-	CdcOrigin	now = cdc_event_origin(rank, rec);
+	CdcOrigin	at = cdc_event_origin(rank, rec);
 	uint16		origin = 0;
 
 	if (move->moved_on)
-	{
-		cdc_move_forward(rank->state->moves, move, tokens);
-		return;
-	}
-	w = cdc_winner_get(rank, rec, &rec->rename->key, tokens, &isnew);
+		return false;
+	at.position = move->position;	/* as old as the row */
+	cdc_winner_key_tokens(rank, &move->new_key, tokens);
+	w = cdc_winner_get(rank, rec, &move->new_key, tokens, &isnew);
 	if (w == NULL)
-		return;
+		return true;
 	if (w->deleted)
-	{
-		cdc_move_forward(rank->state->moves, move, tokens);
-		return;
-	}
+		return false;
 	if (isnew)
 	{
 		cdc_winner_set_tokens(rank, w, tokens, &no_key);
 		cdc_winner_set_event(rank, w, rec, 'u');
-		return;
+		w->last = at;
+		w->amends = rank->target->mode != CDC_MODE_HISTORY;
+		return true;
 	}
 	if (w->norigins > 0)
-		origin = cdc_winner_add_origin(rank, w, &now);
+		origin = cdc_winner_add_origin(rank, w, &at);
 	for (int i = 0; i < rank->target->ncolumns; i++)
 	{
 		bool		wanted = move->wanted[i] && cdc_token_is_set(&tokens[i]);
@@ -217,6 +254,89 @@ deliver(CdcRank *rank, CdcEvent *rec, const CdcMove *move, CdcToken *tokens)
 	}
 	no_key = w->kafka_key;
 	cdc_winner_set_tokens(rank, w, rank->state->merged, &no_key);
+	return true;
+}
+
+/* The values that a move wants, by column; all others as the row has them. */
+static CdcToken *
+wanted_tokens(const CdcRank *rank, const CdcMove *move, const CdcToken *tokens)
+{
+	CdcToken   *wanted = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
+
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		if (move->wanted[i])
+			wanted[i] = tokens[i];
+		else
+			wanted[i].flags = CDC_JSON_UNAVAILABLE;
+	return wanted;
+}
+
+/*
+ * Values of the old key's row, which has departed, come to the row that has
+ * arrived under the new key, or follow it to where it has gone since.  upstream:
+ * what is on its way to the old row still, or NULL.
+ */
+static void
+deliver(CdcRank *rank, CdcEvent *rec, CdcMove *move, const CdcToken *tokens,
+		const CdcMove *upstream)
+{
+	CdcMoves   *moves = rank->state->moves;
+	CdcToken   *wanted = wanted_tokens(rank, move, tokens);
+	CdcMove    *next = NULL;
+	bool		waits = false;
+
+	if (!set_values(rank, rec, move, wanted))
+		next = cdc_move_next(moves, move);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		move->wanted[i] &= upstream && upstream->wanted[i];
+		waits |= move->wanted[i];
+	}
+	move->departed = move->changed = true;
+	move->done = !waits;
+	if (next == NULL || next->visited)
+		return;
+	if (next->arrived)
+	{
+		next->visited = true;
+		deliver(rank, rec, next, wanted, move);
+		next->visited = false;
+		return;
+	}
+	wanted = cdc_move_copy_tokens(moves, wanted);
+	for (int i = 0; i < rank->target->ncolumns; i++)
+	{
+		if (next->wanted[i] && cdc_token_is_set(&wanted[i]))
+			next->tokens[i] = wanted[i];
+		next->wanted[i] &= move->wanted[i];
+	}
+	next->changed = true;
+}
+
+/* The row of an arrival leaves its old key: bring what that has after it. */
+static void
+depart_after_arrival(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, CdcMove *move,
+					 const CdcToken *old_key_tokens, CdcMove *upstream)
+{
+	bool		in_target = w == NULL || !(w->deleted || w->fresh);
+	CdcToken   *row = in_target ? fetch_target_row(rank, old_key_tokens) : NULL;
+	CdcToken   *old_row = NULL;
+	CdcToken   *tokens = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
+
+	for (int i = 0; i < rank->target->ncolumns; i++)
+		tokens[i].flags = CDC_JSON_UNAVAILABLE;
+	if (w && !w->deleted)
+	{
+		old_row = palloc(sizeof(CdcToken) * rank->target->ncolumns);
+		memcpy(old_row, w->tokens, sizeof(CdcToken) * rank->target->ncolumns);
+	}
+	if (upstream)
+	{
+		hide_wanted(rank, row, upstream->wanted);
+		hide_wanted(rank, old_row, upstream->wanted);
+	}
+	fill_from_move(rank, tokens, old_row, row);
+	deliver(rank, rec, move, tokens, upstream);
 }
 
 /*
@@ -232,48 +352,35 @@ cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, const CdcByt
 	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
 	CdcPosition position = {0};
 	CdcMove    *move;
-	bool		alive = w == NULL || !w->deleted;
-	bool		in_target = w == NULL || !(w->deleted || w->fresh);
-	CdcToken   *row;
-	CdcToken   *tokens;
+	CdcMove    *upstream;
 
 	if (!tombstone)
 		position = rec->change.position;
+	upstream = cdc_move_leave(moves, old_key, &position);
 	move = cdc_move_arrival(moves, &rename->key, old_key, &position);
 	if (move)
 	{
-		/* the create came first: bring the final values after it */
-		row = in_target ? fetch_target_row(rank, old_key_tokens) : NULL;
-		tokens = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
-		for (int i = 0; i < rank->target->ncolumns; i++)
-		{
-			if (rank->target->columns[i].key_no >= 0)
-				tokens[i] = rename->tokens[i];
-			else
-				tokens[i].flags = CDC_JSON_UNAVAILABLE;
-		}
-		fill_from_move(rank, tokens, w && alive ? w->tokens : NULL, row);
-		for (int i = 0; i < rank->target->ncolumns; i++)
-			if (rank->target->columns[i].key_no < 0 && !move->wanted[i])
-			{
-				memset(&tokens[i], 0, sizeof(CdcToken));
-				tokens[i].flags = CDC_JSON_UNAVAILABLE;	/* as the row has it */
-			}
-		deliver(rank, rec, move, tokens);
-		move->done = move->changed = true;
+		/* else it is sent again */
+		if (!move->departed)
+			depart_after_arrival(rank, rec, w, move, old_key_tokens, upstream);
 		return;
 	}
 	/* a tombstone, and a delete that is sent again, repeat what was said */
-	if (!alive ||
+	if ((w && w->deleted) ||
 		((tombstone || position.kind != CDC_POSITION_NONE) &&
 		 cdc_move_departure(moves, &rename->key, old_key, &position)))
 		return;
 	move = cdc_move_add(moves, &rename->key, old_key, &position, true);
 	move->tokens = cdc_move_copy_tokens(moves, w ? w->tokens : NULL);
+	if (upstream)
+	{
+		memcpy(move->wanted, upstream->wanted, sizeof(bool) * rank->target->ncolumns);
+		hide_wanted(rank, move->tokens, move->wanted);
+	}
 	move->old_key_tokens = cdc_move_copy_tokens(moves, old_key_tokens);
 	move->schema = w ? w->schema : rank->state->schema;
 	move->connector = rank->state->connector;
-	move->target_row = in_target;
+	move->target_row = w == NULL || !w->fresh;
 	move->changed = true;
 }
 
@@ -352,14 +459,4 @@ cdc_rename_of(CdcRank *rank, const CdcChunk *chunk, int i, const CdcToken *sourc
 		parse_rename(rank, headers, source);
 	}
 	return st->rename.has_new || st->rename.has_old ? &st->rename : NULL;
-}
-
-/* The row of this key takes along what it still waits for. */
-void
-cdc_rename_moved_on(CdcRank *rank, const CdcBytes *key)
-{
-	CdcMove    *move = cdc_move_last_arrival(rank->state->moves, key);
-
-	if (move)
-		move->moved_on = move->changed = true;
 }

@@ -234,9 +234,7 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 		(void) block(rank, rec, w);
 		return;
 	}
-	if (leaves)
-		cdc_rename_moved_on(rank, key);
-	else
+	if (!leaves)
 		cdc_rename_settle(rank, rec, key, NULL);
 	if (leaves && !isnew)
 		cdc_rename_depart(rank, rec, w, key, tokens);

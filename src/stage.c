@@ -56,7 +56,9 @@ cdc_stage_survey(CdcStage *stage)
 		{
 			bool		unavailable = (w->tokens[c].flags & CDC_JSON_UNAVAILABLE) != 0;
 
-			if (w->tokens[c].kind == CDC_JSON_MISSING || unavailable)
+			if (!cdc_column_is_field(rank->target->columns[c].source))
+				unset[c] |= w->amends;
+			else if (w->tokens[c].kind == CDC_JSON_MISSING || unavailable)
 				unset[c] = true;
 			else
 				stage->never_set[c] = false;
@@ -64,8 +66,7 @@ cdc_stage_survey(CdcStage *stage)
 		}
 	}
 	for (int c = 0; c < n; c++)
-		stage->partly_set[c] = unset[c] && !stage->never_set[c] &&
-			cdc_column_is_field(rank->target->columns[c].source);
+		stage->partly_set[c] = unset[c] && !stage->never_set[c];
 }
 
 static Datum
@@ -158,7 +159,11 @@ convert_winner(CdcStage *stage, const CdcWinner *w, Datum *values, bool *nulls,
 		stage->column = c;
 		if (!cdc_column_is_field(column->source))
 		{
-			values[c] = pseudo_value(w, column, column->source, &nulls[c]);
+			/* the row's last change is another */
+			if (w->amends && *action == 'u')
+				unset[nunset++] = Int16GetDatum(-column->attnum);
+			else
+				values[c] = pseudo_value(w, column, column->source, &nulls[c]);
 			continue;
 		}
 		if (!cdc_winner_has_row(w) && column->key_no < 0)

@@ -220,6 +220,13 @@ extern const char *cdc_winner_key(CdcRank *rank, const CdcToken *tokens,
 extern bool cdc_winner_append_token(StringInfo buf, const CdcColumn *column,
 									const CdcToken *t);
 
+/*
+ * The other way round: the tokens of the key columns, which point into the
+ * canonical bytes.
+ */
+extern void cdc_winner_key_tokens(const CdcRank *rank, const CdcBytes *key,
+								  CdcToken *tokens);
+
 /* The winner of a key in its canonical bytes, or NULL. */
 extern CdcWinner *cdc_winner_find(CdcRank *rank, const CdcBytes *key);
 
@@ -308,9 +315,6 @@ extern bool cdc_rename_arrive(CdcRank *rank, CdcEvent *rec,
 extern void cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w,
 							  const CdcBytes *old_key,
 							  const CdcToken *old_key_tokens);
-
-/* The row of this key takes along what it still waits for. */
-extern void cdc_rename_moved_on(CdcRank *rank, const CdcBytes *key);
 
 /* A later change of a row that has arrived: what it sets is not wanted any more. */
 extern void cdc_rename_settle(CdcRank *rank, const CdcEvent *rec, const CdcBytes *key,

@@ -148,6 +148,29 @@ cdc_winner_key(CdcRank *rank, const CdcToken *tokens, CdcBytes *key)
 	return NULL;
 }
 
+void
+cdc_winner_key_tokens(const CdcRank *rank, const CdcBytes *key, CdcToken *tokens)
+{
+	const char *at = key->data;
+
+	for (int k = 0; k < rank->target->nkeys; k++)
+	{
+		CdcToken   *t = &tokens[rank->target->keys[k]];
+		uint32		len;
+
+		memset(t, 0, sizeof(CdcToken));
+		t->kind = *at++;
+		memcpy(&len, at, sizeof(len));
+		at += sizeof(len);
+		t->text = at;
+		t->len = len;
+		at += len;
+		if (t->kind == CDC_JSON_NUMBER && memchr(t->text, '.', len) == NULL &&
+			memchr(t->text, 'e', len) == NULL && memchr(t->text, 'E', len) == NULL)
+			t->flags = CDC_JSON_INTEGER;
+	}
+}
+
 /* The winner of a key in its canonical bytes, or NULL. */
 CdcWinner *
 cdc_winner_find(CdcRank *rank, const CdcBytes *key)
@@ -530,6 +553,7 @@ cdc_winner_bury(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
 		if (rank->target->columns[i].key_no < 0)
 			memset(&w->tokens[i], 0, sizeof(CdcToken));
 	w->op = 'd';
+	w->amends = false;
 	w->deleted = true;
 	w->fresh = false;
 	w->floor = NULL;
@@ -587,6 +611,7 @@ cdc_winner_set_event(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
 	const CdcChunk *c = rec->chunk;
 
 	w->op = op;
+	w->amends = false;
 	w->last = cdc_event_origin(rank, rec);
 	w->refresh_time = c->refresh_time;
 	w->has_ts_ms = rec->change.has_ts_ms;
