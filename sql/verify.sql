@@ -75,6 +75,11 @@ SELECT * FROM cdc_verify('ver', 'src', '/tmp/x.csv');
 SELECT * FROM cdc_verify('ver', 'src', ranges => 0);
 SELECT * FROM cdc_verify('ver', 'src2');
 SELECT * FROM cdc_verify('ver', file => '/no/such/file.csv');
+SELECT * FROM cdc_verify('ver', file => '/tmp');
+COPY (SELECT 'id', '') TO :'file' (FORMAT csv);
+\set VERBOSITY sqlstate
+SELECT * FROM cdc_verify('ver', file => :'file');
+\set VERBOSITY default
 SET ROLE regress_cdc_verifier;
 SELECT * FROM cdc_verify('ver', 'src');
 CREATE TABLE t4 (id int PRIMARY KEY);

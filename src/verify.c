@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
@@ -106,6 +107,10 @@ header_names(const char *file)
 				(errcode_for_file_access(),
 				 errmsg("could not open file \"%s\" for reading: %m", file)));
 	n = fread(buf, 1, HEADER_BYTES, f);
+	if (ferror(f))
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\": %m", file)));
 	buf[n] = '\0';
 	FreeFile(f);
 	/* as COPY does: a byte order mark is no part of the first name */
@@ -115,6 +120,11 @@ header_names(const char *file)
 	for (const char *p = buf; p;)
 	{
 		p = next_name(p, &name);
+		if (name.len == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
+					 errmsg("a column of file \"%s\" has no name", file),
+					 errhint("Its first line must have the names of the columns, separated by commas.")));
 		names = lappend(names, pstrdup(name.data));
 	}
 	return names;
@@ -124,6 +134,7 @@ header_names(const char *file)
 static void
 read_file(Verify *verify, const char *file)
 {
+	Oid			temp = LookupNamespaceNoError("pg_temp");
 	StringInfoData sql;
 	ListCell   *lc;
 
@@ -139,7 +150,9 @@ read_file(Verify *verify, const char *file)
 		appendStringInfo(&sql, "%s%s pg_catalog.text", foreach_current_index(lc) ? ", " : "",
 						 quote_identifier(lfirst(lc)));
 	appendStringInfoString(&sql, ") ON COMMIT DROP");
-	(void) cdc_spi_run("DROP TABLE IF EXISTS pg_temp." TEMP_NAME, 0, NULL, NULL, NULL, 0);
+	/* of an earlier call of the transaction; without the NOTICE of IF EXISTS */
+	if (OidIsValid(temp) && OidIsValid(get_relname_relid(TEMP_NAME, temp)))
+		(void) cdc_spi_run("DROP TABLE pg_temp." TEMP_NAME, 0, NULL, NULL, NULL, 0);
 	(void) cdc_spi_run(sql.data, 0, NULL, NULL, NULL, 0);
 	(void) cdc_spi_run(psprintf("COPY pg_temp." TEMP_NAME " FROM %s (FORMAT csv, HEADER true)",
 								quote_literal_cstr(file)),
