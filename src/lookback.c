@@ -268,12 +268,14 @@ is_wanted(State *st, const CdcChunk *chunk, const CdcProgress *p, int64 before)
 
 /*
  * From where on is the partition to be read?  Backwards, from the watermark to
- * the first chunk all of which is older than what is asked for.
+ * the first chunk all of which is older than what is asked for; but not between
+ * a delete and its tombstone, which alone would seem to be a later delete.
  */
 static void
 find_start(State *st, const CdcProgress *p, int32 *epoch, int64 *offset)
 {
 	int64		before = p->next_offset;
+	bool		cut = false;	/* the chunk begins with a tombstone */
 	const CdcChunk *chunk;
 
 	for (*epoch = p->epoch; *epoch >= 0; (*epoch)--)
@@ -283,9 +285,10 @@ find_start(State *st, const CdcProgress *p, int32 *epoch, int64 *offset)
 		*offset = before;
 		while ((chunk = cdc_landing_scan_previous(st->scan)) != NULL)
 		{
-			if (!is_wanted(st, chunk, p, before))
+			if (!cut && !is_wanted(st, chunk, p, before))
 				return;
 			*offset = chunk->first_offset;
+			cut = chunk->nrecords > 0 && chunk->values[0].data == NULL;
 		}
 		before = PG_INT64_MAX;
 	}
