@@ -99,13 +99,13 @@ SELECT cdc_create('l', target => 'l_target');
 INSERT INTO l_debezium (kafka_partition, kafka_value) SELECT p, '{"ts_ms": 1}' FROM generate_series(0, 1) p;
 INSERT INTO l_debezium (kafka_partition, kafka_key, kafka_value, kafka_timestamp)
 VALUES (0, '{"id":1}', event('d', 1, NULL, 3001), '2026-01-01 00:00:10');
-SELECT cdc_sync('l');
+SELECT events, inserted FROM cdc_sync('l');
 INSERT INTO l_debezium (kafka_partition, kafka_key, kafka_value, kafka_timestamp)
 VALUES (0, '{"id":1}', NULL, '2026-01-01 00:00:11'), (0, '{"id":2}', event('c', 2, 'two', 3010), '2026-01-01 00:00:12');
-SELECT cdc_sync('l');
+SELECT events, inserted FROM cdc_sync('l');
 INSERT INTO l_debezium (kafka_partition, kafka_key, kafka_value, kafka_timestamp)
 VALUES (1, '{"id":1}', event('c', 1, 'again', 3005), '2026-01-01 00:00:05');
-SELECT cdc_sync('l');
+SELECT events, inserted FROM cdc_sync('l');
 SELECT * FROM l_target ORDER BY id;
 SELECT cdc_drop('l', drop_target => true);
 
