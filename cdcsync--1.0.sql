@@ -116,6 +116,7 @@ CREATE TABLE cdcsync.watermark (
 	resent_epoch integer,			-- where the last one of them is
 	resent_offset bigint,
 	deleted_key bigint,				-- the last one was a delete of it (a hash): skip its tombstone
+	last_events text,				-- those applied at source_position, as hashes, see repeat.c
 	synced_at timestamptz,
 	PRIMARY KEY (pipeline, kafka_partition)
 ) WITH (fillfactor = 50);

@@ -113,18 +113,41 @@ note_position(CdcProgress *p, const CdcChange *c)
 	p->source_ts_ms = c->source_ts_ms;
 }
 
+/* Is a change that is applied twice there twice? */
+static bool
+keeps_all(const CdcTarget *target)
+{
+	return target->keyless || target->mode == CDC_MODE_APPEND ||
+		target->mode == CDC_MODE_HISTORY;
+}
+
 /*
  * Is it a re-send of Kafka Connect: older than what the partition has applied,
- * at the source's position and at its clock?  Else note the position.
+ * at the source's position and at its clock, or the same?  Else note the position.
  */
 static bool
-is_resent(CdcEvent *rec)
+is_resent(CdcRank *rank, CdcEvent *rec)
 {
 	CdcProgress *p = rec->progress;
 	const CdcChange *c = &rec->change;
+	bool		older = false;
+	bool		same = false;
 
-	if (c->position.kind != CDC_POSITION_NONE && !c->snapshot && c->has_source_ts_ms &&
-		cdc_position_is_resent(&c->position, c->source_ts_ms, &p->position, p->source_ts_ms))
+	if (c->position.kind != CDC_POSITION_NONE && !c->snapshot && c->has_source_ts_ms)
+	{
+		older = cdc_position_is_resent(&c->position, c->source_ts_ms,
+									   &p->position, p->source_ts_ms);
+		if (keeps_all(rank->target))
+		{
+			const CdcBytes *key = cdc_event_key(rec);
+
+			if (older)
+				cdc_repeat_begin(&p->repeats);
+			else
+				same = cdc_repeat_recognise(&p->repeats, c, key->data, key->len);
+		}
+	}
+	if (older || same)
 	{
 		p->resent++;
 		p->resent_offset = rec->offset;
@@ -145,7 +168,7 @@ add_change(CdcRank *rank, CdcEvent *rec)
 
 	if (context == CDC_CONTEXT_CHANGED)
 		return false;
-	if (is_resent(rec))
+	if (is_resent(rank, rec))
 		return true;
 	if (cdc_truncate_covers(rank, rec))
 		return true;

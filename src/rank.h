@@ -18,6 +18,7 @@
 #include "intake.h"
 #include "landing.h"
 #include "origin.h"
+#include "repeat.h"
 #include "target.h"
 
 /* Kind of a CdcToken that holds a type's own text output, not JSON. */
@@ -143,6 +144,8 @@ typedef struct CdcProgress
 	int32		resent_epoch;
 	bool		moved;			/* changed in this window */
 	struct CdcSnapshotPart *snapshot;	/* see snapshot.h; NULL: not noted */
+	CdcRepeats	repeats;		/* where no later change makes up for one that is
+								 * applied twice */
 } CdcProgress;
 
 /*

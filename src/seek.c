@@ -313,7 +313,7 @@ move_watermarks(const Seek *seek, const CdcLandingPosition *position, int32 epoc
 					   " ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET epoch = excluded.epoch,"
 					   " next_offset = excluded.next_offset, source_position = NULL,"
 					   " source_ts_ms = NULL, newest_ts_ms = NULL, resent_epoch = NULL, resent_offset = NULL,"
-					   " deleted_key = NULL, in_snapshot = false",
+					   " deleted_key = NULL, in_snapshot = false, last_events = NULL",
 					   4, types, values, NULL, 0);
 	(void) cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = ANY ($1)"
 					   " AND kafka_partition = $2 AND epoch = $5 AND kafka_offset >= $4",

@@ -49,6 +49,9 @@ read_watermark(CdcProgress *p, uint64 row)
 	d = cdc_spi_value(row, 11, &isnull);
 	p->resent_epoch = isnull ? 0 : DatumGetInt32(d);
 	p->in_snapshot = DatumGetBool(cdc_spi_value(row, 12, &isnull));
+	d = cdc_spi_value(row, 13, &isnull);
+	if (!isnull)
+		cdc_repeat_parse(TextDatumGetCString(d), &p->repeats);
 }
 
 /* All watermarks of the pipeline as one text, as the active snapshot sees them. */
@@ -104,7 +107,7 @@ cdc_watermark_load(const CdcPipeline *pipeline, int npartitions,
 	static CdcPlan plan = {
 		.sql = "SELECT kafka_partition, epoch, next_offset, refresh_time, source_position, "
 		"source_ts_ms, deleted_key, events, newest_ts_ms, resent_offset, resent_epoch, "
-		"in_snapshot "
+		"in_snapshot, last_events "
 		"FROM cdcsync.watermark WHERE pipeline = $1 ORDER BY kafka_partition",
 		.nargs = 1,
 		.types = types
@@ -153,13 +156,14 @@ column_array(Datum *values, bool *nulls, int n, Oid type)
 											  len, byval, align));
 }
 
-#define NCOLUMNS	14
+#define NCOLUMNS	15
 
 /* The columns of one watermark row. */
 static void
 fill_row(const CdcProgress *p, Datum *values, bool *nulls)
 {
 	char		position[CDC_POSITION_TEXT];
+	char	   *repeats = cdc_repeat_print(&p->repeats);
 
 	cdc_position_print(&p->position, position);
 	values[0] = Int64GetDatum(p->partition);
@@ -176,12 +180,14 @@ fill_row(const CdcProgress *p, Datum *values, bool *nulls)
 	values[11] = Int32GetDatum(p->resent_epoch);
 	values[12] = Int64GetDatum(p->passed);
 	values[13] = BoolGetDatum(p->in_snapshot);
+	values[14] = repeats ? CStringGetTextDatum(repeats) : (Datum) 0;
 	memset(nulls, false, NCOLUMNS);
 	nulls[3] = TIMESTAMP_NOT_FINITE(p->refresh_time);
 	nulls[4] = nulls[5] = p->position.kind == CDC_POSITION_NONE;
 	nulls[8] = p->deleted_key == 0;
 	nulls[9] = p->newest_ts_ms == 0;
 	nulls[10] = nulls[11] = p->resent_offset < 0;
+	nulls[14] = repeats == NULL;
 }
 
 void
@@ -189,16 +195,16 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 				   CdcProgress *progress)
 {
 	static const Oid types[NCOLUMNS] = {INT8OID, INT4OID, INT8OID, TIMESTAMPOID, TEXTOID,
-	INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT8OID, BOOLOID};
+	INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT8OID, BOOLOID, TEXTOID};
 	static const Oid arg_types[NCOLUMNS + 1] = {TEXTOID, INT8ARRAYOID, INT4ARRAYOID,
 		INT8ARRAYOID, TIMESTAMPARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 	INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-		INT8ARRAYOID, BOOLARRAYOID};
+		INT8ARRAYOID, BOOLARRAYOID, TEXTARRAYOID};
 	static CdcPlan plan = {
 		.sql = "INSERT INTO cdcsync.watermark AS w (pipeline, kafka_partition, epoch, "
 		"next_offset, refresh_time, source_position, source_ts_ms, events, resent, "
-		"deleted_key, newest_ts_ms, resent_offset, resent_epoch, passed, in_snapshot, synced_at) "
-		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) u "
+		"deleted_key, newest_ts_ms, resent_offset, resent_epoch, passed, in_snapshot, last_events, synced_at) "
+		"SELECT $1, u.*, now() FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) u "
 		"ON CONFLICT (pipeline, kafka_partition) DO UPDATE SET "
 		"epoch = excluded.epoch, next_offset = excluded.next_offset, "
 		"refresh_time = excluded.refresh_time, "
@@ -209,7 +215,8 @@ cdc_watermark_save(const CdcPipeline *pipeline, int npartitions,
 		"newest_ts_ms = excluded.newest_ts_ms, "
 		"resent_offset = excluded.resent_offset, "
 		"resent_epoch = excluded.resent_epoch, "
-		"in_snapshot = excluded.in_snapshot, synced_at = excluded.synced_at",
+		"in_snapshot = excluded.in_snapshot, last_events = excluded.last_events, "
+		"synced_at = excluded.synced_at",
 		.nargs = NCOLUMNS + 1,
 		.types = arg_types
 	};

@@ -339,6 +339,81 @@ def check_keyless(database, rng, number):
     return problems
 
 
+# ---- sent again ----------------------------------------------------------------
+
+def statements(rng):
+    """Inserts, several at one position; some are equal."""
+    out = []
+    for position in range(1, rng.choice([3, 8, 20])):
+        for _ in range(rng.choice([1, 1, 2, 4])):
+            out.append((position, rng.randrange(3), rng.choice('xy')))
+    return out
+
+
+def resent_value(event, clock):
+    position, a, b = event
+    return json.dumps({
+        'op': 'c', 'before': None, 'after': {'a': a, 'b': b}, 'ts_ms': clock,
+        'source': {'connector': 'mysql', 'server_id': 1, 'file': 'bin.000001',
+                   'pos': position, 'ts_ms': 1000 * position,
+                   'snapshot': 'false'}}).encode()
+
+
+def check_resent(database, rng, number):
+    """
+    The connector dies and begins again at an earlier place.  If that is at an
+    older position than the last one, each event is there once; else those of the
+    last position may be there twice, and none is lost.
+    """
+    app, name = database.app, 'r%d' % number
+    columns = 'a int, b text'
+    if rng.random() < .5:
+        options = {'mode': 'append'}
+    else:
+        options = {}
+    app.run('CREATE TABLE %s_target (%s)' % (name, columns))
+    pg.create_pipeline(app, name, pg_table(), name + '_target',
+                       dict(options, max_quarantine_share=1))
+    events, certain = statements(rng), rng.random() < .7
+    sent, at, offset, again, problems = 0, 0, 0, 0, []
+    while sent < len(events) or rng.random() < .5:
+        if sent and rng.random() < .4:
+            last = events[sent - 1][0]
+            old = [i for i in range(sent) if events[i][0] < last]
+            if not certain:
+                at = rng.randrange(sent)
+                again += sent
+            elif old:
+                at = rng.choice(old)
+        n = rng.choice([1, 2, 5])
+        batch = events[at:at + n]
+        at += len(batch)
+        sent = max(sent, at)
+        records = []
+        for event in batch:
+            records.append(Record(0, offset, None,
+                                  resent_value(event, offset), []))
+            offset += 1
+        if records:
+            pg.insert(app, name, records)
+        if rng.random() < .6 or sent == len(events):
+            pg.sync(app, name)
+            got = collections.Counter(
+                tuple(r) for r in database.reader.json(
+                    "SELECT coalesce(json_agg(json_build_array(a, b)), '[]') "
+                    'FROM %s_target' % name))
+            want = collections.Counter(e[1:] for e in events[:sent])
+            more = got - want
+            if want - got or (certain and more) or \
+                    sum(more.values()) > again:
+                problems.append('%r is not %r of %r' % (
+                    dict(got), dict(want), events))
+                break
+    app.run("SELECT cdc_drop('%s')" % name)
+    app.run('DROP TABLE %s_target' % name)
+    return problems
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--histories', type=int, default=60)
@@ -353,7 +428,8 @@ def main():
     database.app.run('SET client_min_messages = error')
     try:
         for what, check in (('all modes', check_history),
-                            ('no key', check_keyless)):
+                            ('no key', check_keyless),
+                            ('sent again', check_resent)):
             problems = []
             for i in range(args.histories):
                 rng = random.Random('%d %s %d' % (seed, what, i))

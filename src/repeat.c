@@ -1,0 +1,162 @@
+/*-------------------------------------------------------------------------
+ *
+ * repeat.c
+ *	  Is an event that has the position of the last one that very event?
+ *
+ * Kafka Connect sends events again from an earlier place on, all of them and in
+ * their order.  What has an older position is known by it.  But the events of one
+ * position (a key's change is two, a COPY or a statement that changes several rows
+ * may be any number) may have come in part before, so that some are repeats and the
+ * rest is new, and new ones may be equal to old ones: two equal rows of a COPY.
+ *
+ * So the first CDC_REPEATS events of the last position are kept, as hashes, or of
+ * the last transaction where there are GTIDs, as these do not tell what is older
+ * within.  When an older event was sent again, the first of them are expected, one
+ * after the other, and what is expected and comes is left out.  Whatever else comes
+ * is applied and ends that.  Nothing is lost so, even among equal events: each one
+ * kept takes away one at most of those that are sent again, and those are all.
+ *
+ * Where nothing older was sent again, an event is recognised only if no other one
+ * can have its position and be equal, see identifies(); those that follow are then
+ * expected, too.  In doubt it is applied: that repeats a change and loses none.
+ *
+ * Nothing but memory is touched.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "lib/stringinfo.h"
+
+#include "repeat.h"
+
+static uint64
+hash_more(uint64 hash, const char *text, uint32 len)
+{
+	return hash_bytes_extended((const unsigned char *) text, (int) len,
+							   hash_combine64(hash, len));
+}
+
+/* All that was not the connector's clock when it was sent. */
+static uint64
+hash_event(const CdcChange *change, const char *key, uint32 key_len)
+{
+	uint64		hash = (unsigned char) change->op;
+
+	if (key)
+		hash = hash_more(hash, key, key_len);
+	if (change->has_before)
+		hash = hash_more(hash + 1, change->before_json.text, change->before_json.len);
+	if (change->has_after)
+		hash = hash_more(hash + 2, change->after_json.text, change->after_json.len);
+	return hash;
+}
+
+/*
+ * Is there no second event like this at its position?  PostgreSQL has a position
+ * for each row that is changed or deleted, but COPY has one for many inserts.
+ * MySQL's binary log may hold a transaction in one compressed event, whose
+ * position all of its rows have; a statement may change two equal rows.  MongoDB
+ * has one position for a transaction.
+ */
+static bool
+identifies(const CdcChange *change)
+{
+	switch (change->position.kind)
+	{
+		case CDC_POSITION_POSTGRESQL:
+			return change->op == 'u' || change->op == 'd';
+		case CDC_POSITION_SQLSERVER:
+			return true;
+		case CDC_POSITION_ORACLE:
+			return change->position.at.oracle.tx_seq != 0;
+		default:
+			return false;
+	}
+}
+
+/* Is the place of the kept events where this one is? */
+static bool
+is_here(const CdcRepeats *repeats, const CdcPosition *position, bool *same)
+{
+	const CdcPosition *last = &repeats->position;
+	int			cmp;
+
+	*same = false;
+	if (!cdc_position_compare(position, last, &cmp))
+		return false;
+	*same = cmp == 0;
+	return cmp == 0 ||
+		(position->has_gtid && last->has_gtid &&
+		 position->at.mysql.major == last->at.mysql.major);
+}
+
+void
+cdc_repeat_begin(CdcRepeats *repeats)
+{
+	repeats->expected = 0;
+}
+
+bool
+cdc_repeat_recognise(CdcRepeats *repeats, const CdcChange *change,
+					 const char *key, uint32_t key_len)
+{
+	uint64		hash = hash_event(change, key, key_len);
+	bool		same;
+
+	if (!is_here(repeats, &change->position, &same))
+	{
+		repeats->n = 0;
+		repeats->expected = -1;
+	}
+	if (repeats->expected < 0 && same && identifies(change))
+		for (int i = 0; i < repeats->n && repeats->expected < 0; i++)
+			if (repeats->events[i] == hash)
+				repeats->expected = i;
+	if (repeats->expected >= 0 && repeats->expected < repeats->n &&
+		repeats->events[repeats->expected] == hash)
+	{
+		repeats->expected++;
+		return true;
+	}
+	repeats->expected = -1;
+	repeats->position = change->position;
+	if (repeats->n < CDC_REPEATS)
+		repeats->events[repeats->n++] = hash;
+	return false;
+}
+
+char *
+cdc_repeat_print(const CdcRepeats *repeats)
+{
+	StringInfoData buf;
+	char		position[CDC_POSITION_TEXT];
+
+	if (repeats->n == 0)
+		return NULL;
+	cdc_position_print(&repeats->position, position);
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%s %d", position, repeats->expected);
+	for (int i = 0; i < repeats->n; i++)
+		appendStringInfo(&buf, " " UINT64_FORMAT, repeats->events[i]);
+	return buf.data;
+}
+
+void
+cdc_repeat_parse(const char *text, CdcRepeats *repeats)
+{
+	char	   *copy = pstrdup(text);
+	char	   *p = strchr(copy, ' ');
+
+	memset(repeats, 0, sizeof(CdcRepeats));
+	if (p == NULL)
+		return;
+	*p++ = '\0';
+	if (!cdc_position_parse(copy, &repeats->position))
+		return;
+	repeats->expected = (int) strtol(p, &p, 10);
+	while (*p == ' ' && repeats->n < CDC_REPEATS)
+		repeats->events[repeats->n++] = strtou64(p + 1, &p, 10);
+	pfree(copy);
+}
