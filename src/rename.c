@@ -189,7 +189,7 @@ cdc_rank_keep_move(CdcRank *rank, CdcWinner *w)
 /* A later change of a row that has arrived: what it sets is not wanted any more. */
 void
 cdc_rename_settle(CdcRank *rank, const CdcEvent *rec, const CdcBytes *key,
-				  const CdcToken *tokens)
+				  CdcToken *tokens)
 {
 	CdcMove    *move;
 	bool		any = false;
@@ -206,6 +206,10 @@ cdc_rename_settle(CdcRank *rank, const CdcEvent *rec, const CdcBytes *key,
 		if (tokens == NULL || cdc_token_is_set(&tokens[i]))
 			move->wanted[i] = false;
 		any |= move->wanted[i];
+
+		/* missing until it comes, not a reason to refuse */
+		if (move->wanted[i] && rec->change.op == 'u' && (tokens[i].flags & CDC_JSON_UNAVAILABLE))
+			memset(&tokens[i], 0, sizeof(CdcToken));
 	}
 	move->changed = true;
 	if (!any)

@@ -318,6 +318,6 @@ extern void cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w,
 
 /* A later change of a row that has arrived: what it sets is not wanted any more. */
 extern void cdc_rename_settle(CdcRank *rank, const CdcEvent *rec, const CdcBytes *key,
-							  const CdcToken *tokens);
+							  CdcToken *tokens);
 
 #endif							/* CDC_WINDOW_H */
