@@ -87,7 +87,64 @@ SELECT cdc_create('ver4', target => 't4');
 SELECT * FROM cdc_verify('ver4', 'src3');
 SELECT * FROM cdc_verify('ver4', file => '/tmp/x.csv');
 RESET ROLE;
+
+-- code of the pipeline's owner runs as that one, and cannot get out of it
+SET ROLE regress_cdc_verifier;
+CREATE TABLE ran (how text, by name);
+CREATE FUNCTION spy(v int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO verify_test.ran VALUES (current_setting('verify.how', true), current_user);
+	RETURN true;
+END $$;
+CREATE DOMAIN watched AS int CHECK (verify_test.spy(VALUE));
+CREATE TABLE t5 (id int PRIMARY KEY, v watched);
+SELECT cdc_create('ver5', target => 't5');
+INSERT INTO t5 VALUES (1, 2);
+DELETE FROM ran;
+RESET ROLE;
+CREATE TABLE src5 (id int, "V" int, secret text);
+INSERT INTO src5 VALUES (1, 1, 'x');
+CREATE VIEW src5_view AS SELECT *, current_user AS me FROM src5;
+COPY src5 TO :'file' (FORMAT csv, HEADER true);
+SET verify.how = 'copied';
+SELECT source_rows, target_rows, missing FROM cdc_verify('ver5', 'src5', ranges => 1);
+SELECT * FROM cdc_verify_keys('ver5', 'src5');
+SET verify.how = 'a view';
+SELECT * FROM cdc_verify_keys('ver5', 'src5_view');
+SET verify.how = 'a file';
+SELECT * FROM cdc_verify_keys('ver5', file => :'file');
+GRANT SELECT ON src5 TO regress_cdc_verifier;
+SET verify.how = 'read by the owner';
+SELECT * FROM cdc_verify_keys('ver5', 'src5');
+-- policies on the source are those of the caller
+ALTER TABLE src5 ENABLE ROW LEVEL SECURITY;
+SET verify.how = 'with policies';
+SELECT * FROM cdc_verify_keys('ver5', 'src5');
+SELECT how, by, count(*) > 0 AS some FROM ran GROUP BY how, by ORDER BY how;
+SET ROLE regress_cdc_verifier;
+SELECT * FROM cdc_verify_keys('ver5', 'src5');
+CREATE OR REPLACE FUNCTION spy(v int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	CREATE TEMPORARY TABLE left_behind (v int);
+	RETURN true;
+END $$;
+RESET ROLE;
+\set SHOW_CONTEXT never
+SELECT * FROM cdc_verify_keys('ver5', 'src5');
+\set SHOW_CONTEXT errors
+SELECT to_regclass('pg_temp.cdc_verify_source');
+-- who does not see all of the target cannot compare it for its pipeline's owner
+CREATE ROLE regress_cdc_reader IN ROLE regress_cdc_verifier;
+GRANT SELECT ON src5_view TO regress_cdc_reader;
+ALTER TABLE t5 OWNER TO CURRENT_USER;
+GRANT SELECT ON t5 TO regress_cdc_verifier;
+ALTER TABLE t5 ENABLE ROW LEVEL SECURITY;
+SET ROLE regress_cdc_reader;
+SELECT * FROM cdc_verify_keys('ver5', 'src5_view');
+SET ROLE regress_cdc_verifier;
+SELECT * FROM cdc_verify_keys('ver5', 'src5');
+RESET ROLE;
 SELECT cdc_drop('*');
 SET client_min_messages = error;
 DROP SCHEMA verify_test CASCADE;
-DROP ROLE regress_cdc_verifier;
+DROP ROLE regress_cdc_verifier, regress_cdc_reader;

@@ -6,15 +6,18 @@
  * The source is a relation that the caller may read, such as a foreign table of
  * postgres_fdw or mysql_fdw, or a CSV file on the server, which is copied into a
  * temporary table first.  Its columns are found by the names that the events
- * have, and compared as the target's types.  All is one statement, and so one
- * snapshot of this database: a full join by the key, whose hashes and sorts go to
- * disk where memory ends.
+ * have, and compared as the target's types.  That is one statement: a full join
+ * by the key, whose hashes and sorts go to disk where memory ends.
  *
  * A key that differs while records of it are in quarantine, or have landed and
  * are not synced yet, is told apart: there is nothing to find out about it.
  *
- * Runs as the caller, in the caller's transaction; the server checks what he may
- * read, files included.
+ * In the caller's transaction.  The source is read as the caller, and the server
+ * checks what he may read, files included.  The comparison is run as the
+ * pipeline's owner, in a security-restricted operation, because casts to the
+ * target's types, and a view as target, run code of the owner's.  What the owner
+ * may not read is copied as the caller, as it is, into a temporary table that he
+ * may; only the columns that are compared.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +38,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
@@ -58,7 +62,7 @@ typedef struct Verify
 	CdcTarget  *target;
 	char	   *source;			/* SQL name of what is compared with */
 	List	   *names;			/* char *: its columns */
-	bool		from_file;		/* all of them are text */
+	bool		copied;			/* it is the temporary table */
 	char	  **columns;		/* [ncolumns] the source's column for the target's, or
 								 * NULL: it is not compared */
 } Verify;
@@ -130,11 +134,29 @@ header_names(const char *file)
 	return names;
 }
 
+/* Make the temporary table; it is for the eyes of the pipeline's owner, too. */
+static void
+make_copy(Verify *verify, const char *definition)
+{
+	Oid			temp = LookupNamespaceNoError("pg_temp");
+
+	/* of an earlier call of the transaction; without the NOTICE of IF EXISTS */
+	if (OidIsValid(temp) && OidIsValid(get_relname_relid(TEMP_NAME, temp)))
+		(void) cdc_spi_run("DROP TABLE pg_temp." TEMP_NAME, 0, NULL, NULL, NULL, 0);
+	(void) cdc_spi_run(psprintf("CREATE TEMPORARY TABLE " TEMP_NAME " %s", definition),
+					   0, NULL, NULL, NULL, 0);
+	if (verify->pipeline->owner != GetUserId())
+		(void) cdc_spi_run(psprintf("GRANT SELECT ON TABLE pg_temp." TEMP_NAME " TO %s",
+									quote_identifier(GetUserNameFromId(verify->pipeline->owner, false))),
+						   0, NULL, NULL, NULL, 0);
+	verify->source = "pg_temp." TEMP_NAME;
+	verify->copied = true;
+}
+
 /* Copy a file into a temporary table. */
 static void
 read_file(Verify *verify, const char *file)
 {
-	Oid			temp = LookupNamespaceNoError("pg_temp");
 	StringInfoData sql;
 	ListCell   *lc;
 
@@ -145,29 +167,63 @@ read_file(Verify *verify, const char *file)
 				 errhint("Copy the file into a table, and give that as source.")));
 	verify->names = header_names(file);
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "CREATE TEMPORARY TABLE " TEMP_NAME " (");
+	appendStringInfoChar(&sql, '(');
 	foreach(lc, verify->names)
 		appendStringInfo(&sql, "%s%s pg_catalog.text", foreach_current_index(lc) ? ", " : "",
 						 quote_identifier(lfirst(lc)));
 	appendStringInfoString(&sql, ") ON COMMIT DROP");
-	/* of an earlier call of the transaction; without the NOTICE of IF EXISTS */
-	if (OidIsValid(temp) && OidIsValid(get_relname_relid(TEMP_NAME, temp)))
-		(void) cdc_spi_run("DROP TABLE pg_temp." TEMP_NAME, 0, NULL, NULL, NULL, 0);
-	(void) cdc_spi_run(sql.data, 0, NULL, NULL, NULL, 0);
+	make_copy(verify, sql.data);
 	(void) cdc_spi_run(psprintf("COPY pg_temp." TEMP_NAME " FROM %s (FORMAT csv, HEADER true)",
 								quote_literal_cstr(file)),
 					   0, NULL, NULL, NULL, 0);
-	verify->source = "pg_temp." TEMP_NAME;
-	verify->from_file = true;
 }
 
+/* Error if the caller may not read the relation, as a statement of his does. */
 static void
 check_readable(Oid relid)
 {
-	AclResult	result = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
+	Oid			nspid = get_rel_namespace(relid);
+	AclResult	result = object_aclcheck_compat(NamespaceRelationId, nspid, GetUserId(), ACL_USAGE);
 
 	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_SCHEMA, get_namespace_name(nspid));
+	result = pg_class_aclcheck(relid, GetUserId(), ACL_SELECT);
+	if (result != ACLCHECK_OK)
 		aclcheck_error(result, get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
+}
+
+/* It is read as the pipeline's owner: the caller must be one who sees all of it. */
+static void
+check_target(Oid owner, Oid relid)
+{
+	check_readable(relid);
+	if (owner != GetUserId() &&
+		check_enable_rls(relid, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row-level security policies of %s hide rows from you",
+						cdc_qualified_name(relid)),
+				 errhint("Let the owner of the pipeline compare it.")));
+}
+
+/*
+ * Can the pipeline's owner read it in the caller's place, and see the same?  Not
+ * so a foreign table, whose user mapping is the reader's, or a view, which may
+ * ask who reads it.
+ */
+static bool
+owner_reads(Oid owner, Oid relid)
+{
+	char		relkind = get_rel_relkind(relid);
+
+	if (owner == GetUserId())
+		return true;
+	return (relkind == RELKIND_RELATION || relkind == RELKIND_MATVIEW) &&
+		object_aclcheck_compat(NamespaceRelationId, get_rel_namespace(relid), owner,
+							   ACL_USAGE) == ACLCHECK_OK &&
+		pg_class_aclcheck(relid, owner, ACL_SELECT) == ACLCHECK_OK &&
+		check_enable_rls(relid, InvalidOid, true) != RLS_ENABLED &&
+		check_enable_rls(relid, owner, true) != RLS_ENABLED;
 }
 
 static void
@@ -235,6 +291,29 @@ match_columns(Verify *verify)
 					 errhint("Give a relation, or a file with a header line, that has the columns of the source's table.")));
 		verify->columns[i] = name;
 	}
+}
+
+/* Copy what is compared of a relation that the pipeline's owner may not read. */
+static void
+copy_relation(Verify *verify)
+{
+	StringInfoData sql;
+	List	   *done = NIL;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < verify->target->ncolumns; i++)
+	{
+		char	   *name = verify->columns[i];
+
+		/* several columns may be filled from one, which find_name() gives as it is */
+		if (name == NULL || list_member_ptr(done, name))
+			continue;
+		appendStringInfo(&sql, "%sx.%s", done ? ", " : "ON COMMIT DROP AS SELECT ",
+						 quote_identifier(name));
+		done = lappend(done, name);
+	}
+	appendStringInfo(&sql, " FROM %s x", verify->source);
+	make_copy(verify, sql.data);
 }
 
 /* ----------
@@ -493,6 +572,56 @@ return_rows(FunctionCallInfo fcinfo, const char *sql)
 	}
 }
 
+/* As the pipeline's owner; what it makes is in the caller's memory context. */
+static void
+describe_target(Verify *verify)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const CdcPipeline *p = verify->pipeline;
+	CdcSpi		spi;
+
+	cdc_spi_begin_as(&spi, p->owner, NULL);
+	MemoryContextSwitchTo(context);
+	verify->target = cdc_target_describe(p->target, p->key, p->readings, p->strict, p->mode);
+	cdc_spi_end(&spi);
+	if (verify->target->nkeys == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the target of pipeline \"%s\" has no key to compare by", p->name)));
+}
+
+/* As the caller. */
+static void
+read_source(Verify *verify, FunctionCallInfo fcinfo)
+{
+	Oid			relid = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
+
+	if (OidIsValid(relid))
+		read_relation(verify, relid);
+	else
+		read_file(verify, text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	check_target(verify->pipeline->owner, verify->pipeline->target);
+	match_columns(verify);
+	if (OidIsValid(relid) && !owner_reads(verify->pipeline->owner, relid))
+		copy_relation(verify);
+}
+
+/* As the pipeline's owner. */
+static void
+compare(const Verify *verify, FunctionCallInfo fcinfo, char *(*statement) (const Verify *))
+{
+	CdcSpi		spi;
+
+	cdc_spi_begin_as(&spi, verify->pipeline->owner, NULL);
+	/* what was copied is to be seen by it */
+	if (verify->copied)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	return_rows(fcinfo, statement(verify));
+	if (verify->copied)
+		PopActiveSnapshot();
+	cdc_spi_end(&spi);
+}
+
 static void
 run_verify(FunctionCallInfo fcinfo, char *(*statement) (const Verify *))
 {
@@ -502,29 +631,11 @@ run_verify(FunctionCallInfo fcinfo, char *(*statement) (const Verify *))
 	begin_verify(&verify, fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	cdc_spi_begin(&spi, NULL);
-	verify.target = cdc_target_describe(verify.pipeline->target, verify.pipeline->key,
-										verify.pipeline->readings, verify.pipeline->strict,
-										verify.pipeline->mode);
-	if (verify.target->nkeys == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the target of pipeline \"%s\" has no key to compare by",
-						verify.pipeline->name)));
-	if (PG_ARGISNULL(1))
-		read_file(&verify, text_to_cstring(PG_GETARG_TEXT_PP(2)));
-	else
-		read_relation(&verify, PG_GETARG_OID(1));
-	check_readable(verify.pipeline->target);
-	match_columns(&verify);
-	/* what was copied is to be seen by it */
-	if (verify.from_file)
-		PushActiveSnapshot(GetTransactionSnapshot());
-	return_rows(fcinfo, statement(&verify));
-	if (verify.from_file)
-	{
-		PopActiveSnapshot();
+	describe_target(&verify);
+	read_source(&verify, fcinfo);
+	compare(&verify, fcinfo, statement);
+	if (verify.copied)
 		(void) cdc_spi_run("DROP TABLE pg_temp." TEMP_NAME, 0, NULL, NULL, NULL, 0);
-	}
 	cdc_spi_end(&spi);
 }
 
