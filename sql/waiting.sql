@@ -253,5 +253,32 @@ INSERT INTO t VALUES (8, 7, -7);
 COMMIT;
 SELECT cdc_drop('t', true);
 
+-- a parent's truncate before the child's: refused, until the child has been synced
+CREATE TABLE parent (id int PRIMARY KEY);
+CREATE TABLE child (id int PRIMARY KEY, parent int REFERENCES parent);
+SELECT cdc_create('parent', target => 'parent');
+SELECT cdc_create('child', target => 'child');
+SELECT put('parent', '{"id":1}');
+SELECT put('child', '{"id":1,"parent":1}');
+SELECT inserted FROM cdc_sync('parent');
+SELECT inserted FROM cdc_sync('child');
+INSERT INTO parent_debezium (kafka_value) VALUES ('{"op":"t","source":{}}');
+INSERT INTO child_debezium (kafka_value) VALUES ('{"op":"t","source":{}}');
+\set SHOW_CONTEXT never
+SELECT deleted FROM cdc_sync('parent');
+SELECT count(*) FROM parent;
+SELECT deleted FROM cdc_sync('child');
+SELECT deleted FROM cdc_sync('parent');
+-- the other way round
+SELECT put('parent', '{"id":1}');
+SELECT put('child', '{"id":1,"parent":1}');
+SELECT inserted FROM cdc_sync('parent');
+SELECT inserted FROM cdc_sync('child');
+INSERT INTO parent_debezium (kafka_value) VALUES ('{"op":"t","source":{}}');
+INSERT INTO child_debezium (kafka_value) VALUES ('{"op":"t","source":{}}');
+SELECT deleted FROM cdc_sync('child');
+SELECT deleted FROM cdc_sync('parent');
+SELECT count(*) FROM parent;
+
 SET client_min_messages = error;
 DROP SCHEMA waiting_test CASCADE;

@@ -448,6 +448,32 @@ cdc_merge_run(void *arg)
 	return true;
 }
 
+/* Run it; rows that others refer to cannot go before those that refer to them. */
+static uint64
+run_emptying(const char *sql)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile uint64 n = 0;
+
+	PG_TRY();
+	{
+		n = cdc_spi_run(sql, 0, NULL, NULL, NULL, 0);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		if (edata->sqlerrcode == ERRCODE_FOREIGN_KEY_VIOLATION && edata->hint == NULL)
+			edata->hint = "The source has truncated the table. Sync the pipeline of the table that refers to it first; if none feeds that table, delete its rows, or declare the foreign key ON DELETE CASCADE.";
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	return n;
+}
+
 /* Not by TRUNCATE: it asks for another privilege, and nobody may read then. */
 void
 cdc_merge_empty_target(CdcMerge *merge)
@@ -459,5 +485,5 @@ cdc_merge_empty_target(CdcMerge *merge)
 	if (merge->keep_staged && merge->nrows > 0)
 		appendStringInfo(&sql, " WHERE NOT EXISTS (SELECT FROM %s s WHERE %s)",
 						 cdc_qualified_name(merge->staging), cdc_sql_key_join(merge->target, "t", "s"));
-	merge->deleted += cdc_spi_run(sql.data, 0, NULL, NULL, NULL, 0);
+	merge->deleted += run_emptying(sql.data);
 }
