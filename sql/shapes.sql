@@ -401,6 +401,18 @@ INSERT INTO m_plain_debezium (kafka_value) VALUES ('{"n":1,"op":"x"}'), ('{"n":2
 SELECT inserted, quarantined FROM cdc_sync('m_plain');
 SELECT * FROM m_plain_target ORDER BY n;
 
+-- a truncate is of no row
+SELECT op, "after" FROM cdc_decode('{"__op":"t","__table":"CUSTOMER"}');
+SELECT cdc_create('m_truncate', options => '{"shape": "flat", "max_quarantine_share": 1}');
+INSERT INTO m_truncate_debezium (kafka_key, kafka_value) VALUES ('{"id":1}', '{"id":1,"__op":"c"}');
+SELECT inserted, quarantined FROM cdc_sync('m_truncate');
+INSERT INTO m_truncate_debezium (kafka_key, kafka_value) VALUES ('{"id":2}', '{"id":2,"__op":"t"}');
+SELECT deleted, quarantined FROM cdc_sync('m_truncate');
+SELECT message FROM cdcsync.quarantine WHERE pipeline = 'm_truncate';
+SELECT count(*) FROM m_truncate_target;
+INSERT INTO m_truncate_debezium (kafka_value) VALUES ('{"__op":"t","__table":"CUSTOMER"}');
+SELECT deleted, quarantined FROM cdc_sync('m_truncate');
+
 -- what cdc_decode() says of them
 SELECT * FROM cdc_decode('{"id":1,"__op":"u","__ts_ms":5}');
 SELECT * FROM cdc_decode('{"id":1,"__deleted":"true"}');

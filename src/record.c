@@ -209,6 +209,28 @@ says_true(const CdcToken *token)
 	return token->kind == CDC_JSON_TRUE || cdc_token_says(token, "true");
 }
 
+/* Has it any field of the row? */
+static bool
+has_fields(const CdcDecoder *decoder)
+{
+	for (int i = 0; i < decoder->nrow; i++)
+		if (cdc_is_present(&decoder->record.tokens[i]))
+			return true;
+	return false;
+}
+
+/*
+ * What the row's marker says has happened to it.  A truncate is not of a row: one
+ * that has a row as well means something else by it.
+ */
+static bool
+take_row_op(const CdcDecoder *decoder, const CdcToken *op, CdcChange *change)
+{
+	if (!cdc_take_op(op, &change->op))
+		return false;
+	return change->op != 't' || !has_fields(decoder);
+}
+
 /* The record as a row: flattened, or any other JSON. */
 static bool
 take_row(CdcDecoder *decoder, const char *start, CdcChange *change,
@@ -225,7 +247,7 @@ take_row(CdcDecoder *decoder, const char *start, CdcChange *change,
 	if (decoder->read_as != CDC_READ_PLAIN)
 	{
 		if (cdc_is_present(op) && op->kind != CDC_JSON_NULL &&
-			!cdc_take_op(op, &change->op))
+			!take_row_op(decoder, op, change))
 			return cdc_decode_error(error, (size_t) (op->text - start),
 									"unknown operation %.*s of the row",
 									cdc_token_clip(op, 32), op->text);
