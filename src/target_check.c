@@ -57,7 +57,7 @@ is_helper(Oid relid)
 
 	cdc_spi_begin_catalog(&spi);
 	found = cdc_spi_run("SELECT FROM cdcsync.pipeline WHERE staging = $1"
-						" UNION ALL SELECT FROM cdcsync.landing WHERE chunk = $1",
+						" UNION ALL SELECT FROM cdcsync.landing WHERE $1 IN (chunk, view)",
 						1, types, values, NULL, 1) > 0;
 	cdc_spi_end(&spi);
 	return found;
@@ -87,7 +87,7 @@ cdc_target_check(Oid target, Oid owner)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" cannot be a target", name),
-				 errdetail("System catalogs, temporary tables, and the tables of pipelines cannot be targets."),
+				 errdetail("System catalogs, temporary tables, and the tables and landings of pipelines cannot be targets."),
 				 errhint("Give a table of your own, or none to have it made.")));
 	if (!object_ownercheck_compat(RelationRelationId, target, owner) &&
 		!(pg_class_aclcheck(target, owner, ACL_SELECT) == ACLCHECK_OK &&
