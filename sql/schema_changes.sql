@@ -176,6 +176,19 @@ SELECT events FROM cdc_sync('e');
 SELECT * FROM big WHERE id < 4 ORDER BY id;
 SELECT kind, col, state, statement, message FROM changes;
 SELECT cdc_drop('e');
+-- the hint names the first statements only
+CREATE TABLE wide (id int PRIMARY KEY, n int);
+INSERT INTO wide SELECT i, i FROM generate_series(1, 1000) i;
+SELECT cdc_create('wide', target => 'wide', options => '{"schema_changes": "follow", "max_rewrite_size": "8 kB"}');
+SELECT feed('wide', '{"id": 1, "n": 1}', jsonb_build_array(f('id', 'int32'), f('n', 'int32')), 1);
+SELECT feed('wide', '{"id": 2, "n": 3000000000}', (SELECT jsonb_agg(f('c' || i, 'string')) FROM generate_series(1, 20) i)
+	|| f('id', 'int32') || f('n', 'int64'), 2);
+SET client_min_messages = error;
+SELECT events FROM cdc_sync('wide');
+SET client_min_messages = notice;
+SELECT regexp_replace(hint, '[0-9]+ bytes', 'N bytes') AS hint FROM cdc_status WHERE pipeline = 'wide';
+SELECT count(*) FROM cdcsync.schema_change WHERE pipeline = 'wide' AND statement IS NOT NULL;
+SELECT cdc_drop('wide');
 
 CREATE ROLE regress_schema_owner;
 CREATE ROLE regress_schema_other;

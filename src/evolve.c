@@ -36,6 +36,9 @@
 /* How long readers may be kept waiting by an ALTER that waits for others. */
 #define ALTER_LOCK_TIMEOUT	"200ms"
 
+/* A hint has so many statements. */
+#define HINT_STATEMENTS	3
+
 /* What a stop of "schema_changes" => "stop" is known by when it goes on. */
 #define DROP_MESSAGE "the table was dropped at the source"
 #define STOP_MESSAGE "the option \"schema_changes\" is \"stop\""
@@ -302,21 +305,25 @@ plan(Evolve *evolve, const CdcSourceNews *news, bool follow)
 	}
 }
 
-/* Everything that is to be run, for a person. */
+/* What is to be run, for a person; all of it is in cdcsync.schema_change. */
 static char *
-all_statements(const Evolve *evolve)
+first_statements(const Evolve *evolve)
 {
 	StringInfoData buf;
 	ListCell   *lc;
+	int			n = 0;
 
 	initStringInfo(&buf);
 	foreach(lc, evolve->steps)
 	{
 		const Step *step = lfirst(lc);
 
-		if (step->record.statement)
+		if (step->record.statement && n++ < HINT_STATEMENTS)
 			appendStringInfo(&buf, "%s%s", buf.len ? "; " : "", step->record.statement);
 	}
+	if (n > HINT_STATEMENTS)
+		appendStringInfo(&buf, "; and %d more, see cdcsync.schema_change",
+						 n - HINT_STATEMENTS);
 	return buf.data;
 }
 
@@ -411,7 +418,7 @@ refuse_rewrite(const Evolve *evolve, const CdcSourceNews *news)
 				  summary(evolve), get_rel_name(evolve->target->relid)),
 		 ERRCODE_PROGRAM_LIMIT_EXCEEDED,
 		 psprintf("The target has " INT64_FORMAT " bytes. Raise the option \"max_rewrite_size\", or run this yourself: %s.",
-				  size, all_statements(evolve)));
+				  size, first_statements(evolve)));
 	return true;
 }
 
@@ -475,7 +482,7 @@ follow(Evolve *evolve, const CdcSourceNews *news, ErrorData **error)
 		if (cdc_schema_change_waits(evolve->pipeline->name, &news->at, news->ddl != NULL, NULL))
 		{
 			edata->hint = psprintf("To follow the source (%s), the target is to be altered, which waits for all who use it: %s.",
-								   summary(evolve), all_statements(evolve));
+								   summary(evolve), first_statements(evolve));
 			*error = edata;
 		}
 		else
@@ -485,7 +492,7 @@ follow(Evolve *evolve, const CdcSourceNews *news, ErrorData **error)
 	stop(evolve, news, edata->message, false,
 		 psprintf("cannot follow the source (%s): %s", summary(evolve), edata->message),
 		 edata->sqlerrcode,
-		 psprintf("Run this yourself, or make it possible: %s.", all_statements(evolve)));
+		 psprintf("Run this yourself, or make it possible: %s.", first_statements(evolve)));
 	return CDC_EVOLVE_STOPPED;
 }
 
