@@ -90,6 +90,10 @@ SELECT cdc_pause('sk2');
 SELECT * FROM cdc_seek('sk', 0, 1);
 SELECT pipeline, next_offset FROM cdcsync.watermark WHERE pipeline LIKE 'sk%' ORDER BY 1;
 
+-- no place at all
+SELECT cdc_seek('sk', 'nonsense');
+SELECT cdc_seek('sk', '2025-13-01');
+
 SELECT cdc_drop('*');
 SET client_min_messages = error;
 DROP SCHEMA seek_test CASCADE;

@@ -134,11 +134,41 @@ lock_pipelines(Seek *seek, FunctionCallInfo fcinfo)
  * Where to
  * ----------
  */
+#define PLACES_HINT	"Give \"earliest\", \"latest\", or a time such as \"2025-01-31 12:00:00+00\"."
+
+static TimestampTz
+parse_time(char *place)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile TimestampTz time = 0;
+	int			level = cdc_pin_settings(NULL);
+
+	PG_TRY();
+	{
+		time = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+													   CStringGetDatum(place),
+													   ObjectIdGetDatum(InvalidOid),
+													   Int32GetDatum(-1)));
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		if (ERRCODE_TO_CATEGORY(edata->sqlerrcode) == ERRCODE_DATA_EXCEPTION)
+			edata->hint = PLACES_HINT;
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	cdc_unpin_settings(level);
+	return time;
+}
+
 static void
 parse_place(Seek *seek, char *place)
 {
-	int			level;
-
 	if (pg_strcasecmp(place, "earliest") == 0)
 		seek->to = SEEK_EARLIEST;
 	else if (pg_strcasecmp(place, "latest") == 0)
@@ -146,17 +176,12 @@ parse_place(Seek *seek, char *place)
 	else
 	{
 		seek->to = SEEK_TIME;
-		level = cdc_pin_settings(NULL);
-		seek->time = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-															 CStringGetDatum(place),
-															 ObjectIdGetDatum(InvalidOid),
-															 Int32GetDatum(-1)));
-		cdc_unpin_settings(level);
+		seek->time = parse_time(place);
 		if (TIMESTAMP_NOT_FINITE(seek->time))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("cannot seek to \"%s\"", place),
-					 errhint("Give \"earliest\", \"latest\", or a time such as \"2025-01-31 12:00:00+00\".")));
+					 errhint(PLACES_HINT)));
 	}
 }
 
