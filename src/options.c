@@ -232,7 +232,7 @@ parse_number(const OptionDef *def, const JsonbValue *value)
 	double		number = -1;
 
 	if (value->type == jbvNumeric)
-		number = DatumGetFloat8(DirectFunctionCall1(numeric_float8,
+		number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
 													NumericGetDatum(value->val.numeric)));
 	if (value->type != jbvNumeric || number < def->min || number > def->max)
 		bad_value(def->name, psprintf("Give a number from %g to %g.",
