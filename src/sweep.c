@@ -669,7 +669,9 @@ sweep_scope(CdcSweep *sweep, int64 scope)
 		delete_missing(&sw);
 		CDC_FAULT("sweep_deleted");
 		if (sw.kept > 0)
-			why = psprintf(INT64_FORMAT " rows cannot be deleted: %s", sw.kept, sw.kept_for);
+			why = psprintf(sw.kept == 1 ? INT64_FORMAT " row cannot be deleted: %s" :
+						   INT64_FORMAT " rows cannot be deleted: %s",
+						   sw.kept, sw.kept_for);
 	}
 	cdc_staging_clear(sweep->pipeline->staging);
 	finish(&sw, why);
