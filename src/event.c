@@ -266,7 +266,8 @@ cdc_event_note_context(CdcRank *rank, const CdcChange *change, const CdcEvent *r
 		if (!cdc_source_watch_schema(rank->watch, rs->schema, change, st->connector, &at))
 			return CDC_CONTEXT_CHANGED;
 	}
-	if (!rs->checked)
+	/* who ranks a window again has been warned */
+	if (!rs->checked && rank->refusals == NULL)
 		check_fit(rank, rs);
 	st->schema = rs;
 	return CDC_CONTEXT_NOTED;

@@ -18,6 +18,7 @@
 #include "intake.h"
 #include "landing.h"
 #include "origin.h"
+#include "refusal.h"
 #include "repeat.h"
 #include "target.h"
 
@@ -57,6 +58,9 @@ typedef struct CdcWinner
 	bool		refused;		/* it went to quarantine */
 	int64		broken_by;		/* offset of a later record of the key that is bad,
 								 * or -1 */
+	int64		first;			/* ordinal of the change that the row began with in
+								 * this window; -1: not known, as older ones came
+								 * later */
 	CdcOrigin	last;			/* the last change */
 	CdcOrigin  *origins;		/* the changes that the tokens come from, by
 								 * CdcToken.origin; NULL: all from the last one */
@@ -181,6 +185,8 @@ typedef struct CdcRank
 								 * this window or an earlier one */
 	bool		looking_back;	/* records are added that were applied already */
 	bool		all_keys;		/* .. of whatever key */
+	const CdcRefusals *refusals;	/* the window is ranked again: leave these to
+									 * quarantine; NULL: it is not */
 	struct CdcSourceWatch *watch;	/* NULL: changes of the source's table do not
 									 * matter */
 	CdcRankSeen seen;			/* if set, there are no winners: see sweep.c */

@@ -62,6 +62,8 @@ upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 {
 	CdcOrigin	now = cdc_event_origin(rank, rec);
 
+	if (!rank->looking_back)
+		w->first = -1;
 	if (cdc_winner_is_over(w, &now))
 		return;
 	(void) arrive(rank, rec, key, tokens);
@@ -81,6 +83,46 @@ block(CdcRank *rank, CdcEvent *rec, const CdcWinner *w)
 
 	bad->blocked_by = broken_by;
 	return bad;
+}
+
+/*
+ * Was the record found to be bad when the window was ranked before?  Then the row
+ * of its key stays as it was, and it is noted.
+ */
+static bool
+is_refused(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *tokens)
+{
+	const CdcRefusal *refusal;
+	CdcBadRecord *bad;
+	CdcWinner  *w;
+	int64		broken_by;
+
+	if (rank->looking_back)
+		return false;
+	refusal = cdc_refusals_find(rank->refusals, rec->chunk->partition,
+								rec->chunk->epoch, rec->offset);
+	if (refusal == NULL)
+		return false;
+	w = cdc_winner_find(rank, key);
+	broken_by = w && cdc_event_is_older(rank, rec, w) ? w->broken_by : rec->offset;
+	bad = cdc_event_bad(rank, rec, refusal->column, refusal->sqlerrcode, refusal->message);
+	bad->has_key = cdc_rank_key_hash(rank, tokens, rank->state->schema,
+									 rank->state->connector, &bad->key_hash);
+	/* its key in Kafka need not tell the row */
+	if (w)
+		w->broken_by = broken_by;
+	return true;
+}
+
+/*
+ * Must the change wait behind the record that has broken its key?  A row that was
+ * deleted before that one has nothing that tells.
+ */
+static bool
+must_wait(const CdcRank *rank, const CdcToken *tokens, const CdcWinner *w, char op)
+{
+	return rank->target->mode == CDC_MODE_HISTORY || leaves_out(rank, tokens, w) ||
+		(rank->refusals && w->deleted && op == 'u' && is_partial(rank, tokens));
 }
 
 /* The winner has taken values from the row of its old key. */
@@ -110,6 +152,8 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 				   &rec->change);
 		return;
 	}
+	if (rank->refusals && is_refused(rank, rec, key, tokens))
+		return;
 	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL)
 		return;
@@ -123,7 +167,7 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	}
 	if (!isnew && w->broken_by >= 0 && !rank->looking_back)
 	{
-		if (mode == CDC_MODE_HISTORY || leaves_out(rank, tokens, w))
+		if (must_wait(rank, tokens, w, op))
 		{
 			CdcBadRecord *bad = block(rank, rec, w);
 
@@ -144,8 +188,12 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	}
 	if (isnew && mode != CDC_MODE_MIRROR)
 		w->fresh = rank->truncated;
+	if (isnew)
+		w->first = rank->ordinal;
 	if (!isnew && w->deleted)
 	{
+		/* a row that is marked is not gone */
+		w->first = w->marked ? -1 : rank->ordinal;
 		if (rank->multi_partition)
 			cdc_winner_set_floor(rank, w, &w->last);
 		w->deleted = w->marked = false;

@@ -288,6 +288,21 @@ bury_refused(CdcStage *stage, CdcWinner *w)
 }
 
 /*
+ * Does the record that is blamed, of a winner, have an earlier change of the
+ * window under it?  Then the key is to be ranked again without it.  Of several
+ * partitions, later changes that lean on it could come together with the earlier
+ * ones first: then all of them go to quarantine.
+ */
+static bool
+hides_earlier(const CdcRank *rank, const CdcWinner *w, const CdcOrigin *blamed)
+{
+	if (rank->multi_partition && !cdc_origin_equal(blamed, &w->last))
+		return false;
+	return !w->deleted && w->from == NULL && !blamed->synced && !blamed->old_key &&
+		blamed->ordinal > w->first;
+}
+
+/*
  * A winner that cannot be converted goes to quarantine; the record is blamed
  * that the value came from, and the later ones of the key wait behind it.  If a delete preceded
  * it in the window, that much is applied.
@@ -300,6 +315,9 @@ refuse_winner(CdcStage *stage, CdcWinner *w, const CdcConvertError *error)
 
 	if (w->norigins > 0)
 		origin = &w->origins[w->tokens[stage->column].origin];
+	if (stage->refusals && column->key_no < 0 && hides_earlier(stage->rank, w, origin))
+		cdc_refusals_add(stage->refusals, origin, column->name, error->sqlerrcode,
+						 error->message);
 	refuse(stage->rank, w, origin, column->name, error);
 	if (column->key_no < 0)
 		bury_refused(stage, w);

@@ -18,6 +18,8 @@ typedef struct CdcStage
 {
 	const CdcPipeline *pipeline;
 	CdcRank    *rank;
+	CdcRefusals *refusals;		/* bad records that took the place of earlier changes
+								 * of the window are added; NULL: they are not */
 	bool	   *never_set;		/* [ncolumns] */
 	bool	   *partly_set;
 	bool		needs_rows;

@@ -146,6 +146,18 @@ watch_snapshots(CdcSyncRun *sync)
 	cdc_snapshots_watch(sync->snapshots, sync->npartitions, sync->progress);
 }
 
+void
+cdc_sync_reload(CdcSyncRun *sync)
+{
+	bool		target_empty = sync->snapshots && sync->snapshots->target_empty;
+
+	describe(sync);
+	if (sync->snapshots == NULL)
+		return;
+	watch_snapshots(sync);
+	sync->snapshots->target_empty = target_empty;
+}
+
 /* Has a snapshot become complete, that is to replace the target? */
 static void
 sweep(CdcSyncRun *sync)

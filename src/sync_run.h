@@ -49,6 +49,14 @@ typedef struct CdcSyncRun
 	CdcSyncResult *result;
 } CdcSyncRun;
 
+/* sync.c */
+
+/*
+ * A window was undone: what it has changed of the descriptions in memory is as the
+ * catalog has it again.  In the memory context of the run.
+ */
+extern void cdc_sync_reload(CdcSyncRun *sync);
+
 /* sync_window.c */
 
 /*

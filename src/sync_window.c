@@ -6,7 +6,8 @@
  * A window ends at the memory of its winners, at a change of the source's table,
  * or where nothing is left.  All of it is one subtransaction of the caller's
  * transaction: if the breaker trips it leaves nothing but the reason and some of
- * the records.
+ * the records.  If a bad record has taken the place of earlier changes of its
+ * key, the window is undone and ranked again without it.
  *
  * In the open SPI connection of the sync, as the pipeline's owner; target and
  * staging are locked by the caller.  All memory is in the window's context.
@@ -38,6 +39,12 @@
 
 /* .. which is looked at after reading this much. */
 #define CHECK_BYTES		(1024 * 1024)
+
+/*
+ * So many times a window is ranked again without records that turned out bad.  Of
+ * several partitions once: each bad record is then the last one of its key.
+ */
+#define RANK_AGAIN		10
 
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
@@ -150,10 +157,40 @@ cdc_sync_looks_back(const CdcSyncRun *sync)
 		(sync->target->mode == CDC_MODE_MIRROR || sync->target->mode == CDC_MODE_SOFT_DELETE);
 }
 
-/* Bring a ranked window to the target. */
-static void
-apply_window(CdcSyncRun *sync, CdcRank *rank)
+/* A window on its way to the target. */
+typedef struct Window
 {
+	CdcSyncRun *sync;
+	CdcRank    *rank;
+	const CdcProgress *before;	/* as it begins */
+	int64		taken;			/* out of quarantine */
+	int64		applied;		/* of those */
+	bool		done;			/* nothing is left to rank after it */
+	bool		learned;		/* what records in quarantine may wait for */
+	CdcRefusals *refusals;		/* bad records that hide earlier changes */
+	bool		may_again;		/* is it ranked again without new ones? */
+	bool		again;			/* it is to be */
+	char	   *trip;			/* why the breaker refuses it */
+	int			sqlerrcode;		/* of that */
+} Window;
+
+/* A bad change of such a target has taken the place of those before it. */
+static bool
+keeps_last_only(const CdcTarget *target)
+{
+	return !target->keyless &&
+		(target->mode == CDC_MODE_MIRROR || target->mode == CDC_MODE_SOFT_DELETE);
+}
+
+/*
+ * Bring a ranked window to the target.  False: it is to be ranked again, without
+ * records that were found to be bad.
+ */
+static bool
+apply_window(Window *window)
+{
+	CdcSyncRun *sync = window->sync;
+	CdcRank    *rank = window->rank;
 	CdcStage	stage = {.pipeline = sync->pipeline,.rank = rank};
 	CdcMerge	merge = {
 		.target = sync->target,
@@ -166,6 +203,8 @@ apply_window(CdcSyncRun *sync, CdcRank *rank)
 
 	CdcMode		mode = sync->target->mode;
 
+	if (window->may_again && keeps_last_only(sync->target))
+		stage.refusals = window->refusals;
 	cdc_moves_store(sync->moves);
 	if (mode == CDC_MODE_HISTORY)
 		cdc_history_arrange(rank);
@@ -183,6 +222,8 @@ apply_window(CdcSyncRun *sync, CdcRank *rank)
 		cdc_history_date(rank);
 	cdc_staging_clear(sync->pipeline->staging);
 	merge.tids = cdc_stage_winners(&stage);
+	if (window->refusals->n > window->refusals->sorted)
+		return false;
 	CDC_FAULT("sync_staged");
 	sync->result->staged += stage.nrows;
 	merge.nrows = stage.nrows;
@@ -212,21 +253,8 @@ apply_window(CdcSyncRun *sync, CdcRank *rank)
 	sync->result->inserted += merge.inserted;
 	sync->result->updated += merge.updated;
 	sync->result->deleted += merge.deleted;
+	return true;
 }
-
-/* A window on its way to the target. */
-typedef struct Window
-{
-	CdcSyncRun *sync;
-	CdcRank    *rank;
-	const CdcProgress *before;	/* as it begins */
-	int64		taken;			/* out of quarantine */
-	int64		applied;		/* of those */
-	bool		done;			/* nothing is left to rank after it */
-	bool		learned;		/* what records in quarantine may wait for */
-	char	   *trip;			/* why the breaker refuses it */
-	int			sqlerrcode;		/* of that */
-} Window;
 
 void
 cdc_sync_rehash_quarantine(CdcSyncRun *sync, bool unknown)
@@ -265,7 +293,10 @@ look_back(CdcSyncRun *sync, CdcRank *rank, const CdcProgress *before, int64 *tak
 	CDC_FAULT("sync_looked_back");
 }
 
-/* Rank and apply a window, quarantine included; false if the breaker trips. */
+/*
+ * Rank and apply a window, quarantine included; false if the breaker trips, or it
+ * is to be ranked again.
+ */
 static bool
 try_window(void *arg)
 {
@@ -297,9 +328,9 @@ try_window(void *arg)
 	window->learned = sync->evidence && cdc_evidence_store(sync->evidence);
 	if (window->learned && sync->quarantine)
 		cdc_sync_rehash_quarantine(sync, true);
-	apply_window(sync, rank);
+	window->again = !apply_window(window);
 	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
-	if (window->trip)
+	if (window->trip || window->again)
 		return false;
 	cdc_quarantine_write(sync->pipeline, rank, written, rank->nbad);
 	if (window->taken > 0)
@@ -329,26 +360,103 @@ stop_pipeline(CdcSyncRun *sync, CdcRank *rank, const char *why, int sqlerrcode)
 			 errhint("Look at cdcsync.quarantine, correct the set-up, and call cdc_resume().")));
 }
 
+/* What is kept in memory of a run, as a window finds it. */
+typedef struct Before
+{
+	CdcProgress *progress;
+	CdcSyncResult result;
+	CdcBarriers barriers;
+	CdcSourceWatch watch;
+	int			npassed;
+	bool		quarantine;
+	Size		unchecked;
+} Before;
+
+static void
+note_before(const CdcSyncRun *sync, Before *before)
+{
+	before->progress = palloc(sizeof(CdcProgress) * Max(sync->npartitions, 1));
+	memcpy(before->progress, sync->progress, sizeof(CdcProgress) * sync->npartitions);
+	before->result = *sync->result;
+	before->barriers = sync->barriers;
+	before->watch = *sync->track->watch;
+	before->npassed = list_length(before->watch.passed);
+	before->quarantine = sync->quarantine;
+	before->unchecked = sync->unchecked;
+}
+
+/* .. and is again, once the window is undone. */
+static void
+restore_before(CdcSyncRun *sync, const Before *before)
+{
+	memcpy(sync->progress, before->progress, sizeof(CdcProgress) * sync->npartitions);
+	*sync->result = before->result;
+	sync->barriers = before->barriers;
+	*sync->track->watch = before->watch;
+	sync->track->watch->passed = list_truncate(before->watch.passed, before->npassed);
+	sync->quarantine = before->quarantine;
+	sync->unchecked = before->unchecked;
+}
+
+static CdcRank *
+begin_rank(const CdcSyncRun *sync, const CdcRefusals *refusals)
+{
+	CdcRank    *rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
+									  sync->npartitions > 1);
+
+	rank->has_truncate = sync->barriers.has_truncate;
+	rank->truncated_at = sync->barriers.truncate;
+	rank->intake = sync->intake;
+	rank->evidence = sync->evidence;
+	rank->watch = sync->track->watch;
+	rank->refusals = refusals->n > 0 ? refusals : NULL;
+	return rank;
+}
+
+/*
+ * Try a window, again and again without the records that turn out bad and hide
+ * earlier changes of their keys.  Each time finds those of all keys.
+ */
+static bool
+try_rounds(Window *window, const Before *before, MemoryContext run)
+{
+	CdcSyncRun *sync = window->sync;
+
+	for (int round = 0;; round++)
+	{
+		bool		done;
+
+		CHECK_FOR_INTERRUPTS();
+		window->taken = window->applied = 0;
+		window->learned = window->again = false;
+		window->may_again = round < (sync->npartitions > 1 ? 1 : RANK_AGAIN);
+		window->rank = begin_rank(sync, window->refusals);
+		done = cdc_attempt(try_window, window, NULL, NULL);
+		if (!window->again || window->trip)
+			return done;
+		cdc_refusals_sort(window->refusals);
+		restore_before(sync, before);
+		MemoryContextSwitchTo(run);
+		MemoryContextReset(sync->window);
+		cdc_sync_reload(sync);
+		MemoryContextSwitchTo(sync->window);
+	}
+}
+
 bool
 cdc_sync_run_window(CdcSyncRun *sync)
 {
-	MemoryContext old = MemoryContextSwitchTo(sync->window);
-	CdcProgress *before = palloc(sizeof(CdcProgress) * Max(sync->npartitions, 1));
-	CdcSyncResult result_before = *sync->result;
-	CdcBarriers barriers_before = sync->barriers;
-	Window		window = {.sync = sync,.before = before};
+	MemoryContext old = CurrentMemoryContext;
+	CdcRefusals refusals = {.parent = old};
+	Window		window = {.sync = sync,.refusals = &refusals};
+	Before		before;
 	int64		records = 0;
 	int64		again = 0;
 
-	memcpy(before, sync->progress, sizeof(CdcProgress) * sync->npartitions);
-	window.rank = cdc_rank_begin(sync->target, sync->decoder, sync->moves,
-								 sync->npartitions > 1);
-	window.rank->has_truncate = sync->barriers.has_truncate;
-	window.rank->truncated_at = sync->barriers.truncate;
-	window.rank->intake = sync->intake;
-	window.rank->evidence = sync->evidence;
-	window.rank->watch = sync->track->watch;
-	if (cdc_attempt(try_window, &window, NULL, NULL))
+	note_before(sync, &before);
+	window.before = before.progress;
+	MemoryContextSwitchTo(sync->window);
+	if (try_rounds(&window, &before, old))
 	{
 		for (int i = 0; i < sync->npartitions; i++)
 			records += sync->progress[i].events;
@@ -373,9 +481,7 @@ cdc_sync_run_window(CdcSyncRun *sync)
 					 errmsg("cannot rebuild the target of pipeline \"%s\": %s",
 							sync->pipeline->name, window.trip),
 					 errhint("Correct the set-up, or let all bad records pass into quarantine with the option \"max_quarantine_share\" 1.")));
-		memcpy(sync->progress, before, sizeof(CdcProgress) * sync->npartitions);
-		*sync->result = result_before;
-		sync->barriers = barriers_before;
+		restore_before(sync, &before);
 		stop_pipeline(sync, window.rank, window.trip, window.sqlerrcode);
 		window.done = sync->stopped = true;
 		window.taken = 0;
@@ -390,5 +496,7 @@ cdc_sync_run_window(CdcSyncRun *sync)
 	sync->quarantine |= window.rank->nbad > 0;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sync->window);
+	cdc_refusals_end(&refusals);
+	pfree(before.progress);
 	return !window.done || sync->retries;
 }
