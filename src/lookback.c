@@ -308,6 +308,9 @@ add(State *st, const CdcChunk *chunk, int i, CdcProgress *progress)
 						compare_quarantined);
 	if (found == NULL || found->homeless)
 		cdc_rank_look_back(st->rank, chunk, i, progress, found ? found->since : 0);
+	else
+		/* nor was the tombstone of a delete, or it would have superseded it */
+		progress->deleted_key = cdc_event_key_hash(&chunk->keys[i]);
 }
 
 static void
