@@ -93,7 +93,7 @@ truncates(const CdcRank *rank)
 
 /* The table is empty, in the way of the pipeline's mode. */
 static void
-truncate(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
+truncate_window(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
 {
 	if (rank->target->nscope > 0 && rank->target->mode != CDC_MODE_MIRROR)
 	{
@@ -150,7 +150,7 @@ cdc_truncate_add(CdcRank *rank, CdcEvent *rec)
 					  "truncate in a topic with several partitions is supported for one source with a key in mode \"mirror\" only");
 		return;
 	}
-	truncate(rank, rec, &now);
+	truncate_window(rank, rec, &now);
 }
 
 /* The connector has left it out of the topic: as if it had not. */
@@ -174,7 +174,7 @@ cdc_rank_truncate(CdcRank *rank, const char *source, int32 epoch, int64 offset)
 		now = cdc_event_origin(rank, &rec);
 		if (rank->multi_partition)
 			now.partition = -1; /* it is in none of them */
-		truncate(rank, &rec, &now);
+		truncate_window(rank, &rec, &now);
 	}
 	MemoryContextSwitchTo(old);
 }
