@@ -72,24 +72,33 @@ is_fine(CdcConnector connector)
 }
 
 /*
+ * A number that may be ms as well as a finer unit: ms if the target declares so,
+ * or, where it declares nothing, if that is in 1973 to 2399, or 1540 to 1966.
+ */
+static CdcUnit
+ms_or_none(int precision, int64 n)
+{
+	int64		size = n < 0 ? -n : n;
+
+	if (precision >= 0)
+		return precision <= 3 ? CDC_UNIT_MS : CDC_UNIT_NONE;
+	return size >= MS_1973 && size < MS_2400 ? CDC_UNIT_MS : CDC_UNIT_NONE;
+}
+
+/*
  * Timestamps of these: (0..3) in ms, (4..6) in us, (7..9) in ns, and Oracle's
  * DATE in ms.  The years that they know (to 9999, Oracle from -4712) leave ns as
  * the only unit of great numbers.  Else, us if that is in 1990 to 2399: as ns it
- * would be in the first months of 1970; and ms if the target declares so, or
- * that is in 1973 to 2399, or 1540 to 1966.
+ * would be in the first months of 1970.
  */
 static CdcUnit
 guess_fine_unit(int precision, int64 n)
 {
-	int64		size = n < 0 ? -n : n;
-
 	if (n > US_MAX || n < MS_ORACLE_MIN * 1000)
 		return CDC_UNIT_NS;
 	if (n > MS_MAX || n < MS_ORACLE_MIN)
 		return n >= US_1990 && n < US_2400 ? CDC_UNIT_US : CDC_UNIT_NONE;
-	if (precision >= 0)
-		return precision <= 3 ? CDC_UNIT_MS : CDC_UNIT_NONE;
-	return size >= MS_1973 && size < MS_2400 ? CDC_UNIT_MS : CDC_UNIT_NONE;
+	return ms_or_none(precision, n);
 }
 
 /*
@@ -100,15 +109,11 @@ guess_fine_unit(int precision, int64 n)
 static CdcUnit
 guess_mysql_unit(int precision, int64 n)
 {
-	int64		size = n < 0 ? -n : n;
-
 	if (n > US_MAX)
 		return CDC_UNIT_NS;
 	if (n > MS_MAX || n < MS_MIN)
 		return CDC_UNIT_US;
-	if (precision >= 0)
-		return precision <= 3 ? CDC_UNIT_MS : CDC_UNIT_NONE;
-	return size >= MS_1973 && size < MS_2400 ? CDC_UNIT_MS : CDC_UNIT_NONE;
+	return ms_or_none(precision, n);
 }
 
 /* PostgreSQL sends timestamp(0..3) in ms, timestamp(4..6) and timestamp in us. */

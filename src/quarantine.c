@@ -235,6 +235,41 @@ read_batch(const char *pipeline, const char *condition, int32 arg,
 
 static const CdcOrigin before_all = {.partition = PG_INT64_MIN,.old_key = true};
 
+typedef void (*StoredFunc) (const Stored *stored, void *arg);
+
+/*
+ * Call func for all records that meet the condition, in their order; memory is
+ * that of a batch.
+ */
+static void
+for_each_stored(const char *pipeline, const char *condition, int32 condition_arg,
+				StoredFunc func, void *arg)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "cdcsync quarantine",
+												  ALLOCSET_DEFAULT_SIZES);
+	CdcOrigin	after = before_all;
+	int			n;
+
+	do
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Stored	   *batch = read_batch(pipeline, condition, condition_arg, &after,
+									   READ_BATCH, &n);
+
+		for (int i = 0; i < n; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			func(&batch[i], arg);
+		}
+		if (n > 0)
+			after = batch[n - 1].at;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	} while (n == READ_BATCH);
+	MemoryContextDelete(context);
+}
+
 /* Store the hash of a record's key. */
 static void
 store_hash(const char *pipeline, const CdcOrigin *at, int32 type, bool known, uint64 hash)
@@ -256,38 +291,31 @@ store_hash(const char *pipeline, const CdcOrigin *at, int32 type, bool known, ui
 	cdc_spi_end(&spi);
 }
 
+typedef struct Rehash
+{
+	const char *pipeline;
+	CdcRank    *rank;
+	int32		type;			/* of the keys, as they are now */
+} Rehash;
+
+static void
+rehash(const Stored *stored, void *arg)
+{
+	Rehash	   *r = arg;
+	uint64		hash = 0;
+	bool		known = cdc_rank_record_hash(r->rank, &stored->bytes,
+											 stored->at.old_key, &hash);
+
+	store_hash(r->pipeline, &stored->at, r->type, known, hash);
+}
+
 void
 cdc_quarantine_rehash(const CdcPipeline *pipeline, CdcRank *rank, bool unknown)
 {
-	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext,
-														"cdcsync quarantine",
-														ALLOCSET_DEFAULT_SIZES);
-	int32		type = key_type(pipeline, rank->target);
-	CdcOrigin	after = before_all;
-	int			n;
+	Rehash		r = {pipeline->name, rank, key_type(pipeline, rank->target)};
 
-	do
-	{
-		MemoryContext old = MemoryContextSwitchTo(batch_context);
-		Stored	   *batch = read_batch(pipeline->name, unknown ?
-									   "(key_type <> $2 OR key_hash IS NULL)" :
-									   "(key_type < $2 OR key_type > $2)", type, &after, READ_BATCH, &n);
-
-		for (int i = 0; i < n; i++)
-		{
-			uint64		hash = 0;
-			bool		known = cdc_rank_record_hash(rank, &batch[i].bytes,
-													 batch[i].at.old_key, &hash);
-
-			CHECK_FOR_INTERRUPTS();
-			store_hash(pipeline->name, &batch[i].at, type, known, hash);
-		}
-		if (n > 0)
-			after = batch[n - 1].at;
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch_context);
-	} while (n == READ_BATCH);
-	MemoryContextDelete(batch_context);
+	for_each_stored(pipeline->name, unknown ? "(key_type <> $2 OR key_hash IS NULL)" :
+					"(key_type < $2 OR key_type > $2)", r.type, rehash, &r);
 }
 
 /* ----------
@@ -552,34 +580,27 @@ cdc_quarantine_truncate(const char *pipeline, const CdcOrigin *truncate, bool mu
 	}
 }
 
+typedef struct ScopeTruncate
+{
+	const char *pipeline;
+	CdcRank    *rank;
+} ScopeTruncate;
+
+static void
+truncate_scope(const Stored *stored, void *arg)
+{
+	ScopeTruncate *t = arg;
+
+	if (cdc_scope_truncates(t->rank, &stored->at, &stored->bytes))
+		delete_at(t->pipeline, &stored->at);
+}
+
 void
 cdc_quarantine_truncate_scopes(const char *pipeline, CdcRank *rank)
 {
-	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext,
-														"cdcsync quarantine",
-														ALLOCSET_DEFAULT_SIZES);
-	CdcOrigin	after = before_all;
-	int			n;
+	ScopeTruncate t = {pipeline, rank};
 
-	do
-	{
-		MemoryContext old = MemoryContextSwitchTo(batch_context);
-		Stored	   *batch = read_batch(pipeline, "true", 0, &after, READ_BATCH, &n);
-
-		for (int i = 0; i < n; i++)
-		{
-			const CdcOrigin *at = &batch[i].at;
-
-			CHECK_FOR_INTERRUPTS();
-			if (cdc_scope_truncates(rank, at, &batch[i].bytes))
-				delete_at(pipeline, at);
-		}
-		if (n > 0)
-			after = batch[n - 1].at;
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch_context);
-	} while (n == READ_BATCH);
-	MemoryContextDelete(batch_context);
+	for_each_stored(pipeline, "true", 0, truncate_scope, &t);
 }
 
 int64
@@ -635,48 +656,31 @@ cdc_quarantine_take(const char *pipeline, const CdcRetry *retry)
 	return n;
 }
 
+static void
+rank_again(const Stored *stored, void *rank)
+{
+	CdcRecordBytes bytes = stored->bytes;
+	CdcChunk	chunk = {
+		.partition = stored->at.partition,
+		.epoch = stored->at.epoch,
+		.first_offset = stored->at.offset,
+		.last_offset = stored->at.offset,
+		.nrecords = 1,
+		.keys = &bytes.key,
+		.values = &bytes.value,
+		.timestamps = &bytes.timestamp,
+		.headers = &bytes.headers,
+		.nheaders = bytes.headers != NULL,
+		.refresh_time = bytes.refresh_time,
+	};
+
+	cdc_rank_again(rank, &chunk, stored->at.since, stored->at.old_key);
+}
+
 void
 cdc_quarantine_retry(const char *pipeline, CdcRank *rank)
 {
-	MemoryContext batch_context = AllocSetContextCreate(CurrentMemoryContext,
-														"cdcsync quarantine",
-														ALLOCSET_DEFAULT_SIZES);
-	CdcOrigin	after = before_all;
-	int			n;
-
-	do
-	{
-		MemoryContext old = MemoryContextSwitchTo(batch_context);
-		Stored	   *batch = read_batch(pipeline, "state = 'retried' AND $2 = 0", 0, &after,
-											READ_BATCH, &n);
-
-		for (int i = 0; i < n; i++)
-		{
-			const CdcOrigin *at = &batch[i].at;
-			CdcRecordBytes *bytes = &batch[i].bytes;
-			CdcChunk	chunk = {
-				.partition = at->partition,
-				.epoch = at->epoch,
-				.first_offset = at->offset,
-				.last_offset = at->offset,
-				.nrecords = 1,
-				.keys = &bytes->key,
-				.values = &bytes->value,
-				.timestamps = &bytes->timestamp,
-				.headers = &bytes->headers,
-				.nheaders = bytes->headers != NULL,
-				.refresh_time = bytes->refresh_time,
-			};
-
-			CHECK_FOR_INTERRUPTS();
-			cdc_rank_again(rank, &chunk, at->since, at->old_key);
-		}
-		if (n > 0)
-			after = batch[n - 1].at;
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(batch_context);
-	} while (n == READ_BATCH);
-	MemoryContextDelete(batch_context);
+	for_each_stored(pipeline, "state = 'retried' AND $2 = 0", 0, rank_again, rank);
 }
 
 int64

@@ -672,7 +672,7 @@ void
 cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec, const CdcToken *tokens)
 {
 	CdcToken   *merged = rank->state->merged;
-	CdcOrigin	now = cdc_event_origin(rank, rec);
+	CdcOrigin	now;
 	bool		mixed = false;
 	uint16		origin;
 
@@ -691,6 +691,7 @@ cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec, const CdcToken *tok
 	}
 	if (w->norigins == 0)
 		(void) cdc_winner_add_origin(rank, w, &w->last);
+	now = cdc_event_origin(rank, rec);
 	origin = cdc_winner_add_origin(rank, w, &now);
 	for (int i = 0; i < rank->target->ncolumns; i++)
 		if (merged[i].text == tokens[i].text && merged[i].kind == tokens[i].kind)
