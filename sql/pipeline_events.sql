@@ -58,6 +58,14 @@ DROP TABLE events_targets.made_target;
 SELECT cdc_drop('made', drop_target => true);
 SELECT to_regclass('events_targets.made_target');
 
+-- .. not at a record that shows no column
+SELECT cdc_create('shown');
+INSERT INTO shown_debezium (kafka_key, kafka_value) VALUES ('{"id":1}', NULL), (NULL, 'broken');
+SELECT events, quarantined FROM cdc_sync('shown');
+INSERT INTO shown_debezium (kafka_value) VALUES ('{"before":null,"after":{"id":1},"source":{},"op":"c","ts_ms":1}');
+SELECT events, inserted, quarantined FROM cdc_sync('shown');
+SELECT cdc_drop('shown', drop_target => true);
+
 -- made at the first event, with the key that was asked for
 SELECT events, inserted FROM cdc_sync('orders');
 SELECT staging, target, target_made, key FROM cdcsync.pipeline WHERE name = 'orders';

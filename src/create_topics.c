@@ -435,7 +435,9 @@ create_one(void *arg)
 	else if (OidIsValid(create.target))
 		one->outcome->reason = pstrdup("the target was there");
 	else if (has_guesses(inferred))
-		one->outcome->reason = psprintf("types of columns were guessed from %d events",
+		one->outcome->reason = psprintf(ngettext("types of columns were guessed from %d event",
+												 "types of columns were guessed from %d events",
+												 inferred->nrecords),
 										inferred->nrecords);
 	one->all->room--;
 	return !one->all->dry_run;

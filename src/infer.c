@@ -50,7 +50,6 @@ struct CdcSample
 	CdcConnector connector;
 	List	   *fields;			/* SampleField * */
 	Size		bytes;
-	int			nread;
 };
 
 /*
@@ -534,7 +533,7 @@ cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value)
 	CdcDecodeError error;
 	bool		decoded;
 
-	if (++sample->nread >= SAMPLE_READ)
+	if (++result->nread >= SAMPLE_READ)
 		return false;
 	if (value.data == NULL)
 		return true;

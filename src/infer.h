@@ -26,6 +26,7 @@ typedef struct CdcInferredField
 typedef struct CdcInferred
 {
 	int			nrecords;		/* changes of rows that were looked at; 0: none */
+	int			nread;			/* records that were looked at */
 	int			nothers;		/* records that do not come from a table */
 	CdcShape	other;			/* what the first of these is; CHANGE: a logical
 								 * message */

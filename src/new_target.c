@@ -335,8 +335,10 @@ cdc_new_target_tell_guesses(const CdcPipeline *pipeline, const CdcInferred *infe
 	}
 	if (list.len > 0)
 		ereport(NOTICE,
-				(errmsg("column types of table \"%s\" were guessed from %d events",
-						pipeline->target_name, inferred->nrecords),
+				(errmsg_plural("column types of table \"%s\" were guessed from %d event",
+							   "column types of table \"%s\" were guessed from %d events",
+							   inferred->nrecords,
+							   pipeline->target_name, inferred->nrecords),
 				 errdetail("Guessed: %s.", list.data),
 				 errhint("Where a guess is wrong, create the table yourself and name it as the target.")));
 }

@@ -510,6 +510,9 @@ decide(const Pipeline *p, const Workers *workers, State *state)
 		wait_for(state, "waiting for the first event", NULL);
 	else if (landed > 0 && lacks_sync(p, workers, state))
 		return;
+	else if (!p->has_target)
+		wait_for(state, "waiting for an event that shows what columns the target is to have",
+				 "If what has landed is what should be there, create the table yourself, and the pipeline again with it as the target.");
 	else
 	{
 		state->state = "running";

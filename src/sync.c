@@ -98,7 +98,17 @@ make_target(CdcPipeline *pipeline)
 		return true;
 	inferred = sample_landing(pipeline);
 	if (inferred->nrecords == 0)
+	{
+		if (inferred->nread > 0)
+			ereport(NOTICE,
+					(errmsg("no record of pipeline \"%s\" shows yet what columns its target is to have",
+							pipeline->name),
+					 errdetail_plural("%d record of its landing was looked at.",
+									  "%d records of its landing were looked at.",
+									  inferred->nread, inferred->nread),
+					 errhint("If they are what they should be, create the table yourself, and the pipeline again with it as the target.")));
 		return false;
+	}
 	target = cdc_new_target_make(pipeline, inferred, pipeline->key, &key);
 	cdc_new_target_tell_guesses(pipeline, inferred);
 	cdc_pipeline_set_target(pipeline, target, key);

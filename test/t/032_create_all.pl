@@ -129,20 +129,20 @@ my $names = qr/[a-z0-9_]{1,48}/;
 my %row = map { (split /\|/)[0] => $_ } split /\n/, $dry;
 
 is(scalar(keys %row), 27, 'a row for each topic');
-is($row{'shop.inv.Customer'}, 'shop.inv.Customer|customer|wh."Customer"|would be created|types of columns were guessed from 1 events|', 'the last part is the name');
-is($row{'shop.inv.orders'}, 'shop.inv.orders|inv_orders|wh.inv_orders|would be created|types of columns were guessed from 1 events|', 'two tables of one name ..');
-is($row{'other.crm.orders'}, 'other.crm.orders|crm_orders|wh.crm_orders|would be created|types of columns were guessed from 1 events|', '.. are told apart');
-is($row{'shop.inv.transaction'}, 'shop.inv.transaction|inv_transaction|wh.inv_transaction|would be created|types of columns were guessed from 1 events|',
+is($row{'shop.inv.Customer'}, 'shop.inv.Customer|customer|wh."Customer"|would be created|types of columns were guessed from 1 event|', 'the last part is the name');
+is($row{'shop.inv.orders'}, 'shop.inv.orders|inv_orders|wh.inv_orders|would be created|types of columns were guessed from 1 event|', 'two tables of one name ..');
+is($row{'other.crm.orders'}, 'other.crm.orders|crm_orders|wh.crm_orders|would be created|types of columns were guessed from 1 event|', '.. are told apart');
+is($row{'shop.inv.transaction'}, 'shop.inv.transaction|inv_transaction|wh.inv_transaction|would be created|types of columns were guessed from 1 event|',
 	'a table called transaction');
-is($row{'eu.transaction'}, 'eu.transaction|eu_transaction|wh.eu_transaction|would be created|types of columns were guessed from 1 events|',
+is($row{'eu.transaction'}, 'eu.transaction|eu_transaction|wh.eu_transaction|would be created|types of columns were guessed from 1 event|',
 	'and one in a topic that is named like the other kind');
-like($row{$long}, qr/^\Q$long\E\|very_long_table_name_very_long_table_na_[0-9a-f]{8}\|wh\.very_long\w+_[0-9a-f]{8}\|would be created\|types of columns were guessed from 1 events\|$/,
+like($row{$long}, qr/^\Q$long\E\|very_long_table_name_very_long_table_na_[0-9a-f]{8}\|wh\.very_long\w+_[0-9a-f]{8}\|would be created\|types of columns were guessed from 1 event\|$/,
 	'a long name is cut');
 is($row{'shop.inv.empty'}, 'shop.inv.empty|empty|wh.empty|would be created|the target is made at the first event|',
 	'an empty topic');
-is($row{'shop.inv.null_key'}, 'shop.inv.null_key|null_key|wh.null_key|would be created|types of columns were guessed from 1 events|',
+is($row{'shop.inv.null_key'}, 'shop.inv.null_key|null_key|wh.null_key|would be created|types of columns were guessed from 1 event|',
 	'a table without a key');
-is($row{'flat'}, 'flat|flat|wh.flat|would be created|types of columns were guessed from 1 events|',
+is($row{'flat'}, 'flat|flat|wh.flat|would be created|types of columns were guessed from 1 event|',
 	'rows without an envelope');
 my %left_out = (
 	'shop' => 'it holds schema changes',

@@ -96,6 +96,8 @@ is(sql(q{SELECT count(*) FROM cdcsync.worker_status w LEFT JOIN pg_stat_activity
 # without any event there is nothing to run
 sql(q{SET ROLE alice; SET search_path = alice, public; SELECT cdc_create('empty')});
 status_becomes('empty', 'waiting|waiting for the first event', 'no event yet');
+sql(q{INSERT INTO alice.empty_debezium (kafka_key) VALUES ('{"id":1}')});
+status_becomes('empty', 'waiting|waiting for an event that shows what columns the target is to have', 'a tombstone does not');
 sql(q{SELECT cdc_drop('empty')});
 
 #
