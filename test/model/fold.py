@@ -21,6 +21,7 @@ applied of every partition and merges it by the place that each record has in
 the source's history (Record.index, which only a test knows).
 """
 
+import functools
 import heapq
 import json
 import re
@@ -43,6 +44,7 @@ class Record:
         self.headers = list(headers)
         self.index = index
         self.timestamp = None   # of Kafka, in ms
+        self.read = {}          # table -> what Fold has read in it
 
     def header(self, name):
         for key, value in self.headers:
@@ -82,6 +84,15 @@ def unwrap(value):
             and set(value) <= {'schema', 'payload'}:
         return value['payload'], value.get('schema')
     return value, None
+
+
+@functools.lru_cache(maxsize=4096)
+def parse(data):
+    """A record's payload and schema, to be read only.  Raises ValueError.
+
+    A history is folded anew after every step.
+    """
+    return unwrap(loads(data.decode()))
 
 
 def fields_of(schema, part):
@@ -150,8 +161,8 @@ class Fold:
         if data is None:
             return None
         try:
-            value, _ = unwrap(loads(data.decode() if isinstance(data, bytes)
-                                    else data))
+            value, _ = parse(data if isinstance(data, bytes)
+                             else data.encode())
         except (ValueError, UnicodeDecodeError):
             return None
         if isinstance(value, dict):
@@ -211,7 +222,7 @@ class Fold:
         if record.value is None:
             return self._tombstone(record, last)
         try:
-            envelope, schema = unwrap(loads(record.value.decode()))
+            envelope, schema = parse(record.value)
         except (ValueError, UnicodeDecodeError):
             raise Bad('no JSON')
         if envelope is None:
@@ -297,17 +308,11 @@ class Fold:
         after = envelope.get('after')
         if not isinstance(after, dict):
             raise Bad('no row')
-        fields = fields_of(schema, 'after')
-        texts = self._image_key(after, fields) \
-            or self._record_key(record.key)
-        if texts is None:
-            raise Bad('no key')
-        key = self._normal_key(texts)
         # read everything before anything is changed
-        values = {}
-        for column in self.table.columns:
-            values[column.name] = self._column(column, record, envelope,
-                                               after, fields)
+        if self.table not in record.read:
+            record.read[self.table] = self._values(record, envelope, after,
+                                                   schema)
+        texts, key, values = record.read[self.table]
         self.needed[key] = {
             where: column for where, column in self.needed.get(key, {}).items()
             if column and values[column] in (MISSING, UNAVAILABLE)}
@@ -337,6 +342,17 @@ class Fold:
         for name, text in zip(self.table.key, texts):
             row[name] = text
         self.rows[key] = row
+
+    def _values(self, record, envelope, after, schema):
+        """The key's texts, the key, and the value of each column."""
+        fields = fields_of(schema, 'after')
+        texts = self._image_key(after, fields) \
+            or self._record_key(record.key)
+        if texts is None:
+            raise Bad('no key')
+        return texts, self._normal_key(texts), {
+            column.name: self._column(column, record, envelope, after, fields)
+            for column in self.table.columns}
 
     def _waits(self, record, key, values):
         """A partial change queues behind a bad one, a full image replaces it."""
@@ -424,7 +440,7 @@ def not_resent(table, records):
                 out.append(record)
             continue
         try:
-            envelope, _ = unwrap(loads(record.value.decode()))
+            envelope, _ = parse(record.value)
         except (ValueError, UnicodeDecodeError):
             envelope = None
         resent = isinstance(envelope, dict) and \

@@ -100,7 +100,7 @@ CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON %(target)s
             self._close()
         return super()._step(step, before)
 
-    def _compare(self, before, after, step, xmins):
+    def _compare(self, before, after, step):
         if self.closed and step is not self.last and self.rng.random() < 0.7:
             if self.rng.random() < 0.5:
                 self._in_vain()

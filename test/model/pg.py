@@ -42,13 +42,29 @@ class Session:
 
     def run(self, sql, log=True):
         """Run one statement; its output as text.  Raises SqlError."""
+        return self.batch([sql], log)[0]
+
+    def batch(self, statements, log=True):
+        """Run statements in one go; their outputs.  All run, whatever fails;
+        then SqlError is raised for the first that did."""
         if log:
-            self.log.append(sql)
+            self.log += statements
         try:
-            self._psql.stdin.write(sql + '\n;\n\\echo \x02 :SQLSTATE\n')
+            self._psql.stdin.write(''.join(
+                sql + '\n;\n\\echo \x02 :SQLSTATE\n' for sql in statements))
             self._psql.stdin.flush()
         except BrokenPipeError:
-            raise SqlError('08006', 'connection lost: ' + self._stderr(), sql)
+            raise SqlError('08006', 'connection lost: ' + self._stderr(),
+                           statements[0])
+        answers = [self._answer(sql) for sql in statements]
+        self.notices = self._stderr()
+        for sql, (state, _) in zip(statements, answers):
+            if state != '00000':
+                raise SqlError(state, self.notices.strip(), sql)
+        return [output for _, output in answers]
+
+    def _answer(self, sql):
+        """SQLSTATE and output of the statement that is next."""
         lines = []
         while True:
             line = self._psql.stdout.readline()
@@ -56,14 +72,8 @@ class Session:
                 raise SqlError('08006', 'connection lost: ' + self._stderr(),
                                sql)
             if line.startswith('\x02 '):
-                state = line.split()[1]
-                break
+                return line.split()[1], ''.join(lines).rstrip('\n')
             lines.append(line)
-        errors = self._stderr()
-        if state != '00000':
-            raise SqlError(state, errors.strip(), sql)
-        self.notices = errors
-        return ''.join(lines).rstrip('\n')
 
     def json(self, sql):
         """The value of a query that gives one json value."""
@@ -71,13 +81,16 @@ class Session:
 
     def row(self, call):
         """The one row of SELECT * FROM call, as a dict."""
-        text = self.run('SELECT row_to_json(r) FROM %s r' % call)
-        return json.loads(text)
+        return json.loads(self.run(row_sql(call)))
 
     def close(self):
         self._psql.stdin.close()
         self._psql.wait()
         self._errors.close()
+
+
+def row_sql(call):
+    return 'SELECT row_to_json(r) FROM %s r' % call
 
 
 class Database:
@@ -173,8 +186,11 @@ def create_pipeline(session, name, table, target=None, options=None, key=None,
 
 def insert(session, name, records):
     """INSERT records into the landing view, with partition and offset."""
-    if not records:
-        return
+    if records:
+        session.run(insert_sql(name, records))
+
+
+def insert_sql(name, records):
     rows = []
     timed = all(r.timestamp is not None for r in records)
     for r in records:
@@ -185,10 +201,10 @@ def insert(session, name, records):
             r.partition, r.offset, bytes_literal(r.key),
             bytes_literal(r.value), headers, '' if not timed else
             ", timestamp '2026-01-01' + %d * interval '1 ms'" % r.timestamp))
-    session.run('INSERT INTO %s (kafka_partition, kafka_offset, kafka_key, '
-                'kafka_value, kafka_headers%s) VALUES %s'
-                % (ident(name + '_debezium'),
-                   ', kafka_timestamp' if timed else '', ',\n'.join(rows)))
+    return ('INSERT INTO %s (kafka_partition, kafka_offset, kafka_key, '
+            'kafka_value, kafka_headers%s) VALUES %s'
+            % (ident(name + '_debezium'),
+               ', kafka_timestamp' if timed else '', ',\n'.join(rows)))
 
 
 def announce(session, name, partitions):
@@ -199,17 +215,30 @@ def announce(session, name, partitions):
     sync(session, name)
 
 
-def sync(session, name, max_windows=None):
+def sync_sql(name, max_windows=None):
     more = '' if max_windows is None else ', %d' % max_windows
-    return session.row('cdc_sync(%s%s)' % (literal(name), more))
+    return row_sql('cdc_sync(%s%s)' % (literal(name), more))
+
+
+def sync(session, name, max_windows=None):
+    return json.loads(session.run(sync_sql(name, max_windows)))
 
 
 def rows(session, relation, table, extra=''):
     """The target as {key: {column: text}}, in the fold's spelling."""
+    return read_rows(session.json(rows_sql(relation, table, extra=extra)),
+                     relation, table)
+
+
+def rows_sql(relation, table, more=(), extra=''):
+    """The query whose result read_rows() reads; more: further columns."""
     exprs = ["CASE WHEN %s IS NOT NULL THEN format('%%s', %s) END"
              % (ident(c.name), ident(c.name)) for c in table.columns]
-    data = session.json("SELECT coalesce(json_agg(json_build_array(%s)), '[]') "
-                        "FROM %s %s" % (', '.join(exprs), relation, extra))
+    return ("SELECT coalesce(json_agg(json_build_array(%s)), '[]') "
+            "FROM %s %s" % (', '.join([*exprs, *more]), relation, extra))
+
+
+def read_rows(data, relation, table):
     out = {}
     for values in data:
         row = {c.name: normal(v, c.sql) for c, v in zip(table.columns, values)}
@@ -223,10 +252,16 @@ def rows(session, relation, table, extra=''):
 
 def quarantine(session, name):
     """{(partition, offset): row} of what is in quarantine."""
-    data = session.json(
-        "SELECT coalesce(json_agg(q), '[]') FROM (SELECT kafka_partition, "
-        "kafka_offset, column_name, sqlstate, message, blocked_by "
-        "FROM cdcsync.quarantine WHERE pipeline = %s) q" % literal(name))
+    return read_quarantine(session.json(quarantine_sql(name)))
+
+
+def quarantine_sql(name):
+    return ("SELECT coalesce(json_agg(q), '[]') FROM (SELECT kafka_partition, "
+            "kafka_offset, column_name, sqlstate, message, blocked_by "
+            "FROM cdcsync.quarantine WHERE pipeline = %s) q" % literal(name))
+
+
+def read_quarantine(data):
     return {(q['kafka_partition'], q['kafka_offset']): q for q in data}
 
 

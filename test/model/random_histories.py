@@ -11,6 +11,7 @@ written as an SQL script.
 
 import argparse
 import ast
+import json
 import os
 import random
 import sys
@@ -135,6 +136,7 @@ class Run:
         self.table, self.variant = plan.table, plan.variant
         self.target = name + '_target'
         self.applied = []
+        self.xmins = {}         # as last seen; None: not known
         self.app.log = []
 
     def run(self):
@@ -170,7 +172,7 @@ class Run:
 
     def _everything(self):
         """All that a sync that is rolled back or has no work must not touch."""
-        return self.reader.run(
+        return (
             "SELECT md5(string_agg(t::text || t.xmin::text || t.ctid::text, "
             "',' ORDER BY t.ctid)) FROM %s t "
             "UNION ALL SELECT string_agg((s.*)::text, ',' ORDER BY s.ctid) "
@@ -181,17 +183,17 @@ class Run:
             "UNION ALL SELECT count(*)::text FROM cdcsync.quarantine "
             "WHERE pipeline = %s"
             % (self.target, pg.ident(self.name + '_stg'),
-               pg.literal(self.name), pg.literal(self.name)), log=False)
+               pg.literal(self.name), pg.literal(self.name)))
 
-    def _xmins(self):
-        keys = ', '.join("format('%%s', %s)" % pg.ident(k)
-                         for k in self.table.key)
-        data = self.reader.json(
-            "SELECT coalesce(json_agg(json_build_array(xmin::text, %s)), '[]') "
-            "FROM %s" % (keys, self.target))
-        return {tuple(normal_key(v, self.table.by_name[k].sql)
-                      for k, v in zip(self.table.key, key)): xmin
-                for xmin, *key in data}
+    def _look(self):
+        """The target's rows, the xmin of each, and the quarantine."""
+        rows, bad = self.reader.batch(
+            [pg.rows_sql(self.target, self.table, ['xmin::text']),
+             pg.quarantine_sql(self.name)], log=False)
+        data = json.loads(rows)
+        rows = pg.read_rows(data, self.target, self.table)
+        return (rows, dict(zip(rows, (values[-1] for values in data))),
+                pg.read_quarantine(json.loads(bad)))
 
     def _deleted(self, records):
         """Keys that were deleted or moved in these records; None: all."""
@@ -211,60 +213,57 @@ class Run:
     # -- one step --
 
     def _step(self, step, before):
-        problems = []
-        size = -(-len(step.records) // step.inserts)
-        for first in range(0, len(step.records), size):
-            pg.insert(self.app, self.name, step.records[first:first + size])
+        problems, size = [], -(-len(step.records) // step.inserts)
+        self.app.batch([
+            pg.insert_sql(self.name, step.records[first:first + size])
+            for first in range(0, len(step.records), size)])
         if step.rollback:
-            problems += self._rolled_back()
-        xmins = self._xmins()
-        events = 0
+            problems += self._unchanged(['BEGIN', pg.sync_sql(self.name),
+                                         'ROLLBACK'], 'that was rolled back')
+        # with a limit until there is nothing to do
+        calls, events = 1 if step.max_windows is None else 4, 0
         while True:
-            result = pg.sync(self.app, self.name, step.max_windows)
-            events += result['events']
-            if step.max_windows is None or result['events'] == 0:
+            counts = [json.loads(row)['events'] for row in self.app.batch(
+                [pg.sync_sql(self.name, step.max_windows)] * calls)]
+            events += sum(counts)
+            if calls == 1 or counts[-1] == 0:
                 break
         if events != len(step.records):
             problems.append('%d events of %d' % (events, len(step.records)))
         self.applied += step.records
         after = fold(self.table, self.applied, self.variant.spread)
         if unique_holds(self.variant, after):
-            problems += self._compare(before, after, step, xmins)
+            problems += self._compare(before, after, step)
+        else:
+            self.xmins = None
         if step.repeat:
-            problems += self._repeated()
+            problems += self._unchanged([pg.sync_sql(self.name)],
+                                        'without records', 0)
         return after, problems
 
-    def _rolled_back(self):
-        was = self._everything()
-        self.app.run('BEGIN')
-        pg.sync(self.app, self.name)
-        self.app.run('ROLLBACK')
-        return [] if self._everything() == was else \
-            ['a sync that was rolled back left something']
-
-    def _repeated(self):
-        was = self._everything()
-        result = pg.sync(self.app, self.name)
-        problems = [] if result['events'] == 0 else \
-            ['a second cdc_sync reports %r' % result]
-        if self._everything() != was:
-            problems.append('a second cdc_sync changed something')
+    def _unchanged(self, statements, what, events=None):
+        look = self._everything()
+        was, row, *_, now = self.app.batch([look, *statements, look])
+        problems = [] if now == was else \
+            ['a sync %s changed something' % what]
+        if events is not None and json.loads(row)['events'] != events:
+            problems.append('a sync %s reports %s' % (what, row))
         return problems
 
-    def _compare(self, before, after, step, xmins):
-        have = pg.rows(self.reader, self.target, self.table)
+    def _compare(self, before, after, step):
+        was = self.xmins
+        have, self.xmins, bad = self._look()
         problems = differences(self.table, settled(after.rows, after),
                                settled(have, after))
-        problems += self._compare_quarantine(after)
+        problems += self._compare_quarantine(after, bad)
         if self.variant.refresh:
             if any(r['refresh_time'] is None for r in have.values()):
                 problems.append('refresh_time is NULL')
-        elif not problems:
-            problems += self._compare_xmins(before, after, step, xmins)
+        elif not problems and was is not None:
+            problems += self._compare_xmins(before, after, step, was)
         return problems
 
-    def _compare_quarantine(self, state):
-        have = pg.quarantine(self.reader, self.name)
+    def _compare_quarantine(self, state, have):
         allowed = set(state.bad) | state.queued
         needed = {where for places in state.needed.values()
                   for where in places}
@@ -283,7 +282,6 @@ class Run:
         deleted = self._deleted(step.records)
         if deleted is None:
             return []
-        now = self._xmins()
         return ['%r was rewritten without a change' % (key,)
                 for key, row in after.rows.items()
                 if key not in deleted and key not in after.blocked
@@ -291,7 +289,7 @@ class Run:
                 # a value that is on its way from the old key's row may come
                 and not any(isinstance(v, Unsettled)
                             for v in before.rows[key].values())
-                and key in xmins and now.get(key) != xmins[key]]
+                and key in xmins and self.xmins.get(key) != xmins[key]]
 
 
 # ---- making a failure short --------------------------------------------------

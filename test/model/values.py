@@ -13,6 +13,7 @@ spellings (json, floats, case-insensitive text).
 
 import base64
 import binascii
+import functools
 import json
 import re
 import struct
@@ -71,10 +72,11 @@ def is_unavailable(value, placeholder):
 
 # ---- types -------------------------------------------------------------
 
+@functools.lru_cache(maxsize=None)
 def split_type(sql):
-    """'numeric(10,2)' -> ('numeric', [10, 2]); arrays keep their []."""
+    """'numeric(10,2)' -> ('numeric', (10, 2)); arrays keep their []."""
     m = re.fullmatch(r'([a-z0-9_ ]+?)\s*(?:\(([\d, ]+)\))?(\[\])?', sql)
-    args = [int(a) for a in m.group(2).split(',')] if m.group(2) else []
+    args = tuple(map(int, m.group(2).split(','))) if m.group(2) else ()
     return m.group(1), args, bool(m.group(3))
 
 
