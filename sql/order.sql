@@ -230,12 +230,23 @@ SELECT * FROM send(gtid(2, 200), 'c 11 a'), send(gtid(2, 300), 'c 12 a') s;
 SELECT * FROM send(gtid(1, 100), 'c 10 a'), send(gtid(2, 200), 'c 11 a') r, send(gtid(2, 300), 'c 12 a') s,
 	send(gtid(2, 400), 'c 13 a') t;
 -- PostgreSQL: updates and deletes have a position each, and what follows one that
--- is sent again (the row of a key that has changed) is, too; inserts may be a COPY's
+-- is sent again (the row of a key that has changed) is, too; inserts may be a COPY's,
+-- which the key in Kafka tells apart
 CREATE FUNCTION lsn(lsn int) RETURNS jsonb RETURN jsonb_build_object('connector', 'postgresql', 'sequence', format('["%s","%s"]', lsn, lsn));
 SELECT * FROM send(lsn(1), 'd 13 a', 'c 14 a');
 SELECT * FROM send(lsn(1), 'd 13 a', 'c 14 a');
 SELECT * FROM send(lsn(2), 'c 15 a');
 SELECT * FROM send(lsn(2), 'c 15 a');
+SELECT * FROM send(lsn(2), 'c 18 a', 'd 18 a', 'c 18 a');
+SELECT * FROM send(lsn(2), 'c 18 a');
+-- MySQL tells the row within the statement: one that has come is not new, twice
+-- neither; another row of the statement is
+CREATE FUNCTION bin(pos int, "row" int) RETURNS jsonb RETURN bin(pos) || jsonb_build_object('row', "row");
+SELECT * FROM send(bin(6, 0), 'c 15 b'), send(bin(6, 1), 'c 15 b') s;
+SELECT * FROM send(bin(6, 1), 'c 15 b');
+SELECT * FROM send(bin(6, 1), 'c 15 b', 'c 15 b');
+SELECT * FROM send(bin(6, 0), 'c 15 b'), send(bin(6, 1), 'c 15 b') r, send(bin(6, 2), 'c 15 b') s;
+SELECT * FROM send(bin(6, 3), 'c 19 b', 'd 19 b', 'c 19 b');
 -- SQL Server: each event has a position
 CREATE FUNCTION serial(n int) RETURNS jsonb RETURN jsonb_build_object('connector', 'sqlserver', 'db', 'd',
 	'commit_lsn', '0000002b:00000310:0006', 'change_lsn', '0000002b:00000310:0005', 'event_serial_no', n);

@@ -17,8 +17,11 @@
  * kept takes away one at most of those that are sent again, and those are all.
  *
  * Where nothing older was sent again, an event is recognised only if no other one
- * can have its position and be equal, see identifies(); those that follow are then
- * expected, too.  In doubt it is applied: that repeats a change and loses none.
+ * can have its position and be equal, see identifies(); or if it is the last one of
+ * its key in Kafka that is kept, and of MySQL tells the number of its row in the
+ * statement: a row that is as the event leaves it cannot be made so once more.  Those
+ * that follow are then expected, too.  In doubt it is applied: that repeats a change
+ * and loses none.
  *
  * Nothing but memory is touched.
  *
@@ -38,19 +41,60 @@ hash_more(uint64 hash, const char *text, uint32 len)
 							   hash_combine64(hash, len));
 }
 
-/* All that was not the connector's clock when it was sent. */
+/* Bits of an event's hash that are its key's alone. */
+#define KEY_BITS	UINT64CONST(0xffff)
+
+/* The number of the row in MySQL's event, as text; NULL: it is not told. */
+static const char *
+row_number(const CdcChange *change, uint32 *len)
+{
+	static const char name[] = "\"row\":";
+	const char *text = change->source_json.text;
+	const char *end = text + change->source_json.len;
+
+	/* no string in JSON can look like it, and it stands near the end */
+	for (const char *p = end - sizeof(name); p > text; p--)
+		if (*p == '"' && memcmp(p, name, sizeof(name) - 1) == 0)
+		{
+			const char *digits = p + sizeof(name) - 1;
+
+			while (digits < end && *digits == ' ')
+				digits++;
+			for (p = digits; p < end && *p >= '0' && *p <= '9'; p++)
+				;
+			*len = p - digits;
+			return *len > 0 ? digits : NULL;
+		}
+	return NULL;
+}
+
+/*
+ * All that was not the connector's clock when it was sent.  *told: are that, the
+ * key and the position of one event alone?
+ */
 static uint64
-hash_event(const CdcChange *change, const char *key, uint32 key_len)
+hash_event(const CdcChange *change, const char *key, uint32 key_len, bool *told)
 {
 	uint64		hash = (unsigned char) change->op;
+	uint64		key_hash = key ? hash_more(0, key, key_len) : 0;
 
+	*told = key && change->position.kind == CDC_POSITION_POSTGRESQL;
 	if (key)
 		hash = hash_more(hash, key, key_len);
+	if (key && change->position.kind == CDC_POSITION_MYSQL)
+	{
+		uint32		len;
+		const char *row = row_number(change, &len);
+
+		*told = row != NULL;
+		if (row)
+			hash = hash_more(hash + 3, row, len);
+	}
 	if (change->has_before)
 		hash = hash_more(hash + 1, change->before_json.text, change->before_json.len);
 	if (change->has_after)
 		hash = hash_more(hash + 2, change->after_json.text, change->after_json.len);
-	return hash;
+	return (hash & ~KEY_BITS) | (key_hash & KEY_BITS);
 }
 
 /*
@@ -76,6 +120,21 @@ identifies(const CdcChange *change)
 	}
 }
 
+/*
+ * Is the event equal to the last one of its key that is kept, all of the position,
+ * or of the transaction, being kept?  Returns its place, or -1.
+ */
+static int
+find_last_of_key(const CdcRepeats *repeats, uint64 hash)
+{
+	if (repeats->n >= CDC_REPEATS)
+		return -1;
+	for (int i = repeats->n - 1; i >= 0; i--)
+		if ((repeats->events[i] & KEY_BITS) == (hash & KEY_BITS))
+			return repeats->events[i] == hash ? i : -1;
+	return -1;
+}
+
 /* Is the place of the kept events where this one is? */
 static bool
 is_here(const CdcRepeats *repeats, const CdcPosition *position, bool *same)
@@ -92,6 +151,13 @@ is_here(const CdcRepeats *repeats, const CdcPosition *position, bool *same)
 		 position->at.mysql.major == last->at.mysql.major);
 }
 
+static bool
+comes_next(const CdcRepeats *repeats, uint64 hash)
+{
+	return repeats->expected >= 0 && repeats->expected < repeats->n &&
+		repeats->events[repeats->expected] == hash;
+}
+
 void
 cdc_repeat_begin(CdcRepeats *repeats)
 {
@@ -102,7 +168,8 @@ bool
 cdc_repeat_recognise(CdcRepeats *repeats, const CdcChange *change,
 					 const char *key, uint32_t key_len)
 {
-	uint64		hash = hash_event(change, key, key_len);
+	bool		told;
+	uint64		hash = hash_event(change, key, key_len, &told);
 	bool		same;
 
 	if (!is_here(repeats, &change->position, &same))
@@ -110,12 +177,17 @@ cdc_repeat_recognise(CdcRepeats *repeats, const CdcChange *change,
 		repeats->n = 0;
 		repeats->expected = -1;
 	}
-	if (repeats->expected < 0 && same && identifies(change))
-		for (int i = 0; i < repeats->n && repeats->expected < 0; i++)
-			if (repeats->events[i] == hash)
-				repeats->expected = i;
-	if (repeats->expected >= 0 && repeats->expected < repeats->n &&
-		repeats->events[repeats->expected] == hash)
+	if (!comes_next(repeats, hash))
+	{
+		repeats->expected = -1;
+		if (same && identifies(change))
+			for (int i = 0; i < repeats->n && repeats->expected < 0; i++)
+				if (repeats->events[i] == hash)
+					repeats->expected = i;
+		if (repeats->expected < 0 && told)
+			repeats->expected = find_last_of_key(repeats, hash);
+	}
+	if (comes_next(repeats, hash))
 	{
 		repeats->expected++;
 		return true;

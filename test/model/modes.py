@@ -345,25 +345,30 @@ def statements(rng):
     """Inserts, several at one position; some are equal."""
     out = []
     for position in range(1, rng.choice([3, 8, 20])):
-        for _ in range(rng.choice([1, 1, 2, 4])):
-            out.append((position, rng.randrange(3), rng.choice('xy')))
+        for row in range(rng.choice([1, 1, 2, 4])):
+            out.append((position, rng.randrange(3), rng.choice('xy'), row))
     return out
 
 
-def resent_value(event, clock):
-    position, a, b = event
-    return json.dumps({
-        'op': 'c', 'before': None, 'after': {'a': a, 'b': b}, 'ts_ms': clock,
-        'source': {'connector': 'mysql', 'server_id': 1, 'file': 'bin.000001',
-                   'pos': position, 'ts_ms': 1000 * position,
-                   'snapshot': 'false'}}).encode()
+def resent_value(event, clock, postgresql):
+    position, a, b, row = event
+    source = {'ts_ms': 1000 * position, 'snapshot': 'false'}
+    if postgresql:
+        source.update(connector='postgresql',
+                      sequence='["%d","%d"]' % (position, position))
+    else:
+        source.update(connector='mysql', server_id=1, file='bin.000001',
+                      pos=position, row=row)
+    return json.dumps({'op': 'c', 'before': None, 'after': {'a': a, 'b': b},
+                       'ts_ms': clock, 'source': source}).encode()
 
 
 def check_resent(database, rng, number):
     """
     The connector dies and begins again at an earlier place.  If that is at an
-    older position than the last one, each event is there once; else those of the
-    last position may be there twice, and none is lost.
+    older position than the last one, or if each record has a key, each event is
+    there once; else those of the last position may be there twice, and none is
+    lost.
     """
     app, name = database.app, 'r%d' % number
     columns = 'a int, b text'
@@ -374,25 +379,28 @@ def check_resent(database, rng, number):
     app.run('CREATE TABLE %s_target (%s)' % (name, columns))
     pg.create_pipeline(app, name, pg_table(), name + '_target',
                        dict(options, max_quarantine_share=1))
-    events, certain = statements(rng), rng.random() < .7
+    events, older_first = statements(rng), rng.random() < .5
+    keyed, postgresql = rng.random() < .5, rng.random() < .5
+    certain = older_first or keyed
     sent, at, offset, again, problems = 0, 0, 0, 0, []
     while sent < len(events) or rng.random() < .5:
         if sent and rng.random() < .4:
             last = events[sent - 1][0]
             old = [i for i in range(sent) if events[i][0] < last]
-            if not certain:
+            if not older_first:
                 at = rng.randrange(sent)
                 again += sent
             elif old:
                 at = rng.choice(old)
         n = rng.choice([1, 2, 5])
-        batch = events[at:at + n]
+        batch = range(at, min(at + n, len(events)))
         at += len(batch)
         sent = max(sent, at)
         records = []
-        for event in batch:
-            records.append(Record(0, offset, None,
-                                  resent_value(event, offset), []))
+        for i in batch:
+            key = json.dumps({'no': i}).encode() if keyed else None
+            value = resent_value(events[i], offset, postgresql)
+            records.append(Record(0, offset, key, value, []))
             offset += 1
         if records:
             pg.insert(app, name, records)
@@ -402,7 +410,7 @@ def check_resent(database, rng, number):
                 tuple(r) for r in database.reader.json(
                     "SELECT coalesce(json_agg(json_build_array(a, b)), '[]') "
                     'FROM %s_target' % name))
-            want = collections.Counter(e[1:] for e in events[:sent])
+            want = collections.Counter(e[1:3] for e in events[:sent])
             more = got - want
             if want - got or (certain and more) or \
                     sum(more.values()) > again:
