@@ -37,6 +37,32 @@ ALTER SERVER k OPTIONS (ADD security_protocol 'ssl', ADD ssl_ca '/etc/ssl/ca.pem
 ALTER SERVER k OPTIONS (ADD sasl_mechanism 'plain');
 ALTER SERVER k OPTIONS (ADD ssl_verify 'off');
 
+-- IAM of AWS, and what the ports of Amazon MSK say
+ALTER SERVER k OPTIONS (ADD auth 'kerberos');
+ALTER SERVER k OPTIONS (ADD auth 'iam', ADD security_protocol 'ssl');
+ALTER SERVER k OPTIONS (ADD auth 'iam', ADD sasl_mechanism 'plain');
+ALTER SERVER k OPTIONS (ADD security_protocol 'sasl_ssl', ADD sasl_mechanism 'oauthbearer');
+ALTER SERVER k OPTIONS (ADD region 'eu-central-1');
+ALTER SERVER k OPTIONS (ADD auth 'iam', ADD region 'Frankfurt');
+ALTER SERVER k OPTIONS (ADD auth 'iam', ADD token_host 'kafka.example.com/x');
+CREATE SERVER m FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers
+	'b-1.x.kafka.eu-central-1.amazonaws.com:9098,b-2.x.kafka.eu-central-1.amazonaws.com:9096');
+CREATE SERVER m FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers
+	'b-1.x.kafka.eu-central-1.amazonaws.com:9098,b-2.x.kafka.us-east-1.amazonaws.com:9098');
+CREATE SERVER m FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers
+	'b-1.x.kafka.eu-central-1.amazonaws.com:9098', region 'us-east-1');
+ALTER SERVER m OPTIONS (ADD sasl_mechanism 'scram-sha-512');
+ALTER SERVER m OPTIONS (SET bootstrap_servers 'b-1.x.kafka.eu-central-1.amazonaws.com:9094');
+ALTER SERVER m OPTIONS (DROP region, SET bootstrap_servers 'b-1.x.kafka.eu-central-1.amazonaws.com:9094');
+ALTER SERVER m OPTIONS (SET bootstrap_servers 'b-1.x.kafka.eu-central-1.amazonaws.com:9092');
+ALTER SERVER m OPTIONS (SET bootstrap_servers 'b-1.x.kafka.eu-central-1.amazonaws.com:9096', ADD sasl_mechanism 'scram-sha-512');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_access_key_id 'AKIDEXAMPLE');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_secret_access_key 'secret');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_session_token 'secret');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_access_key_id 'AKIDEXAMPLE', aws_secret_access_key E'a secret\n');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_access_key_id 'AKIDEXAMPLE', aws_secret_access_key 'secret');
+DROP SERVER m CASCADE;
+
 -- what is not on the list
 ALTER SERVER k OPTIONS (ADD brokers 'localhost:9092');
 ALTER SERVER k OPTIONS (ADD "plugin.library.paths" '/tmp/x.so');

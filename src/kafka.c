@@ -297,6 +297,7 @@ release_consumer(void *arg)
 {
 	CdcKafka   *kafka = arg;
 
+	cdc_kafka_iam_end(kafka);
 	if (cdc_kafka_has_aborted())
 		return;
 	if (kafka->rk)
@@ -362,6 +363,8 @@ connection_hint(CdcKafka *kafka)
 		return "The port may expect TLS: then set the server's option \"security_protocol\" to ssl or sasl_ssl.";
 	if (kafka->uses_tls && strstr(kafka->reason, "SSL"))
 		return "Check the server's options \"security_protocol\" and \"ssl_ca\", and that the port is one for TLS.";
+	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION && kafka->iam)
+		return _("Check the AWS credentials, that the policy of their user or role allows kafka-cluster:Connect to this cluster, the server's option \"region\", and this machine's clock.");
 	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION)
 		return "Check the options of the user mapping and the server's option \"sasl_mechanism\".";
 	return NULL;
@@ -541,6 +544,7 @@ make_conf(CdcKafka *kafka, List *properties, const char **refused,
 	rd_kafka_conf_set_opaque(conf, kafka);
 	rd_kafka_conf_set_error_cb(conf, error_callback);
 	rd_kafka_conf_set_log_cb(conf, log_callback);
+	cdc_kafka_iam_configure(kafka, conf);
 	return conf;
 
 failed:
@@ -574,6 +578,7 @@ start_consumer(CdcKafka *kafka, List *properties)
 	rd_kafka_set_log_queue(kafka->rk, NULL);
 	kafka->queue = rd_kafka_queue_get_consumer(kafka->rk);
 	rd_kafka_queue_io_event_enable(kafka->queue, kafka->pipe[1], "", 1);
+	cdc_kafka_iam_start(kafka);
 }
 
 CdcKafka *
@@ -626,6 +631,8 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 		kafka->uses_tls = options->uses_tls;
 		kafka->connect_timeout = options->connect_timeout;
 		kafka->stall_timeout = options->stall_timeout;
+		if (options->aws)
+			cdc_kafka_iam_begin(kafka, options);
 		open_pipe(kafka);
 		start_consumer(kafka, options->properties);
 		cdc_kafka_connection_check(kafka);

@@ -3,7 +3,8 @@
  * kafka_internal.h
  *	  What the files of the consumer share: kafka.c (opening, closing, errors),
  *	  kafka_query.c (requests), kafka_source.c (the partitions that are read),
- *	  kafka_read.c (events) and kafka_watch.c (what brokers do not tell).
+ *	  kafka_read.c (events), kafka_watch.c (what brokers do not tell) and
+ *	  kafka_iam.c (tokens of AWS).
  *
  * The only file that includes librdkafka; for kafka*.c alone.
  *
@@ -48,6 +49,9 @@ typedef struct CdcKafkaReading
 	uint32		stuck_calm;		/* kafka->calm then */
 } CdcKafkaReading;
 
+typedef struct CdcKafkaIam CdcKafkaIam;
+struct CdcKafkaOptions;
+
 struct CdcKafka
 {
 	dlist_node	node;			/* in live_consumers */
@@ -64,6 +68,8 @@ struct CdcKafka
 	bool		answered;		/* the cluster has, when we connected */
 	int			connect_timeout;	/* ms */
 	int			stall_timeout;	/* ms */
+
+	CdcKafkaIam *iam;			/* NULL: no tokens are wanted */
 
 	rd_kafka_t *rk;
 	rd_kafka_queue_t *queue;
@@ -161,6 +167,14 @@ extern void cdc_kafka_event_error(CdcKafka *kafka, int id, int sqlstate,
 /* kafka_watch.c */
 extern void cdc_kafka_watch_begin(CdcKafka *kafka);
 extern void cdc_kafka_watch_end(CdcKafka *kafka, bool came);
+
+/* kafka_iam.c */
+extern void cdc_kafka_iam_begin(CdcKafka *kafka,
+								const struct CdcKafkaOptions *options);
+extern void cdc_kafka_iam_configure(CdcKafka *kafka, rd_kafka_conf_t *conf);
+extern void cdc_kafka_iam_start(CdcKafka *kafka);
+extern void cdc_kafka_iam_renew(CdcKafka *kafka);
+extern void cdc_kafka_iam_end(CdcKafka *kafka);
 
 /* kafka_abort.c */
 extern void cdc_kafka_abort_guard(void);

@@ -28,12 +28,13 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "aws_options.h"
 #include "compat.h"
 #include "kafka_options.h"
+#include "kafka_security.h"
 
 #define WRAPPER_HANDLER		"cdcsync_kafka_handler"
 #define TOPIC_NAME_MAX		249 /* bytes, Kafka's own limit */
@@ -55,6 +56,7 @@ typedef struct KafkaOption
 static void check_bootstrap_servers(const char *name, const char *value);
 static void check_protocol(const char *name, const char *value);
 static void check_mechanism(const char *name, const char *value);
+static void check_auth(const char *name, const char *value);
 static void check_bool(const char *name, const char *value);
 static void check_timeout(const char *name, const char *value);
 static void check_workers(const char *name, const char *value);
@@ -64,8 +66,11 @@ static void check_topic(const char *name, const char *value);
 
 static const KafkaOption kafka_options[] = {
 	{"bootstrap_servers", ForeignServerRelationId, check_bootstrap_servers, "bootstrap.servers"},
-	{"security_protocol", ForeignServerRelationId, check_protocol, "security.protocol"},
+	{"security_protocol", ForeignServerRelationId, check_protocol, NULL},
 	{"sasl_mechanism", ForeignServerRelationId, check_mechanism, NULL},
+	{"auth", ForeignServerRelationId, check_auth, NULL},
+	{"region", ForeignServerRelationId, cdc_aws_option_check, NULL},
+	{"token_host", ForeignServerRelationId, cdc_aws_option_check, NULL},
 	{"ssl_ca", ForeignServerRelationId, check_pem, "ssl.ca.pem"},
 	{"ssl_verify", ForeignServerRelationId, check_bool, NULL},
 	{"connect_timeout", ForeignServerRelationId, check_timeout, NULL},
@@ -77,6 +82,9 @@ static const KafkaOption kafka_options[] = {
 	{"ssl_certificate", UserMappingRelationId, check_pem, "ssl.certificate.pem"},
 	{"ssl_key", UserMappingRelationId, check_pem, "ssl.key.pem"},
 	{"ssl_key_password", UserMappingRelationId, check_not_empty, "ssl.key.password"},
+	{"aws_access_key_id", UserMappingRelationId, cdc_aws_option_check, NULL},
+	{"aws_secret_access_key", UserMappingRelationId, cdc_aws_option_check, NULL},
+	{"aws_session_token", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"topic", ForeignTableRelationId, check_topic, NULL},
 	{NULL}
 };
@@ -121,7 +129,15 @@ static void
 check_mechanism(const char *name, const char *value)
 {
 	static const char *const list[] =
-	{"plain", "scram-sha-256", "scram-sha-512", NULL};
+	{"plain", "scram-sha-256", "scram-sha-512", "oauthbearer", NULL};
+
+	check_one_of(name, value, list);
+}
+
+static void
+check_auth(const char *name, const char *value)
+{
+	static const char *const list[] = {"iam", NULL};
 
 	check_one_of(name, value, list);
 }
@@ -298,54 +314,21 @@ unknown_option(const char *name, Oid catalog)
 			 : errhint("There are no valid options in this context.")));
 }
 
-/* The value of an option in a list of DefElem, NULL if it is not set. */
-static char *
-option_value(List *options, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, options)
-	{
-		DefElem    *def = lfirst_node(DefElem, lc);
-
-		if (strcmp(def->defname, name) == 0)
-			return defGetString(def);
-	}
-	return NULL;
-}
-
-static bool
-uses_sasl(const char *protocol)
-{
-	return protocol && pg_strncasecmp(protocol, "sasl_", 5) == 0;
-}
-
-static bool
-uses_tls(const char *protocol)
-{
-	return protocol && (pg_strcasecmp(protocol, "ssl") == 0 ||
-						pg_strcasecmp(protocol, "sasl_ssl") == 0);
-}
-
 /* An option that would be silently without effect is a mistake. */
 static void
 check_server_options(List *options)
 {
-	char	   *protocol = option_value(options, "security_protocol");
+	CdcKafkaSecurity security;
 
-	if (option_value(options, "sasl_mechanism") && !uses_sasl(protocol))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" has no effect without SASL",
-						"sasl_mechanism"),
-				 errhint("Set \"security_protocol\" to sasl_ssl or sasl_plaintext.")));
-	if ((option_value(options, "ssl_ca") ||
-		 option_value(options, "ssl_verify")) && !uses_tls(protocol))
+	cdc_kafka_security_decide(options, &security);
+	if ((cdc_kafka_option(options, "ssl_ca") ||
+		 cdc_kafka_option(options, "ssl_verify")) && !security.tls)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"%s\" has no effect without TLS",
-						option_value(options, "ssl_ca") ? "ssl_ca" : "ssl_verify"),
+						cdc_kafka_option(options, "ssl_ca") ? "ssl_ca" : "ssl_verify"),
 				 errhint("Set \"security_protocol\" to ssl or sasl_ssl.")));
+	cdc_aws_server_options_check(options, security.iam);
 }
 
 Datum
@@ -366,8 +349,10 @@ cdcsync_kafka_validator(PG_FUNCTION_ARGS)
 	}
 	if (catalog == ForeignServerRelationId)
 		check_server_options(options);
+	if (catalog == UserMappingRelationId)
+		cdc_aws_mapping_options_check(options);
 	if (catalog == ForeignTableRelationId &&
-		option_value(options, "topic") == NULL)
+		cdc_kafka_option(options, "topic") == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("option \"%s\" is required for a foreign table", "topic"),
@@ -438,7 +423,7 @@ add_option_properties(CdcKafkaOptions *result, List *options, Oid catalog,
 static int
 timeout_ms(List *options, const char *name, int default_seconds)
 {
-	char	   *value = option_value(options, name);
+	char	   *value = cdc_kafka_option(options, name);
 	int			seconds = default_seconds;
 
 	if (value && !parse_number(value, 1, TIMEOUT_MAX, &seconds))
@@ -446,23 +431,44 @@ timeout_ms(List *options, const char *name, int default_seconds)
 	return seconds * 1000;
 }
 
+/* Who has no user and password is told so before a broker is asked. */
 static void
-add_sasl(CdcKafkaOptions *result, ForeignServer *server, List *mapping,
-		 Oid userid)
+check_password(ForeignServer *server, List *mapping, Oid userid)
 {
-	char	   *mechanism = option_value(server->options, "sasl_mechanism");
+	if (cdc_kafka_option(mapping, "user") && cdc_kafka_option(mapping, "password"))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+			 errmsg("no user and password for Kafka server \"%s\"",
+					server->servername),
+			 errdetail("The server's \"security_protocol\" asks for both."),
+			 errhint("Set the options \"user\" and \"password\" of the user mapping of role \"%s\".",
+					 GetUserNameFromId(userid, false))));
+}
 
-	if (!option_value(mapping, "user") || !option_value(mapping, "password"))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
-				 errmsg("no user and password for Kafka server \"%s\"",
-						server->servername),
-				 errdetail("The server's \"security_protocol\" asks for both."),
-				 errhint("Set the options \"user\" and \"password\" of the user mapping of role \"%s\".",
-						 GetUserNameFromId(userid, false))));
-	add_property(result, "sasl.mechanism",
-				 asc_toupper(mechanism ? mechanism : "scram-sha-512",
-							 strlen(mechanism ? mechanism : "scram-sha-512")));
+static void
+add_security(CdcKafkaOptions *result, ForeignServer *server, List *mapping,
+			 Oid userid)
+{
+	CdcKafkaSecurity security;
+	bool		password;
+
+	cdc_kafka_security_decide(server->options, &security);
+	password = security.mechanism && !security.iam;
+	if (password)
+		check_password(server, mapping, userid);
+	result->uses_tls = security.tls;
+	add_property(result, "security.protocol", security.protocol);
+	if (security.mechanism)
+		add_property(result, "sasl.mechanism", security.mechanism);
+	add_option_properties(result, server->options, ForeignServerRelationId,
+						  password);
+	add_option_properties(result, mapping, UserMappingRelationId, password);
+	if (security.iam)
+	{
+		result->aws = cdc_aws_settings_get(server, mapping, userid);
+		result->token_host = cdc_kafka_option(server->options, "token_host");
+	}
 }
 
 CdcKafkaOptions *
@@ -471,13 +477,12 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 	ForeignServer *server = GetForeignServer(serverid);
 	List	   *mapping = user_mapping_options(serverid, userid);
 	CdcKafkaOptions *result = palloc0(sizeof(CdcKafkaOptions));
-	char	   *protocol = option_value(server->options, "security_protocol");
-	char	   *verify = option_value(server->options, "ssl_verify");
+	char	   *verify = cdc_kafka_option(server->options, "ssl_verify");
 	bool		verify_peer = true;
 
 	result->server = server->servername;
-	result->bootstrap_servers = option_value(server->options,
-											 "bootstrap_servers");
+	result->bootstrap_servers = cdc_kafka_option(server->options,
+												 "bootstrap_servers");
 	if (result->bootstrap_servers == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
@@ -485,19 +490,13 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 						"bootstrap_servers", server->servername),
 				 errhint("Use ALTER SERVER %s OPTIONS (ADD bootstrap_servers 'host:port').",
 						 quote_identifier(server->servername))));
-	result->uses_tls = uses_tls(protocol);
 	result->connect_timeout = timeout_ms(server->options, "connect_timeout",
 										 DEFAULT_CONNECT_TIMEOUT);
 	result->stall_timeout = timeout_ms(server->options, "stall_timeout",
 									   DEFAULT_STALL_TIMEOUT);
-	add_option_properties(result, server->options, ForeignServerRelationId,
-						  uses_sasl(protocol));
-	add_option_properties(result, mapping, UserMappingRelationId,
-						  uses_sasl(protocol));
-	if (option_value(server->options, "client_id") == NULL)
+	add_security(result, server, mapping, userid);
+	if (cdc_kafka_option(server->options, "client_id") == NULL)
 		add_property(result, "client.id", "cdcsync");
-	if (uses_sasl(protocol))
-		add_sasl(result, server, mapping, userid);
 	if (verify && parse_bool(verify, &verify_peer) && !verify_peer)
 	{
 		add_property(result, "enable.ssl.certificate.verification", "false");
@@ -531,7 +530,7 @@ cdc_kafka_topic(Oid relid, Oid *serverid)
 
 		if (is_kafka_server(table->serverid))
 		{
-			topic = option_value(table->options, "topic");
+			topic = cdc_kafka_option(table->options, "topic");
 			*serverid = table->serverid;
 		}
 	}

@@ -27,6 +27,8 @@ typedef struct CdcKafkaOptions
 	bool		uses_tls;
 	int			connect_timeout;	/* ms */
 	int			stall_timeout;	/* ms */
+	const struct CdcAwsSettings *aws;	/* NULL: no IAM */
+	const char *token_host;		/* NULL: the usual one */
 	List	   *properties;		/* of CdcKafkaProperty * */
 } CdcKafkaOptions;
 

@@ -112,6 +112,7 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 	int			left;
 
 	cdc_kafka_fetch(kafka);
+	cdc_kafka_iam_renew(kafka);
 	CHECK_FOR_INTERRUPTS();
 	if (cdc_kafka_is_permanent(err) && topic)
 		raise_topic_error(topic, err);

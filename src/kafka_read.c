@@ -506,6 +506,7 @@ cdc_kafka_poll(CdcKafka *kafka, int timeout, const CdcKafkaEvent **events)
 		long		left = timeout < 0 ? POLL_FALLBACK : timeout;
 
 		CHECK_FOR_INTERRUPTS();
+		cdc_kafka_iam_renew(kafka);
 		look_around_carefully(kafka);
 		if (timeout > 0)
 			left -= TimestampDifferenceMilliseconds(start,

@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 """A Kafka cluster for tests, where a test decides what goes wrong.
 
-usage: broker.py [--ports PORT,..] [--brokers N]
+usage: broker.py [--ports PORT,..] [--brokers N] [--tls CERTIFICATE KEY]
 
 Speaks the old, plain versions of the protocol that every client knows: enough
 to produce to it and to read from it by partition.  Unlike librdkafka's mock
 cluster it has addresses that stay the same over a restart, topics that are
 deleted, made again and grow, logs whose ends move, transactions that are open,
 and finds offsets by time; it is slower.
+
+With --tls it lets in over TLS alone, and who shows a token of AWS's IAM: door.py.
 
 Prints its addresses, then reads commands, one a line, and answers each with
 "ok [..]" or "error ..".  Ends when its input does.
@@ -27,6 +29,11 @@ Prints its addresses, then reads commands, one a line, and answers each with
     down [NODE], up [NODE]              its port is closed
     freeze [NODE], thaw [NODE]          it accepts, but never answers
     cut [NODE]                          reset its connections
+    key ACCESS_KEY SECRET [TOKEN]       with --tls: this one is let in; SECRET -: no more
+    session SECONDS                     .. and new connections are cut after that; 0: not
+    refuse [WORD ..]                    .. nobody is let in, for this reason; none: as before
+    clock SECONDS                       .. the broker's clock is ahead by that
+    logins                              .. welcome=N refused=N tokens=N since the last
     count                               requests since the last count, by name
     sync, quit
 
@@ -41,6 +48,7 @@ import struct
 import sys
 import time
 
+from door import Door
 from kafka_log import Log, bad_batch, make_batch
 
 NONE, OUT_OF_RANGE, UNKNOWN_TOPIC, LEADER_NOT_AVAILABLE, NOT_LEADER = 0, 1, 3, 5, 6
@@ -109,6 +117,7 @@ class Cluster:
     def __init__(self, ports):
         self.selector = selectors.DefaultSelector()
         self.topics = {}
+        self.door = None        # before every connection
         self.counts = collections.Counter()
         self.nodes = {}
         for number, port in enumerate(ports, 1):
@@ -136,8 +145,10 @@ class Cluster:
 
     def accept(self, node):
         sock, _ = node.listener.accept()
-        sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.door:
+            sock = self.door.admit(sock)
+        sock.setblocking(False)
         connection = Connection(sock, node)
         node.connections.add(connection)
         self.serve(connection, 0)
@@ -469,6 +480,28 @@ class Commands:
         for each in self.nodes(node):
             self.cluster.cut_node(each)
 
+    def do_key(self, access_key, secret, token=None):
+        if secret == '-':
+            del self.cluster.door.secrets[access_key]
+        else:
+            self.cluster.door.secrets[access_key] = (secret, token)
+
+    def do_session(self, seconds):
+        self.cluster.door.session = float(seconds)
+
+    def do_refuse(self, *words):
+        self.cluster.door.refuse = ' '.join(words)
+
+    def do_clock(self, seconds):
+        self.cluster.door.skew = float(seconds)
+
+    def do_logins(self):
+        door = self.cluster.door
+        counts = f"welcome={door.counts['welcome']} refused={door.counts['refused']} tokens={len(door.tokens)}"
+        door.counts.clear()
+        door.tokens.clear()
+        return counts
+
     def do_count(self):
         counts = ' '.join(f'{name}={number}' for name, number in sorted(self.cluster.counts.items()))
         self.cluster.counts.clear()
@@ -486,8 +519,13 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--ports')
     parser.add_argument('--brokers', type=int, default=1)
+    parser.add_argument('--tls', nargs=2)
     args = parser.parse_args()
     cluster = Cluster([int(p) for p in args.ports.split(',')] if args.ports else [0] * args.brokers)
+    if args.tls:
+        cluster.door = Door(*args.tls)
+        # what the door answers itself
+        APIS.update({17: ('sasl_handshake', 0, 1), 36: ('sasl_authenticate', 0, 0)})
     commands = Commands(cluster)
     print(','.join(f'{HOST}:{node.port}' for node in cluster.nodes.values()), flush=True)
 

@@ -63,7 +63,7 @@ sub start_broker
 	return launch($program);
 }
 
-# Options: brokers => how many, ports => [ .. ]
+# Options: brokers => how many, ports => [ .. ], tls => [ certificate, key ]
 sub start_cluster
 {
 	my (%options) = @_;
@@ -72,6 +72,7 @@ sub start_cluster
 		'--brokers', $options{brokers} // 1);
 
 	push @command, '--ports', join(',', @{ $options{ports} }) if $options{ports};
+	push @command, '--tls', @{ $options{tls} } if $options{tls};
 	return launch(@command);
 }
 

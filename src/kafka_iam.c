@@ -1,0 +1,217 @@
+/*-------------------------------------------------------------------------
+ *
+ * kafka_iam.c
+ *	  A consumer of Kafka as plain records: tokens of AWS's IAM.
+ *
+ * librdkafka wants a token when it connects, and asks for the next one when
+ * four fifths of its life are over, by a callback that runs in our poll.  The
+ * callback only notes it: to make a token may take requests to AWS, and nothing
+ * may be raised or waited for under librdkafka's frames.  The token is made
+ * when the poll has returned, in the main thread.  The first one is made before
+ * the consumer connects, so that it need not ask.
+ *
+ * A token costs nothing as long as the credentials last; those that expire are
+ * fetched anew before they do, since with the same credentials MSK goes on with
+ * the same session, which gets shorter and shorter.  Where that fails the old
+ * ones are used up; then librdkafka is told why there is no token, which is the
+ * reason that everybody sees, and asks again every ten seconds.
+ *
+ * No transaction is needed.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "aws_credentials.h"
+#include "cdcsync.h"
+#include "kafka_internal.h"
+#include "kafka_options.h"
+#include "msk_iam.h"
+
+#define PRINCIPAL		"kafka-cluster" /* any name: the broker takes AWS's */
+#define RENEW_BEFORE	(15 * 60)	/* s before they expire: AWS has new ones */
+#define TOO_SOON		5	/* s since the last token: that was the answer */
+
+struct CdcKafkaIam
+{
+	MemoryContext context;		/* of the consumer */
+	MemoryContext scratch;		/* of the search for credentials */
+	const CdcAwsSettings *settings;
+	const char *host;			/* that is signed for; NULL: the usual one */
+	const char *agent;
+	CdcAwsCredentials credentials;
+	char		problem[CDC_KAFKA_REASON];	/* why there is no token */
+	bool		due;			/* set by the callback: a token is wanted */
+	pg_time_t	made;			/* the last token was */
+	pg_time_t	expires;		/* the last token does */
+};
+
+/* Runs under librdkafka's frames: it stores and nothing else. */
+static void
+token_callback(rd_kafka_t *rk, const char *config, void *opaque)
+{
+	CdcKafka   *kafka = opaque;
+
+	kafka->iam->due = true;
+}
+
+void
+cdc_kafka_iam_begin(CdcKafka *kafka, const CdcKafkaOptions *options)
+{
+	CdcKafkaIam *iam = palloc0(sizeof(CdcKafkaIam));
+
+	iam->context = kafka->context;
+	iam->scratch = AllocSetContextCreate(kafka->context, "cdcsync AWS credentials",
+										 ALLOCSET_SMALL_SIZES);
+	iam->settings = options->aws;
+	iam->host = options->token_host;
+	iam->agent = "cdcsync/" CDC_VERSION;
+	kafka->iam = iam;
+}
+
+void
+cdc_kafka_iam_configure(CdcKafka *kafka, rd_kafka_conf_t *conf)
+{
+	if (kafka->iam)
+		rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, token_callback);
+}
+
+/* Must not fail: runs when the consumer is closed. */
+void
+cdc_kafka_iam_end(CdcKafka *kafka)
+{
+	if (kafka->iam == NULL)
+		return;
+	cdc_aws_credentials_wipe(&kafka->iam->credentials);
+	kafka->iam = NULL;
+}
+
+static bool
+has_expired(const CdcAwsCredentials *credentials, pg_time_t now)
+{
+	return credentials->expires != 0 && credentials->expires <= now;
+}
+
+static char *
+keep(CdcKafkaIam *iam, const char *text)
+{
+	return text ? MemoryContextStrdup(iam->context, text) : NULL;
+}
+
+/* Keep those that were found instead of the old ones. */
+static void
+take_credentials(CdcKafkaIam *iam, CdcAwsCredentials *found)
+{
+	cdc_aws_credentials_wipe(&iam->credentials);
+	iam->credentials.access_key = keep(iam, found->access_key);
+	iam->credentials.secret_key = keep(iam, found->secret_key);
+	iam->credentials.session_token = keep(iam, found->session_token);
+	iam->credentials.expires = found->expires;
+	cdc_aws_credentials_wipe(found);
+}
+
+/*
+ * Credentials that will do; false and the result's problem, which lasts until
+ * the next call, if there are none.
+ */
+static bool
+get_credentials(CdcKafka *kafka, pg_time_t now, CdcAwsResult *result)
+{
+	CdcKafkaIam *iam = kafka->iam;
+	CdcAwsCredentials *credentials = &iam->credentials;
+	MemoryContext old_context;
+
+	MemoryContextReset(iam->scratch);
+	memset(result, 0, sizeof(*result));
+	if (credentials->access_key &&
+		(credentials->expires == 0 || credentials->expires - now > RENEW_BEFORE))
+		return true;
+	old_context = MemoryContextSwitchTo(iam->scratch);
+	cdc_aws_credentials_find(iam->settings,
+							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														 kafka->connect_timeout),
+							 result);
+	MemoryContextSwitchTo(old_context);
+	if (result->found)
+		take_credentials(iam, &result->credentials);
+	return credentials->access_key && !has_expired(credentials, now);
+}
+
+/* Give librdkafka a token; false and iam->problem if it is none. */
+static bool
+set_token(CdcKafka *kafka, pg_time_t now)
+{
+	CdcKafkaIam *iam = kafka->iam;
+	CdcAwsText	token = {0};
+	int64		expires_ms;
+	bool		made;
+
+	made = cdc_msk_token_make(&iam->credentials, iam->settings->region, iam->host,
+							  iam->agent, now, &token, &expires_ms);
+	if (made)
+	{
+		made = rd_kafka_oauthbearer_set_token(kafka->rk, token.data, expires_ms,
+											  PRINCIPAL, NULL, 0, iam->problem,
+											  sizeof(iam->problem)) == RD_KAFKA_RESP_ERR_NO_ERROR;
+		iam->made = now;
+		iam->expires = expires_ms / 1000;
+	}
+	else
+		strlcpy(iam->problem, _("The token could not be signed."),
+				sizeof(iam->problem));
+	cdc_aws_text_free(&token);
+	return made;
+}
+
+/* The first token. */
+void
+cdc_kafka_iam_start(CdcKafka *kafka)
+{
+	pg_time_t	now = (pg_time_t) time(NULL);
+	CdcAwsResult result;
+
+	if (kafka->iam == NULL)
+		return;
+	if (!get_credentials(kafka, now, &result))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+				 errmsg("no AWS credentials for Kafka server \"%s\"",
+						kafka->server),
+				 result.problem ? errdetail_internal("%s", result.problem) :
+				 errdetail("The credentials have expired."),
+				 result.hint ? errhint("%s", result.hint) : 0));
+	if (!set_token(kafka, now))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+				 errmsg("could not make a token for Kafka server \"%s\"",
+						kafka->server),
+				 errdetail_internal("%s", kafka->iam->problem)));
+}
+
+/* After the callbacks have run, where it is safe to wait. */
+void
+cdc_kafka_iam_renew(CdcKafka *kafka)
+{
+	CdcKafkaIam *iam = kafka->iam;
+	pg_time_t	now;
+	CdcAwsResult result;
+
+	if (iam == NULL || !iam->due)
+		return;
+	iam->due = false;
+	now = (pg_time_t) time(NULL);
+	/* the request that librdkafka begins with comes after the first token */
+	if (now >= iam->made && now - iam->made < TOO_SOON)
+		return;
+	if (!get_credentials(kafka, now, &result))
+		strlcpy(iam->problem, result.problem ? result.problem :
+				_("The AWS credentials have expired."), sizeof(iam->problem));
+	else if (set_token(kafka, now))
+		return;
+	rd_kafka_oauthbearer_set_token_failure(kafka->rk, iam->problem);
+}
