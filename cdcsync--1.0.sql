@@ -351,6 +351,7 @@ END
 $$;
 COMMENT ON FUNCTION cdcsync.delete_dependents() IS
 	'trigger of the catalog: deletes what belongs to a deleted landing or pipeline';
+REVOKE EXECUTE ON FUNCTION cdcsync.delete_dependents() FROM PUBLIC;
 CREATE TRIGGER delete_dependents AFTER DELETE ON cdcsync.landing
 	FOR EACH ROW EXECUTE FUNCTION cdcsync.delete_dependents();
 CREATE TRIGGER delete_dependents AFTER DELETE ON cdcsync.pipeline
@@ -380,6 +381,7 @@ END
 $$;
 COMMENT ON FUNCTION cdcsync.catalog_changed() IS
 	'trigger of the catalog: lets the workers look at it';
+REVOKE EXECUTE ON FUNCTION cdcsync.catalog_changed() FROM PUBLIC;
 CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdcsync.landing
 	FOR EACH STATEMENT EXECUTE FUNCTION cdcsync.catalog_changed();
 CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON cdcsync.pipeline

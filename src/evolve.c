@@ -395,8 +395,8 @@ target_size(const Evolve *evolve)
 	Datum		values[] = {ObjectIdGetDatum(evolve->target->relid)};
 	bool		isnull;
 
-	(void) cdc_spi_run("SELECT coalesce((SELECT sum(pg_table_size(relid))::bigint"
-					   " FROM pg_partition_tree($1)), pg_table_size($1))",
+	(void) cdc_spi_run("SELECT coalesce((SELECT pg_catalog.sum(pg_catalog.pg_table_size(p.relid))::pg_catalog.int8"
+					   " FROM pg_catalog.pg_partition_tree($1) p), pg_catalog.pg_table_size($1))",
 					   1, types, values, NULL, 1);
 	return DatumGetInt64(cdc_spi_value(0, 1, &isnull));
 }

@@ -587,7 +587,8 @@ take_sample(CdcSample *sample, Oid relation)
 	uint64		nread = 0;
 	bool		more = true;
 
-	sql = psprintf("SELECT kafka_key, kafka_value FROM %s WHERE kafka_value IS NOT NULL",
+	/* the view is its owner's, who may have given it other columns of these names */
+	sql = psprintf("SELECT kafka_key::bytea, kafka_value::bytea FROM %s WHERE kafka_value IS NOT NULL",
 				   cdc_qualified_name(relation));
 	row_context = AllocSetContextCreate(CurrentMemoryContext,
 										"cdcsync sample record",

@@ -436,7 +436,7 @@ refuse_homeless(CdcMerge *merge)
 	uint64		n;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT s.ctid FROM %s s WHERE %s AND 0 > ANY (s.%s) "
+	appendStringInfo(&sql, "SELECT s.ctid FROM %s s WHERE %s AND 0 OPERATOR(pg_catalog.>) ANY (s.%s) "
 					 "AND (%s OR NOT EXISTS (SELECT FROM %s t WHERE %s%s))",
 					 cdc_qualified_name(merge->staging), cdc_merge_action_in(merge, "s", "ur"),
 					 quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_UNSET)),

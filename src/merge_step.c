@@ -129,7 +129,7 @@ void
 cdc_merge_append_rows(const CdcMergeRun *run, StringInfo sql)
 {
 	if (run->rows)
-		appendStringInfoString(sql, " AND s.ctid = ANY ($1)");
+		appendStringInfoString(sql, " AND s.ctid OPERATOR(pg_catalog.=) ANY ($1)");
 }
 
 /* soft_delete: rows that are deleted get the columns that say so. */

@@ -393,9 +393,9 @@ unite_equal(Multiset *m)
 	if (m->nrows < 2 || !bytes_may_mislead(m))
 		return;
 	n = cdc_spi_run(psprintf("SELECT s.ctid, pg_catalog.min(t.ctid) FROM %s s JOIN %s t ON %s"
-							 " AND s.%s IS NOT DISTINCT FROM t.%s GROUP BY s.ctid"
+							 " AND (s.%s OPERATOR(pg_catalog.=) t.%s OR s.%s IS NULL AND t.%s IS NULL) GROUP BY s.ctid"
 							 " HAVING pg_catalog.min(t.ctid) OPERATOR(pg_catalog.<) s.ctid",
-							 staging, staging, same_row(m), unset, unset),
+							 staging, staging, same_row(m), unset, unset, unset, unset),
 					0, NULL, NULL, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
 		m->rows[cdc_merge_result_row(m->merge, i, 1)]->row = cdc_merge_result_row(m->merge, i, 2);

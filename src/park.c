@@ -148,15 +148,15 @@ park_index(CdcMergeRun *run, Relation rel, Relation index)
 	appendStringInfo(&sql, "UPDATE %s t SET %s = %s FROM %s s, "
 					 "(SELECT x.ctid AS tid, pg_catalog.row_number() OVER () AS n FROM %s x%s) r, "
 					 "(SELECT %s AS base FROM %s y) b "
-					 "WHERE r.tid = s.ctid AND %s AND %s AND (%s) IS NOT TRUE "
-					 "AND EXISTS (SELECT FROM %s o WHERE o.ctid <> s.ctid AND %s%s%s)",
+					 "WHERE r.tid OPERATOR(pg_catalog.=) s.ctid AND %s AND %s AND (%s) IS NOT TRUE "
+					 "AND EXISTS (SELECT FROM %s o WHERE o.ctid OPERATOR(pg_catalog.<>) s.ctid AND %s%s%s)",
 					 target, quote_identifier(park->name), spare, staging, staging,
-					 run->rows ? " WHERE x.ctid = ANY ($1)" : "",
+					 run->rows ? " WHERE x.ctid OPERATOR(pg_catalog.=) ANY ($1)" : "",
 					 strstr(spare, "b.base") ? psprintf("pg_catalog.min(y.%s)", quote_identifier(park->name)) : "pg_catalog.count(*)",
 					 target, cdc_merge_action_in(m, "s", cdc_merge_step_actions(m, STEP_UPDATE)),
 					 cdc_sql_key_join(m->target, "t", "s"),
 					 changed.data, staging, cdc_merge_action_in(m, "o", "ur"), same.data,
-					 run->rows ? " AND o.ctid = ANY ($1)" : "");
+					 run->rows ? " AND o.ctid OPERATOR(pg_catalog.=) ANY ($1)" : "");
 	cdc_merge_append_rows(run, &sql);
 	(void) cdc_merge_run_sql(run, &sql);
 }

@@ -480,10 +480,11 @@ own_rows(const CdcTarget *target, const char *shadow)
 	initStringInfo(&condition);
 	for (int i = 0; i < target->nscope; i++)
 	{
-		const char *name = quote_identifier(target->columns[target->scope[i]].name);
+		const CdcColumn *c = &target->columns[target->scope[i]];
+		const char *name = quote_identifier(c->name);
 
-		appendStringInfo(&condition, " AND t.%s IN (SELECT x.%s FROM %s x)", name, name,
-						 shadow);
+		appendStringInfo(&condition, " AND t.%s %s ANY (SELECT x.%s FROM %s x)", name,
+						 cdc_sql_equality(c->typid), name, shadow);
 	}
 	return condition.data;
 }

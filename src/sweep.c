@@ -330,8 +330,9 @@ scope(const CdcTarget *target, const char *staging)
 		const CdcColumn *c = &target->columns[target->keys[k]];
 
 		if (c->source == CDC_COLUMN_SOURCE_FIELD)
-			appendStringInfo(&buf, " AND t.%s IN (SELECT x.%s FROM %s x WHERE x.%s = '%c')",
-							 quote_identifier(c->name), quote_identifier(c->name), staging,
+			appendStringInfo(&buf, " AND t.%s %s ANY (SELECT x.%s FROM %s x WHERE x.%s OPERATOR(pg_catalog.=) '%c')",
+							 quote_identifier(c->name), cdc_sql_equality(c->typid),
+							 quote_identifier(c->name), staging,
 							 quote_identifier(cdc_staging_column(target, CDC_STAGING_ACTION)),
 							 ACTION_SNAPSHOT);
 	}
@@ -433,8 +434,8 @@ next_batch(Sweeper *sw)
 	Oid			types[] = {TIDOID, INT8OID};
 	ItemPointerData last = sw->tids[SWEEP_BATCH];
 	Datum		values[] = {PointerGetDatum(&last), Int64GetDatum(SWEEP_BATCH)};
-	int64		n = (int64) cdc_spi_run(psprintf("SELECT s.ctid FROM %s s WHERE s.ctid > $1"
-												 " AND s.%s = 'd' ORDER BY s.ctid LIMIT $2",
+	int64		n = (int64) cdc_spi_run(psprintf("SELECT s.ctid FROM %s s WHERE s.ctid OPERATOR(pg_catalog.>) $1"
+												 " AND s.%s OPERATOR(pg_catalog.=) 'd' ORDER BY s.ctid LIMIT $2",
 												 cdc_qualified_name(sw->s->pipeline->staging),
 												 quote_identifier(cdc_staging_column(sw->s->target, CDC_STAGING_ACTION))),
 										2, types, values, NULL, 0);

@@ -75,13 +75,23 @@ make_decoder(const CdcTarget *target, const CdcIntake *intake,
 	return decoder;
 }
 
-/* What the records that have landed look like. */
+/*
+ * What the records that have landed look like.  The view is the landing's
+ * owner's, who need not be the pipeline's: code of theirs in it runs as them.
+ */
 static CdcInferred *
 sample_landing(const CdcPipeline *pipeline)
 {
 	CdcSampling how = {pipeline->read_as, pipeline->add_fields_prefix, pipeline->filter};
+	MemoryContext context = CurrentMemoryContext;
+	CdcInferred *inferred;
+	CdcSpi		spi;
 
-	return cdc_infer(pipeline->landing->view, &how);
+	cdc_spi_begin_as(&spi, pipeline->landing->owner, NULL);
+	MemoryContextSwitchTo(context);
+	inferred = cdc_infer(pipeline->landing->view, &how);
+	cdc_spi_end(&spi);
+	return inferred;
 }
 
 /* The target of a pipeline that was made before its first event. */

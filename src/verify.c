@@ -439,7 +439,8 @@ record_key_text(const Verify *verify)
 
 /*
  * "reason": records of the key are in quarantine, or have landed behind the
- * watermark.
+ * watermark.  A landing of another role is not looked at: its view may have code
+ * of theirs, which must not run as the pipeline's owner.
  */
 static char *
 excuses(const Verify *verify)
@@ -454,7 +455,8 @@ excuses(const Verify *verify)
 					 " LATERAL (SELECT coalesce(i.o -> 'payload', i.o) AS o) j"
 					 " WHERE q.pipeline OPERATOR(pg_catalog.=) %s",
 					 key, quote_literal_cstr(p->name));
-	if (pg_class_aclcheck(p->landing->view, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+	if (p->landing->owner == p->owner &&
+		pg_class_aclcheck(p->landing->view, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
 		appendStringInfo(&sql, " UNION SELECT %s, 'not synced yet'"
 						 " FROM cdcsync.position o LEFT JOIN cdcsync.watermark w"
 						 " ON w.pipeline OPERATOR(pg_catalog.=) %s"
