@@ -312,7 +312,9 @@ POSTGRES = {
     'mood': Kind('mood', one_of("'glad'", "'sad'"), 'text'),
 }
 
-KINDS = {'mariadb': MARIADB, 'postgres': POSTGRES}
+MYSQL = {name: kind for name, kind in MARIADB.items() if name != 'uuid'}
+
+KINDS = {'mariadb': MARIADB, 'mysql': MYSQL, 'postgres': POSTGRES}
 
 MODES = {
     'decimal.handling.mode': ['precise', 'string', 'double'],
@@ -323,6 +325,7 @@ MODES = {
 
 TIMES = {
     'mariadb': ['adaptive_time_microseconds', 'connect', 'isostring', 'microseconds', 'nanoseconds'],
+    'mysql': ['adaptive_time_microseconds', 'connect', 'isostring', 'microseconds', 'nanoseconds'],
     'postgres': ['adaptive', 'adaptive_time_microseconds', 'connect', 'isostring', 'microseconds', 'nanoseconds'],
 }
 

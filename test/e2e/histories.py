@@ -9,6 +9,10 @@ at random, key changes, swaps, rollbacks, truncates and DDL among them, while
 Connect is killed and comes back; at the end every target must equal its table.
 The first round has the seed N (1), the next N + 1.  The environment is that of
 run.py, which has a small round of its own.  Prints TAP.
+
+MySQL in place of MariaDB (--only mysql) needs its server, which Debian 12 has not:
+MYSQLD and MYSQL are the commands of server and client, and the artifacts come by
+"mvn -Pmysql".
 """
 import argparse
 import json
@@ -111,7 +115,7 @@ class Table:
         return sorted(out, key=repr)
 
     def source_rows(self, server, modes, made):
-        if self.source == 'mariadb':
+        if self.source != 'postgres':
             key = [f'CAST({k} AS CHAR)' for k in self.key()]
             texts = [k.source_text.format(c) if k.source_text != '{}' else f'CAST({c} AS CHAR)'
                      for c, k in self.columns.items()]
@@ -165,10 +169,11 @@ class Connector:
                 'transforms.unwrap.delete.tombstone.handling.mode': self.deletes,
                 'transforms.unwrap.add.fields': 'op,source.ts_ms',
                 'transforms.unwrap.replace.null.with.default': 'false'})
-        if self.source == 'mariadb':
+        if self.source != 'postgres':
             settings.update({
-                'connector.class': 'io.debezium.connector.mariadb.MariaDbConnector',
-                'database.hostname': '127.0.0.1', 'database.port': line.sources['mariadb'].port,
+                'connector.class': {'mariadb': 'io.debezium.connector.mariadb.MariaDbConnector',
+                                    'mysql': 'io.debezium.connector.mysql.MySqlConnector'}[self.source],
+                'database.hostname': '127.0.0.1', 'database.port': line.sources[self.source].port,
                 'database.user': 'dbz', 'database.password': 'dbz',
                 'database.server.id': random.Random(self.name).randint(10 ** 5, 10 ** 9),
                 'database.include.list': schema,
@@ -235,7 +240,7 @@ class History:
 
     def sql(self, source, statements):
         text = '\n'.join(statements)
-        if source == 'mariadb':
+        if source != 'postgres':
             self.line.sources[source].sql("SET sql_mode = 'STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES';\n" + text)
         else:
             self.line.sources[source].sql(text, 'shop')
@@ -252,7 +257,7 @@ class History:
     def begin(self):
         self.drop_untakeable()
         for source in self.sources:
-            make = f'CREATE DATABASE {self.schema};' if source == 'mariadb' else \
+            make = f'CREATE DATABASE {self.schema};' if source != 'postgres' else \
                 (f'CREATE SCHEMA {self.schema}; SET client_min_messages = error;'
                  " DO $$ BEGIN CREATE TYPE mood AS ENUM ('glad', 'sad'); EXCEPTION WHEN duplicate_object THEN END $$;")
             mine = [t for t in self.tables if t.source == source]
@@ -294,7 +299,7 @@ class History:
         while len(out) < BATCH:
             statements = [s for _ in range(self.rng.randint(1, 4))
                           for s in self.rng.choice(mine).statements(self.rng)]
-            # MariaDB commits at a truncate
+            # MariaDB and MySQL commit at a truncate
             if any(s.startswith('TRUNCATE') for s in statements) or self.rng.random() < 0.3:
                 out += statements
                 continue
@@ -470,7 +475,7 @@ def main():
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=1)
     parser.add_argument('--statements', type=int, default=1000)
-    parser.add_argument('--only', choices=('mariadb', 'postgres'))
+    parser.add_argument('--only', choices=('mariadb', 'mysql', 'postgres'))
     arguments = parser.parse_args()
     root = os.path.join(os.environ['WORK'], 'e2e-histories')
     bindir = os.path.dirname(os.environ['PG_CONFIG'])
@@ -478,6 +483,8 @@ def main():
     try:
         line = Line(root, os.environ['E2E_OUT'], bindir, Warehouse(root, bindir))
         line.warehouse.use_broker(line.kafka)
+        if arguments.only == 'mysql':
+            line.sources['mysql'] = services.MySQL(root)
         sources = (arguments.only,) if arguments.only else ('mariadb', 'postgres')
         for seed in range(arguments.seed, arguments.seed + arguments.rounds):
             tap.section(History(line, seed, arguments.statements, sources=sources).run)

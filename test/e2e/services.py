@@ -178,31 +178,56 @@ def stop_all():
 
 
 class MariaDB(Service):
+    """Its sql() serves MySQL too."""
+    client = ['mariadb']
+
     def __init__(self, root):
         super().__init__('mariadb', root)
-        data = os.path.join(self.dir, 'data')
+        run(['mariadb-install-db', '--no-defaults', f'--datadir={self.data()}',
+             '--auth-root-authentication-method=normal', '--skip-test-db'], cwd=self.dir)
+        self.start_server(['/usr/sbin/mariadbd'], '--binlog-format=ROW')
+        # an anonymous user would catch 'dbz'@'localhost'
+        self.sql("DELETE FROM mysql.global_priv WHERE user = ''; FLUSH PRIVILEGES;")
+        self.make_user(', BINLOG MONITOR, SLAVE MONITOR')
+
+    def data(self):
+        return os.path.join(self.dir, 'data')
+
+    def start_server(self, program, *settings):
         self.socket = os.path.join(self.dir, 's')
         self.port = free_port()
-        run(['mariadb-install-db', '--no-defaults', f'--datadir={data}',
-             '--auth-root-authentication-method=normal', '--skip-test-db'], cwd=self.dir)
-        self.start(['/usr/sbin/mariadbd', '--no-defaults', f'--datadir={data}',
+        self.start([*program, '--no-defaults', f'--datadir={self.data()}',
                     f'--socket={self.socket}', f'--port={self.port}',
                     '--bind-address=127.0.0.1', f'--pid-file={self.dir}/pid',
-                    f'--tmpdir={self.dir}', '--server-id=1', '--log-bin=binlog',
-                    '--binlog-format=ROW', '--binlog-row-image=FULL',
+                    f'--tmpdir={self.dir}', '--server-id=1', '--log-bin=binlog', '--binlog-row-image=FULL',
                     '--innodb-flush-log-at-trx-commit=0', '--innodb-buffer-pool-size=64M',
-                    '--character-set-server=utf8mb4', '--default-time-zone=+00:00'])
+                    '--character-set-server=utf8mb4', '--default-time-zone=+00:00', *settings])
         self.wait_port(self.port, 60)
-        # an anonymous user would catch 'dbz'@'localhost'
-        self.sql("DELETE FROM mysql.global_priv WHERE user = ''; FLUSH PRIVILEGES;"
-                 "CREATE USER dbz@'%' IDENTIFIED BY 'dbz';"
+
+    def make_user(self, more):
+        """The user that Debezium connects as."""
+        self.sql("CREATE USER dbz@'%' IDENTIFIED BY 'dbz';"
                  "GRANT SELECT, RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT,"
-                 " BINLOG MONITOR, SLAVE MONITOR, LOCK TABLES ON *.* TO dbz@'%';")
+                 f" LOCK TABLES{more} ON *.* TO dbz@'%';")
 
     def sql(self, text, database=None):
-        return run(['mariadb', '--no-defaults', '-S', self.socket, '-u', 'root', '-N',
+        return run([*self.client, '--no-defaults', '-S', self.socket, '-u', 'root', '-N',
                     '--batch', '--raw', '--default-character-set=utf8mb4',
                     *([database] if database else [])], input=text)
+
+
+class MySQL(MariaDB):
+    """The server and the client that the variables MYSQLD and MYSQL name: Debian
+    has none."""
+    client = os.environ.get('MYSQL', 'mysql').split()
+
+    def __init__(self, root):
+        Service.__init__(self, 'mysql', root)
+        server = os.environ.get('MYSQLD', 'mysqld').split()
+        run([*server, '--no-defaults', '--initialize-insecure', f'--datadir={self.data()}'], cwd=self.dir)
+        self.start_server(server, '--gtid-mode=ON', '--enforce-gtid-consistency=ON', '--mysqlx=OFF',
+                          '--secure-file-priv=')
+        self.make_user('')
 
 
 class PostgreSQL(Service):

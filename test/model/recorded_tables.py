@@ -61,6 +61,21 @@ T1_SCHEMA = plain(*T1_HEAD, ('biu', 'numeric(20,0)'), *T1_MIDDLE) \
             ('dt', 'timestamp'), ('dt3', 'timestamp(3)'),
             ('dt6', 'timestamp(6)'), *T1_TAIL)
 
+MYSQL_CUSTOMER = CUSTOMER[:3]
+M1_PLAIN = plain(('id', 'int'), ('vc', 'varchar(50)'), ('js', 'jsonb')) \
+    + [Column('biu', 'numeric(20,0)', reading={'unsigned': True})] \
+    + plain(('dec1', 'numeric(10,2)'), ('bt', 'bit(8)'), ('vb', 'bytea'),
+            ('en', 'text'), ('y', 'smallint'), ('d', 'date')) \
+    + [us('t6', 'interval'), ms('dt', 'timestamp'), us('dt6', 'timestamp')] \
+    + plain(('ts6', 'timestamptz'), ('pt', 'point'), ('vec', 'real[]'))
+M1_SCHEMA = plain(('id', 'int'), ('vc', 'varchar(50)'), ('js', 'jsonb'),
+                  ('biu', 'numeric(20,0)'), ('dec1', 'numeric(10,2)'),
+                  ('bt', 'bit(8)')) \
+    + [Column('vb', 'bytea', reading={'encoding': 'base64'})] \
+    + plain(('en', 'text'), ('y', 'smallint'), ('d', 'date'), ('t6', 'time'),
+            ('dt', 'timestamp'), ('dt6', 'timestamp'), ('ts6', 'timestamptz'),
+            ('pt', 'point'), ('vec', 'real[]'))
+
 P1_HEAD = [('id', 'int'), ('b', 'boolean'), ('i2', 'smallint'), ('i4', 'int'),
            ('i8', 'bigint'), ('f4', 'real'), ('f8', 'double precision'),
            ('n', 'numeric(10,2)'), ('nn', 'numeric'), ('m', 'numeric(19,2)'),
@@ -185,7 +200,7 @@ class Topic:
         elif kind == 'numeric' and text.startswith('$'):
             text = text[1:].replace(',', '')
         elif kind == 'timestamptz' and text[-3] not in '+-' \
-                and self.final.startswith('mariadb'):
+                and self.final.startswith('m'):
             text += '+00'
         if kind in ('timestamp', 'timestamptz', 'time', 'interval') \
                 and '.' in text:
@@ -201,6 +216,7 @@ T1_CONNECT = {
     't': 'connect times outside 0-24 h become null in the connector',
     't6': 'connect times outside 0-24 h become null in the connector',
     'dt6': 'connect timestamps have milliseconds'}
+M1_CONNECT = {name: T1_CONNECT[name] for name in ('t6', 'dt6')}
 P1_UTC = {'ttz': 'the connector sends timetz in UTC'}
 P1_PRECISE = {'nn': 'numeric NaN arrives as null in precise mode',
               'iv': 'intervals arrive as microseconds: months and days are lost'}
@@ -222,6 +238,13 @@ TOPICS = [
           T1_LOST),
     Topic('mariadb_schema.T1', 'mariadb.T1.final.xml', T1_SCHEMA, ['id'],
           {**T1_LOST, **T1_CONNECT}),
+    Topic('mysql_plain.CUSTOMER', 'mysql.CUSTOMER.final.tsv', MYSQL_CUSTOMER,
+          ['CUST_ID']),
+    Topic('mysql_schema.CUSTOMER', 'mysql.CUSTOMER.final.tsv', MYSQL_CUSTOMER,
+          ['CUST_ID']),
+    Topic('mysql_plain.M1', 'mysql.M1.final.tsv', M1_PLAIN, ['id']),
+    Topic('mysql_schema.M1', 'mysql.M1.final.tsv', M1_SCHEMA, ['id'],
+          M1_CONNECT),
     Topic('postgres_plain.t1', 'postgres.t1.final.csv', P1_PLAIN, ['id'],
           {**P1_UTC, **P1_PRECISE}),
     Topic('postgres_schema.t1', 'postgres.t1.final.csv', P1_SCHEMA, ['id'],

@@ -535,6 +535,9 @@ def normal(text, sql):
     if text is None:
         return None
     kind, _, array = split_type(sql)
+    if array and kind in ('real', 'double precision'):
+        return '{%s}' % ','.join(v if v == 'NULL' else normal(v, kind)
+                                 for v in text[1:-1].split(',') if v)
     if array:
         return text
     if kind in ('real', 'double precision'):
@@ -543,8 +546,14 @@ def normal(text, sql):
             number = struct.unpack('f', struct.pack('f', number))[0]
         return repr(number)
     if kind in ('json', 'jsonb'):
-        return json.dumps(json.loads(text), sort_keys=True)
+        return json.dumps(json.loads(text, parse_int=_spelling,
+                                     parse_float=_spelling), sort_keys=True)
     return text
+
+
+def _spelling(number):
+    """One spelling for a JSON number."""
+    return _plain(Decimal(number).normalize())
 
 
 def normal_key(text, sql):
