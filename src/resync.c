@@ -5,7 +5,7 @@
  *
  * The records are folded into a table beside the target; then the target is
  * brought to what that table holds, by a merge of the rows in which the two
- * differ.  It is the contents that are swapped, not the tables: readers see
+ * differ; where rows have no key, by contents.c.  It is the contents that are swapped, not the tables: readers see
  * the old rows until the commit, and the target keeps its OID, and so all that
  * hangs on it (privileges, policies, triggers, views, foreign keys,
  * publications, columns that no event feeds).
@@ -34,6 +34,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "contents.h"
 #include "exact.h"
 #include "fault.h"
 #include "merge.h"
@@ -42,6 +43,7 @@
 #include "snapshot.h"
 #include "sync.h"
 #include "topic_copy.h"
+#include "value.h"
 #include "wake.h"
 #include "watermark.h"
 
@@ -101,15 +103,15 @@ lock_pipeline(Resync *resync)
 				 errmsg("pipeline \"%s\" has no target yet", pipeline->name),
 				 errhint("It is made by the sync of its first event.")));
 	cdc_pipeline_check_here(pipeline);
-	if (pipeline->mode != CDC_MODE_MIRROR || pipeline->key == NIL)
+	/* changes before that time would be lost for good */
+	if (resync->since != DT_NOBEGIN && pipeline->mode != CDC_MODE_MIRROR)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot rebuild the target of pipeline \"%s\"", pipeline->name),
-				 pipeline->mode != CDC_MODE_MIRROR ?
-				 errdetail("Its mode is \"%s\": the target holds what the events of now do not tell any more.",
-						   cdc_mode_name(pipeline->mode)) :
-				 errdetail("The target has no key to compare its rows by."),
-				 errhint("Drop the pipeline with cdc_drop() and create it again, with a new target.")));
+				 errmsg("cannot rebuild the target of pipeline \"%s\" from a part of its records",
+						pipeline->name),
+				 errdetail("Its mode is \"%s\": the target would lose what records before \"since\" have told.",
+						   cdc_mode_name(pipeline->mode)),
+				 errhint("Leave out \"since\".")));
 	lock_alone(pipeline);
 	(void) cdc_staging_lock(staging, pipeline->name, false);
 	cdc_watermark_check_snapshot(pipeline);
@@ -592,6 +594,55 @@ note_columns(CdcMerge *merge, const List *fed)
 	merge->partly_set = palloc0(target->ncolumns);
 }
 
+/* By the key: the rows that differ, as a merge would bring them. */
+static void
+swap_by_key(Resync *resync, CdcTarget *target)
+{
+	CdcMerge   *merge = &resync->merge;
+
+	/* rows that soft_delete keeps are rows like others here */
+	target->mode = CDC_MODE_MIRROR;
+	cdc_staging_adapt(resync->pipeline->staging, target);
+	merge->staging = resync->pipeline->staging;
+	merge->refused = refused;
+	merge->arg = resync;
+	merge->check_foreign_keys = true;
+	list_staged(merge, stage_difference(resync));
+	cdc_merge(merge);
+}
+
+static bool
+replace_contents(void *arg)
+{
+	cdc_contents_replace(arg);
+	return true;
+}
+
+/* Where no key tells rows apart: those that only one of the two has. */
+static void
+swap_by_row(Resync *resync, const CdcTarget *target, const List *fed)
+{
+	CdcConvertError error;
+	bool	   *none = palloc0(target->ncolumns);
+	CdcContents contents = {
+		.target = target,
+		.source = resync->shadow,
+		/* of an empty table, all columns */
+		.never_set = fed == NIL ? none : resync->merge.never_set,
+	};
+
+	if (target->is_view)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot rebuild the target of pipeline \"%s\"", resync->pipeline->name),
+				 errdetail("It is a view without a key to compare its rows by.")));
+	cdc_spi_run(psprintf("ANALYZE %s", cdc_qualified_name(resync->shadow)), 0, NULL, NULL, NULL, 0);
+	if (!cdc_try(replace_contents, &contents, &error))
+		refused(resync, 0, &error);
+	resync->merge.inserted = contents.inserted;
+	resync->merge.deleted = contents.deleted;
+}
+
 /* Bring the target to what the shadow holds. */
 static void
 swap(Resync *resync, const CdcRebuild *rebuild)
@@ -604,15 +655,12 @@ swap(Resync *resync, const CdcRebuild *rebuild)
 	cdc_spi_begin_as(&spi, pipeline->owner, cdc_sync_search_path(pipeline));
 	target = cdc_target_describe(pipeline->target, pipeline->key, pipeline->readings,
 								 pipeline->strict, pipeline->mode);
-	cdc_staging_adapt(pipeline->staging, target);
 	merge->target = target;
-	merge->staging = pipeline->staging;
-	merge->refused = refused;
-	merge->arg = resync;
-	merge->check_foreign_keys = true;
 	note_columns(merge, rebuild->fed);
-	list_staged(merge, stage_difference(resync));
-	cdc_merge(merge);
+	if (target->nkeys > 0 && target->mode != CDC_MODE_HISTORY)
+		swap_by_key(resync, target);
+	else
+		swap_by_row(resync, target, rebuild->fed);
 	cdc_spi_end(&spi);
 	CDC_FAULT("resync_swapped");
 }

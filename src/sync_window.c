@@ -182,6 +182,21 @@ keeps_last_only(const CdcTarget *target)
 		(target->mode == CDC_MODE_MIRROR || target->mode == CDC_MODE_SOFT_DELETE);
 }
 
+/* Note which columns some event has set. */
+static void
+note_fed(CdcSyncRun *sync, const CdcStage *stage)
+{
+	for (int c = 0; c < sync->target->ncolumns; c++)
+	{
+		bool		is_field = cdc_column_is_field(sync->target->columns[c].source);
+
+		for (int64 i = 0; !sync->fed[c] && i < stage->nrows; i++)
+			sync->fed[c] = !is_field ||
+				(cdc_winner_has_row(stage->rows[i]) &&
+				 stage->rows[i]->tokens[c].kind != CDC_JSON_MISSING);
+	}
+}
+
 /*
  * Bring a ranked window to the target.  False: it is to be ranked again, without
  * records that were found to be bad.
@@ -248,8 +263,8 @@ apply_window(Window *window)
 	cdc_stage_supersede(&stage);
 	if (rank->kept_moves)
 		cdc_moves_store(sync->moves);
-	for (int i = 0; sync->fed && i < sync->target->ncolumns; i++)
-		sync->fed[i] |= stage.nrows > 0 && !stage.never_set[i];
+	if (sync->fed)
+		note_fed(sync, &stage);
 	sync->result->inserted += merge.inserted;
 	sync->result->updated += merge.updated;
 	sync->result->deleted += merge.deleted;
