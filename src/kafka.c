@@ -1,16 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * kafka.c
- *	  A consumer of Kafka as plain records: opening, closing, errors.
+ *	  A consumer of Kafka as plain records: opening and closing.
  *
  * Partitions are assigned with absolute offsets: the offset that counts is the
  * one that the database holds, so the consumer group exists in name only
  * (librdkafka wants one) and no offset is ever stored in or read from it.
  *
- * librdkafka has threads of its own.  None of them runs code of ours: logs
- * and errors are queued and served when we take messages, by callbacks that do
- * nothing but store.  So no ereport() jumps through librdkafka's frames, and
- * no backend code runs outside the main thread.
+ * librdkafka has threads of its own.  None of them runs code of ours, but for
+ * one that turns a number into text (see kafka_error.c): logs and errors are
+ * queued and served when we take messages, by callbacks that do nothing but
+ * store.  So no ereport() jumps through librdkafka's frames, and no backend code
+ * runs outside the main thread.
  *
  * A consumer that is still alive when the process ends may crash it (OpenSSL's
  * clean-up runs under the threads that use it), and a crash of one backend
@@ -109,16 +110,6 @@ static const struct
  * its frames.  They store, and nothing else.
  * ----------
  */
-void
-cdc_kafka_reason_store(CdcKafka *kafka, rd_kafka_resp_err_t err,
-					   const char *reason)
-{
-	kafka->last_err = err;
-	kafka->log_due = true;
-	strlcpy(kafka->reason, reason ? reason : rd_kafka_err2str(err),
-			CDC_KAFKA_REASON);
-}
-
 /*
  * That a partition is gone is told as an error of the whole consumer, whose
  * text begins with "TOPIC [PARTITION]: ".  Were it to change, the watchdog
@@ -180,6 +171,12 @@ log_callback(const rd_kafka_t *rk, int level, const char *facility,
 	{
 		if (strstr(text, rd_kafka_err2str(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)))
 			note_lost(kafka, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, text);
+		return;
+	}
+
+	if (strcmp(facility, "SSLCERTVRFY") == 0)
+	{
+		cdc_kafka_certificate_store(kafka, text);
 		return;
 	}
 
@@ -350,114 +347,6 @@ cdc_kafka_close(CdcKafka *kafka)
 }
 
 /* ----------
- * Errors
- * ----------
- */
-static const char *
-connection_hint(CdcKafka *kafka)
-{
-	/* what has answered before expects what we send */
-	if (!kafka->uses_tls && !kafka->answered &&
-		(strstr(kafka->reason, "SSL") || strstr(kafka->reason, "Disconnected") ||
-		 strstr(kafka->reason, "Invalid response size")))
-		return "The port may expect TLS: then set the server's option \"security_protocol\" to ssl or sasl_ssl.";
-	if (kafka->uses_tls && strstr(kafka->reason, "SSL"))
-		return "Check the server's options \"security_protocol\" and \"ssl_ca\", and that the port is one for TLS.";
-	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION && kafka->iam)
-		return _("Check the AWS credentials, that the policy of their user or role allows kafka-cluster:Connect to this cluster, the server's option \"region\", and this machine's clock.");
-	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION)
-		return "Check the options of the user mapping and the server's option \"sasl_mechanism\".";
-	return NULL;
-}
-
-/* In the current memory context. */
-void
-cdc_kafka_unavailable_fill(CdcKafka *kafka, CdcKafkaError *error)
-{
-	error->sqlstate = ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
-	error->message = psprintf(_("could not reach Kafka server \"%s\" at %s"),
-							  kafka->server, kafka->bootstrap_servers);
-	if (kafka->reason[0] != '\0')
-		error->detail = pstrdup(kafka->reason);
-	else if (kafka->all_down)
-		error->detail = _("All brokers are down.");
-	else
-		error->detail = psprintf(_("No broker has answered within %d s."),
-								 kafka->connect_timeout / 1000);
-	error->hint = connection_hint(kafka);
-}
-
-int
-cdc_kafka_sqlstate(rd_kafka_resp_err_t err)
-{
-	switch (err)
-	{
-		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-		case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-			return ERRCODE_INSUFFICIENT_PRIVILEGE;
-		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-			return ERRCODE_FDW_TABLE_NOT_FOUND;
-		case RD_KAFKA_RESP_ERR__BAD_MSG:
-		case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
-			return ERRCODE_DATA_CORRUPTED;
-		case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
-			return ERRCODE_FEATURE_NOT_SUPPORTED;
-		default:
-			return ERRCODE_FDW_ERROR;
-	}
-}
-
-/* Errors that no waiting heals. */
-bool
-cdc_kafka_is_permanent(rd_kafka_resp_err_t err)
-{
-	switch (err)
-	{
-		case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-		case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-		case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-		case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-		case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-		case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
-		case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
-		case RD_KAFKA_RESP_ERR__INVALID_ARG:
-			return true;
-		default:
-			return false;
-	}
-}
-
-void
-cdc_kafka_error_raise(const CdcKafkaError *error)
-{
-	ereport(ERROR,
-			(errcode(error->sqlstate),
-			 errmsg_internal("%s", error->message),
-			 error->detail ? errdetail_internal("%s", error->detail) : 0,
-			 error->hint ? errhint("%s", error->hint) : 0));
-}
-
-void
-cdc_kafka_raise(const CdcKafkaEvent *event)
-{
-	cdc_kafka_error_raise(event->error);
-}
-
-/* A call of librdkafka has failed that cannot, or only for lack of memory. */
-void
-cdc_kafka_call_failed(CdcKafka *kafka, const char *what, const char *reason)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_ERROR),
-			 errmsg("could not %s of Kafka server \"%s\"", what,
-					kafka->server),
-			 errdetail_internal("%s", reason)));
-}
-
-/* ----------
  * Opening
  * ----------
  */
@@ -545,6 +434,9 @@ make_conf(CdcKafka *kafka, List *properties, const char **refused,
 	rd_kafka_conf_set_error_cb(conf, error_callback);
 	rd_kafka_conf_set_log_cb(conf, log_callback);
 	cdc_kafka_iam_configure(kafka, conf);
+	*refused = "ssl_cert_verify_cb";
+	if (kafka->verifies && !cdc_kafka_verify_configure(conf))
+		goto failed;
 	return conf;
 
 failed:
@@ -571,7 +463,7 @@ start_consumer(CdcKafka *kafka, List *properties)
 	if (kafka->rk == NULL)
 	{
 		rd_kafka_conf_destroy(conf);
-		cdc_kafka_call_failed(kafka, "create a consumer", errstr);
+		cdc_kafka_create_failed(kafka, errstr);
 	}
 	dlist_push_tail(&live_consumers, &kafka->node);
 	rd_kafka_poll_set_consumer(kafka->rk);
@@ -579,6 +471,29 @@ start_consumer(CdcKafka *kafka, List *properties)
 	kafka->queue = rd_kafka_queue_get_consumer(kafka->rk);
 	rd_kafka_queue_io_event_enable(kafka->queue, kafka->pipe[1], "", 1);
 	cdc_kafka_iam_start(kafka);
+}
+
+/* What the texts of errors depend on. */
+static void
+note_properties(CdcKafka *kafka, const CdcKafkaOptions *options)
+{
+	ListCell   *lc;
+
+	kafka->mechanism = "";
+	kafka->verifies = options->uses_tls;
+	foreach(lc, options->properties)
+	{
+		const CdcKafkaProperty *property = lfirst(lc);
+
+		if (strcmp(property->name, "sasl.mechanism") == 0)
+			kafka->mechanism = property->value;
+		else if (strcmp(property->name, "ssl.ca.pem") == 0)
+			kafka->has_ca = true;
+		else if (strcmp(property->name, "ssl.certificate.pem") == 0)
+			kafka->has_certificate = true;
+		else if (strcmp(property->name, "enable.ssl.certificate.verification") == 0)
+			kafka->verifies = strcmp(property->value, "false") != 0;
+	}
 }
 
 CdcKafka *
@@ -633,6 +548,7 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 		kafka->stall_timeout = options->stall_timeout;
 		if (options->aws)
 			cdc_kafka_iam_begin(kafka, options);
+		note_properties(kafka, options);
 		open_pipe(kafka);
 		start_consumer(kafka, options->properties);
 		cdc_kafka_connection_check(kafka);

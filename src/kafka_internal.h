@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * kafka_internal.h
- *	  What the files of the consumer share: kafka.c (opening, closing, errors),
- *	  kafka_query.c (requests), kafka_source.c (the partitions that are read),
- *	  kafka_read.c (events), kafka_watch.c (what brokers do not tell) and
- *	  kafka_iam.c (tokens of AWS).
+ *	  What the files of the consumer share: kafka.c (opening, closing),
+ *	  kafka_error.c (what goes wrong, in words), kafka_query.c (requests),
+ *	  kafka_source.c (the partitions that are read), kafka_read.c (events),
+ *	  kafka_watch.c (what brokers do not tell) and kafka_iam.c (tokens of AWS).
  *
  * The only file that includes librdkafka; for kafka*.c alone.
  *
@@ -64,6 +64,10 @@ struct CdcKafka
 	char	   *server;
 	char	   *bootstrap_servers;
 	bool		uses_tls;
+	bool		verifies;		/* the broker's certificate */
+	bool		has_ca;			/* those that we trust are given */
+	bool		has_certificate;	/* of our own */
+	const char *mechanism;		/* of SASL, as librdkafka names it; or "" */
 	bool		lasting;
 	bool		answered;		/* the cluster has, when we connected */
 	int			connect_timeout;	/* ms */
@@ -112,6 +116,8 @@ struct CdcKafka
 	bool		any_lost;		/* some source's lost is set */
 	rd_kafka_resp_err_t last_err;
 	char		reason[CDC_KAFKA_REASON];
+	int			certificate_error;	/* of OpenSSL; 0: none */
+	char		certificate[CDC_KAFKA_REASON];	/* which one has it */
 
 	/* Does the cluster answer? */
 	TimestampTz last_answer;
@@ -132,15 +138,23 @@ struct CdcKafka
 };
 
 /* kafka.c */
+extern void cdc_kafka_list_free(CdcKafka *kafka);
+
+/* kafka_error.c */
+extern void cdc_kafka_reason_clear(CdcKafka *kafka);
 extern void cdc_kafka_reason_store(CdcKafka *kafka, rd_kafka_resp_err_t err,
 								   const char *reason);
+extern bool cdc_kafka_verify_configure(rd_kafka_conf_t *conf);
+extern void cdc_kafka_certificate_store(CdcKafka *kafka, const char *text);
 extern void cdc_kafka_unavailable_fill(CdcKafka *kafka, CdcKafkaError *error);
 pg_noreturn extern void cdc_kafka_error_raise(const CdcKafkaError *error);
 pg_noreturn extern void cdc_kafka_call_failed(CdcKafka *kafka, const char *what,
 											  const char *reason);
+pg_noreturn extern void cdc_kafka_create_failed(CdcKafka *kafka,
+												const char *errstr);
 extern int	cdc_kafka_sqlstate(rd_kafka_resp_err_t err);
+extern const char *cdc_kafka_hint(rd_kafka_resp_err_t err);
 extern bool cdc_kafka_is_permanent(rd_kafka_resp_err_t err);
-extern void cdc_kafka_list_free(CdcKafka *kafka);
 
 /* kafka_query.c */
 extern bool cdc_kafka_latched;	/* a request, of any consumer, has reset the latch */

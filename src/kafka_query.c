@@ -56,8 +56,7 @@ begin_request(Request *request, CdcKafka *kafka)
 {
 	cdc_kafka_list_free(kafka);
 	kafka->all_down = false;
-	kafka->reason[0] = '\0';
-	kafka->last_err = RD_KAFKA_RESP_ERR_NO_ERROR;
+	cdc_kafka_reason_clear(kafka);
 	request->kafka = kafka;
 	request->start = GetCurrentTimestamp();
 	request->down_since = 0;
@@ -84,7 +83,8 @@ raise_topic_error(const char *topic, rd_kafka_resp_err_t err)
 	ereport(ERROR,
 			(errcode(cdc_kafka_sqlstate(err)),
 			 errmsg("could not query topic \"%s\"", topic),
-			 errdetail_internal("%s", rd_kafka_err2str(err))));
+			 errdetail_internal("%s", rd_kafka_err2str(err)),
+			 cdc_kafka_hint(err) ? errhint("%s", cdc_kafka_hint(err)) : 0));
 }
 
 /*

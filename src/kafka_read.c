@@ -267,7 +267,8 @@ take_error(CdcKafka *kafka, int id, const rd_kafka_message_t *message)
 		default:
 			source->position = Max(message->offset, source->position);
 			cdc_kafka_event_error(kafka, id, cdc_kafka_sqlstate(message->err),
-								  rd_kafka_message_errstr(message), NULL);
+								  rd_kafka_message_errstr(message),
+								  cdc_kafka_hint(message->err));
 			break;
 	}
 }
@@ -306,7 +307,8 @@ report_lost(CdcKafka *kafka)
 			continue;
 		if (source->running)
 			cdc_kafka_event_error(kafka, i, cdc_kafka_sqlstate(source->lost),
-								  rd_kafka_err2str(source->lost), NULL);
+								  rd_kafka_err2str(source->lost),
+								  cdc_kafka_hint(source->lost));
 		source->lost = RD_KAFKA_RESP_ERR_NO_ERROR;
 	}
 	kafka->any_lost = false;

@@ -69,8 +69,7 @@ hear(CdcKafka *kafka, TimestampTz now)
 	}
 	kafka->last_answer = now;
 	kafka->all_down = false;
-	kafka->reason[0] = '\0';
-	kafka->log_due = false;
+	cdc_kafka_reason_clear(kafka);
 	kafka->probe_slice = CDC_KAFKA_FIRST_SLICE;
 	if (kafka->failing_since == 0)
 		return;
@@ -234,7 +233,7 @@ take_failure(CdcKafka *kafka, int id, rd_kafka_resp_err_t err, TimestampTz now)
 									 2 * kafka->stall_timeout)))
 		return;
 	cdc_kafka_event_error(kafka, id, cdc_kafka_sqlstate(err),
-						  rd_kafka_err2str(err), NULL);
+						  rd_kafka_err2str(err), cdc_kafka_hint(err));
 }
 
 /* The answer for a suspect. */

@@ -172,7 +172,8 @@ is_topics_fault(const ErrorData *edata)
 {
 	return ERRCODE_TO_CATEGORY(edata->sqlerrcode) !=
 		ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION) &&
-		edata->sqlerrcode != ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
+		edata->sqlerrcode != ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION &&
+		edata->sqlerrcode != ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
 }
 
 static void
