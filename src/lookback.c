@@ -309,8 +309,11 @@ add(State *st, const CdcChunk *chunk, int i, CdcProgress *progress)
 	if (found == NULL || found->homeless)
 		cdc_rank_look_back(st->rank, chunk, i, progress, found ? found->since : 0);
 	else
+	{
+		cdc_rank_look_over(st->rank, chunk, i, progress);
 		/* nor was the tombstone of a delete, or it would have superseded it */
 		progress->deleted_key = cdc_event_key_hash(&chunk->keys[i]);
+	}
 }
 
 static void

@@ -657,9 +657,6 @@ cdc_moves_store(CdcMoves *moves)
 	{
 		CdcMove    *move = lfirst(lc);
 
-		/* MySQL's binlog leaves nothing out that would have to be carried over */
-		if (!move->arrived && !move->kept && move->connector == CDC_CONNECTOR_MYSQL)
-			move->done = true;
 		if (!move->arrived && !move->done && move->changed)
 			settle(moves, move);
 		changed |= move->stored ? move->changed : !move->done;

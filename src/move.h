@@ -45,7 +45,6 @@ typedef struct CdcMove
 								 * the new row; departed only: to the old one */
 	bool		moved_on;		/* arrived: the row has left its key again .. */
 	CdcPosition moved_on_at;	/* .. by this change */
-	bool		kept;			/* departed: for an arrival that is in quarantine */
 	bool		visited;		/* values are being passed along it */
 	struct CdcMove *before;		/* arrived: the arrival before under the same key */
 } CdcMove;

@@ -607,7 +607,8 @@ int64
 cdc_quarantine_take_one(const char *pipeline, const CdcOrigin *at)
 {
 	return run_for(pipeline, "UPDATE cdcsync.quarantine SET state = 'retried', tried_at = clock_timestamp() "
-				   "WHERE pipeline = $1 AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4",
+				   "WHERE pipeline = $1 AND kafka_partition = $2 AND epoch = $3 AND kafka_offset = $4 "
+				   "AND state <> 'retried'",
 				   at->partition, at->epoch, at->offset);
 }
 

@@ -358,6 +358,18 @@ cdc_rank_look_back(CdcRank *rank, const CdcChunk *chunk, int i,
 	rank->ordinal = ordinal;
 }
 
+void
+cdc_rank_look_over(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
+{
+	CdcEvent	rec = {.chunk = chunk,.i = i,.offset = cdc_chunk_offset(chunk, i),.progress = progress};
+	CdcDecodeError error;
+
+	if (cdc_decode_value(rank->state->decoder, chunk->values[i].data,
+						 chunk->values[i].len, &rec.change, &error) &&
+		rec.change.shape == CDC_SHAPE_CHANGE)
+		(void) is_resent(rank, &rec);
+}
+
 bool
 cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
 {

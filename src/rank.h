@@ -290,6 +290,13 @@ extern CdcOrigin cdc_rank_origin(CdcRank *rank, const CdcChunk *chunk, int i);
 extern void cdc_rank_look_back(CdcRank *rank, const CdcChunk *chunk, int i,
 							   CdcProgress *progress, TimestampTz since);
 
+/*
+ * .. or leave it out, as it was not applied: what is older behind it was sent again
+ * all the same.
+ */
+extern void cdc_rank_look_over(CdcRank *rank, const CdcChunk *chunk, int i,
+							   CdcProgress *progress);
+
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);
 

@@ -80,6 +80,16 @@ clear_unavailable(const CdcRank *rank, CdcToken *tokens)
 			memset(&tokens[i], 0, sizeof(CdcToken));
 }
 
+/*
+ * Can the target's row be the one of this winner, or of a key that the window has
+ * not touched (NULL)?  Not if it began in the window.
+ */
+static bool
+may_be_target_row(const CdcWinner *w)
+{
+	return w == NULL || !(w->deleted || w->fresh || w->floor);
+}
+
 /* Forget of a row what is on its way to it still: it is not what it seems. */
 static void
 hide_wanted(const CdcRank *rank, CdcToken *row, const bool *wanted)
@@ -157,7 +167,7 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 			move->wanted[i] = (tokens[i].flags & CDC_JSON_UNAVAILABLE) != 0;
 		move->changed = true;
 	}
-	if (old_winner == NULL || !(old_winner->deleted || old_winner->fresh))
+	if (may_be_target_row(old_winner))
 		row = fetch_target_row(rank, old_key_tokens);
 	fill_from_move(rank, tokens,
 				   old_winner && !old_winner->deleted ? old_winner->tokens : NULL,
@@ -181,7 +191,7 @@ cdc_rank_keep_move(CdcRank *rank, CdcWinner *w)
 	move->old_key_tokens = cdc_move_copy_tokens(moves, w->tokens);
 	move->schema = w->schema;
 	move->connector = w->connector;
-	move->kept = move->changed = true;
+	move->changed = true;
 	w->from = NULL;
 	return true;
 }
@@ -322,8 +332,7 @@ static void
 depart_after_arrival(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, CdcMove *move,
 					 const CdcToken *old_key_tokens, CdcMove *upstream)
 {
-	bool		in_target = w == NULL || !(w->deleted || w->fresh);
-	CdcToken   *row = in_target ? fetch_target_row(rank, old_key_tokens) : NULL;
+	CdcToken   *row = may_be_target_row(w) ? fetch_target_row(rank, old_key_tokens) : NULL;
 	CdcToken   *old_row = NULL;
 	CdcToken   *tokens = palloc0(sizeof(CdcToken) * rank->target->ncolumns);
 
@@ -384,7 +393,7 @@ cdc_rename_depart(CdcRank *rank, CdcEvent *rec, const CdcWinner *w, const CdcByt
 	move->old_key_tokens = cdc_move_copy_tokens(moves, old_key_tokens);
 	move->schema = w ? w->schema : rank->state->schema;
 	move->connector = rank->state->connector;
-	move->target_row = w == NULL || !w->fresh;
+	move->target_row = may_be_target_row(w);
 	move->changed = true;
 }
 
