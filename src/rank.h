@@ -53,6 +53,7 @@ typedef struct CdcWinner
 	char		action;			/* history: as in staging */
 	bool		has_ts_ms;
 	CdcConnector connector;
+	bool		mixed;			/* it has changes of several partitions */
 	bool		amends;			/* it only brings values that a change which was
 								 * applied before has waited for */
 	bool		refused;		/* it went to quarantine */

@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * refusal.c
- *	  Records of a window with values that cannot be converted, and which took
- *	  the place of earlier changes of their key in the same window.
+ *	  Records of a window that cannot be applied, and which took the place of
+ *	  other changes of their key in the same window.
  *
- * Values are converted when a window is ranked, and what the last change of a
- * key replaced is gone by then.  If that one turns out bad, the window is
- * undone and ranked again, and the list, which outlives the attempt, tells the
- * ranking what it is to leave to quarantine.
+ * Whether values can be converted, and the target takes the row, shows when a
+ * window has been ranked, and what the last change of a key replaced is gone by
+ * then.  If that one turns out bad, the window is undone and ranked again, and
+ * the list, which outlives the attempt, tells the ranking what it is to leave to
+ * quarantine.
  *
  * Memory only; includes nothing of the ranking.
  *
@@ -52,7 +53,7 @@ cdc_refusals_add(CdcRefusals *refusals, const CdcOrigin *at, const char *column,
 	}
 	r = &refusals->records[refusals->n++];
 	r->at = *at;
-	r->column = pstrdup(column);
+	r->column = column ? pstrdup(column) : NULL;
 	r->sqlerrcode = sqlerrcode;
 	r->message = pstrdup(message);
 	MemoryContextSwitchTo(old);

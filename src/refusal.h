@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * refusal.h
- *	  Records of a window with values that cannot be converted, and which took
- *	  the place of earlier changes of their key in the same window.
+ *	  Records of a window that cannot be applied, and which took the place of
+ *	  other changes of their key in the same window.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,7 @@
 typedef struct CdcRefusal
 {
 	CdcOrigin	at;
-	char	   *column;
+	char	   *column;			/* or NULL */
 	int			sqlerrcode;
 	char	   *message;
 } CdcRefusal;
@@ -30,7 +30,7 @@ typedef struct CdcRefusals
 	int64		sorted;			/* so many can be found */
 } CdcRefusals;
 
-/* Add a record; column and message are copied. */
+/* Add a record; column (or NULL) and message are copied. */
 extern void cdc_refusals_add(CdcRefusals *refusals, const CdcOrigin *at,
 							 const char *column, int sqlerrcode, const char *message);
 

@@ -62,6 +62,7 @@ upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 {
 	CdcOrigin	now = cdc_event_origin(rank, rec);
 
+	w->mixed = true;
 	if (!rank->looking_back)
 		w->first = -1;
 	if (cdc_winner_is_over(w, &now))
@@ -86,35 +87,6 @@ block(CdcRank *rank, CdcEvent *rec, const CdcWinner *w)
 }
 
 /*
- * Was the record found to be bad when the window was ranked before?  Then the row
- * of its key stays as it was, and it is noted.
- */
-static bool
-is_refused(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *tokens)
-{
-	const CdcRefusal *refusal;
-	CdcBadRecord *bad;
-	CdcWinner  *w;
-	int64		broken_by;
-
-	if (rank->looking_back)
-		return false;
-	refusal = cdc_refusals_find(rank->refusals, rec->chunk->partition,
-								rec->chunk->epoch, rec->offset);
-	if (refusal == NULL)
-		return false;
-	w = cdc_winner_find(rank, key);
-	broken_by = w && cdc_event_is_older(rank, rec, w) ? w->broken_by : rec->offset;
-	bad = cdc_event_bad(rank, rec, refusal->column, refusal->sqlerrcode, refusal->message);
-	bad->has_key = cdc_rank_key_hash(rank, tokens, rank->state->schema,
-									 rank->state->connector, &bad->key_hash);
-	/* its key in Kafka need not tell the row */
-	if (w)
-		w->broken_by = broken_by;
-	return true;
-}
-
-/*
  * Must the change wait behind the record that has broken its key?  A row that was
  * deleted before that one has nothing that tells.
  */
@@ -123,6 +95,42 @@ must_wait(const CdcRank *rank, const CdcToken *tokens, const CdcWinner *w, char 
 {
 	return rank->target->mode == CDC_MODE_HISTORY || leaves_out(rank, tokens, w) ||
 		(rank->refusals && w->deleted && op == 'u' && is_partial(rank, tokens));
+}
+
+/*
+ * Was the record found to be bad when the window was ranked before?  Then the row
+ * of its key stays as it was, and it is noted.  A delete's tombstone is part of it.
+ */
+static bool
+is_refused(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *tokens)
+{
+	const CdcRefusal *refusal;
+	CdcBadRecord *bad;
+	CdcWinner  *w;
+	int64		broken_by;
+	bool		older;
+
+	if (rank->looking_back)
+		return false;
+	refusal = cdc_refusals_find(rank->refusals, rec->chunk->partition,
+								rec->chunk->epoch, rec->offset);
+	if (refusal == NULL)
+		return false;
+	w = cdc_winner_find(rank, key);
+	older = w && cdc_event_is_older(rank, rec, w);
+	if (w && !older && w->broken_by >= 0 && rec->change.has_after &&
+		must_wait(rank, tokens, w, rec->change.op))
+		return false;			/* what is before it is to blame */
+	broken_by = older ? w->broken_by : rec->offset;
+	bad = cdc_event_bad(rank, rec, refusal->column, refusal->sqlerrcode, refusal->message);
+	bad->has_key = cdc_rank_key_hash(rank, tokens, rank->state->schema,
+									 rank->state->connector, &bad->key_hash);
+	/* its key in Kafka need not tell the row */
+	if (w)
+		w->broken_by = broken_by;
+	if (rec->change.op == 'd')
+		cdc_event_note_delete(rec, false);
+	return true;
 }
 
 /* The winner has taken values from the row of its old key. */
@@ -165,6 +173,8 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 			upsert_before(rank, rec, w, key, tokens, op);
 		return;
 	}
+	if (!isnew && w->last.partition != rec->chunk->partition)
+		w->mixed = true;
 	if (!isnew && w->broken_by >= 0 && !rank->looking_back)
 	{
 		if (must_wait(rank, tokens, w, op))
@@ -225,6 +235,7 @@ delete_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 {
 	CdcOrigin	now = cdc_event_origin(rank, rec);
 
+	w->mixed = true;
 	if (cdc_winner_is_over(w, &now))
 		return;
 	if (leaves)
@@ -238,10 +249,15 @@ delete_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 	w->fresh = true;
 }
 
-/* A row that the window has made or changed is deleted, and stays as it was. */
+/*
+ * A row that the window has made or changed is deleted, and stays as it was: its
+ * values are not the delete's.
+ */
 void
 cdc_row_mark_deleted(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
 {
+	if (!w->deleted && w->norigins == 0)
+		(void) cdc_winner_add_origin(rank, w, &w->last);
 	w->deleted = w->marked = true;
 	w->broken_by = -1;
 	cdc_winner_set_event(rank, w, rec, op);
@@ -261,6 +277,9 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	CdcWinner  *w;
 
 	if (rank->seen)
+		return;
+	/* of a key change in one event the new key's half was */
+	if (rank->refusals && op != 'u' && is_refused(rank, rec, key, tokens))
 		return;
 	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL)
@@ -282,6 +301,8 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 		(void) block(rank, rec, w);
 		return;
 	}
+	if (!isnew && w->last.partition != rec->chunk->partition)
+		w->mixed = true;
 	if (!leaves)
 		cdc_rename_settle(rank, rec, key, NULL);
 	if (leaves && !isnew)
@@ -294,6 +315,8 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	if (mode == CDC_MODE_HISTORY && !isnew)
 		cdc_history_push(rank, w);
 	w->deleted = true;
+	if (isnew)
+		w->first = rank->ordinal;
 	w->from = NULL;
 	w->fresh = isnew && rank->truncated && mode != CDC_MODE_MIRROR;
 	w->floor = NULL;

@@ -288,18 +288,21 @@ bury_refused(CdcStage *stage, CdcWinner *w)
 }
 
 /*
- * Does the record that is blamed, of a winner, have an earlier change of the
- * window under it?  Then the key is to be ranked again without it.  Of several
- * partitions, later changes that lean on it could come together with the earlier
- * ones first: then all of them go to quarantine.
+ * Is the key to be ranked again without the record that is blamed, as the window
+ * has other changes of it: earlier ones under it, or, of a row that is marked, its
+ * delete?  Where the changes come from several partitions, later ones that lean on
+ * the record could come together with the earlier ones first: then all of them go
+ * to quarantine.
  */
 static bool
-hides_earlier(const CdcRank *rank, const CdcWinner *w, const CdcOrigin *blamed)
+hides_others(const CdcWinner *w, const CdcOrigin *blamed)
 {
-	if (rank->multi_partition && !cdc_origin_equal(blamed, &w->last))
+	bool		last = cdc_origin_equal(blamed, &w->last);
+
+	if (blamed->synced || blamed->old_key || (w->mixed && !last) ||
+		(w->deleted && w->op == 'u'))
 		return false;
-	return !w->deleted && w->from == NULL && !blamed->synced && !blamed->old_key &&
-		blamed->ordinal > w->first;
+	return (w->marked && !last) || blamed->ordinal > w->first;
 }
 
 /*
@@ -315,7 +318,7 @@ refuse_winner(CdcStage *stage, CdcWinner *w, const CdcConvertError *error)
 
 	if (w->norigins > 0)
 		origin = &w->origins[w->tokens[stage->column].origin];
-	if (stage->refusals && column->key_no < 0 && hides_earlier(stage->rank, w, origin))
+	if (stage->refusals && column->key_no < 0 && hides_others(w, origin))
 		cdc_refusals_add(stage->refusals, origin, column->name, error->sqlerrcode,
 						 error->message);
 	refuse(stage->rank, w, origin, column->name, error);
@@ -480,12 +483,51 @@ cdc_stage_pseudos(const CdcTarget *target, const CdcWinner *w, Datum *values, bo
 	}
 }
 
+/*
+ * Is it the row that the target refuses?  It may only wait for other rows, or lack
+ * one, which it would not without its last change either.
+ */
+static bool
+is_final(const CdcConvertError *error)
+{
+	switch (error->sqlerrcode)
+	{
+		case ERRCODE_FOREIGN_KEY_VIOLATION:
+		case ERRCODE_UNIQUE_VIOLATION:
+		case ERRCODE_EXCLUSION_VIOLATION:
+			return false;
+		case ERRCODE_NOT_NULL_VIOLATION:
+			return error->column != NULL;
+		default:
+			return true;
+	}
+}
+
+/* Of a row that is marked as deleted: the change before the delete. */
+static const CdcOrigin *
+last_update(const CdcWinner *w)
+{
+	const CdcOrigin *update = NULL;
+
+	for (int i = 0; i < w->norigins; i++)
+		if (!cdc_origin_equal(&w->origins[i], &w->last) &&
+			(update == NULL || w->origins[i].ordinal > update->ordinal))
+			update = &w->origins[i];
+	return update ? update : &w->last;
+}
+
 void
 cdc_stage_refused(void *arg, int64 row, const CdcConvertError *error)
 {
 	CdcStage	   *stage = arg;
 	CdcWinner  *w = stage->rows[row];
+	const CdcOrigin *blamed = w->marked ? last_update(w) : &w->last;
 
+	/* a delete that came before it is an earlier change, too */
+	if (stage->heeds_target && is_final(error) &&
+		(hides_others(w, blamed) || (w->fresh && !w->deleted && !w->last.synced)))
+		cdc_refusals_add(stage->refusals, blamed, error->column, error->sqlerrcode,
+						 error->message);
 	refuse(stage->rank, w, &w->last,
 		   error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,
 		   error)->refused = true;
@@ -524,6 +566,17 @@ must_wait(const CdcStage *stage, const CdcWinner *w, const CdcQuarantined *recor
 											   records, n, w);
 }
 
+/* A winner waits behind a quarantined record, with all that it is made of. */
+static void
+wait_behind(CdcRank *rank, CdcWinner *w, int64 blocked_by)
+{
+	w->refused = true;
+	for (int i = 0; i < w->norigins; i++)
+		if (!cdc_origin_equal(&w->origins[i], &w->last))
+			blocked_record(rank, w, &w->origins[i], blocked_by);
+	blocked_record(rank, w, &w->last, blocked_by);
+}
+
 /*
  * Changes that leave values out wait behind a quarantined record of their key,
  * whose values they would need; all others supersede it, if they are applied
@@ -550,14 +603,13 @@ cdc_stage_heed_quarantine(CdcStage *stage)
 			at++;
 		if (w->tokens && at > first && must_wait(stage, w, found + first, at - first))
 		{
-			int64		blocked_by = found[at - 1].head;
-
-			w->refused = true;
-			for (int j = 0; j < w->norigins; j++)
-				if (!cdc_origin_equal(&w->origins[j], &w->last))
-					blocked_record(rank, w, &w->origins[j], blocked_by);
-			blocked_record(rank, w, &w->last, blocked_by);
-			continue;
+			/* the delete of a row waits for nothing: it is marked as it is */
+			if (!w->marked)
+			{
+				wait_behind(rank, w, found[at - 1].head);
+				continue;
+			}
+			w->marked = false;
 		}
 		for (int64 j = first; j < at; j++)
 		{

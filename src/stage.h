@@ -18,8 +18,9 @@ typedef struct CdcStage
 {
 	const CdcPipeline *pipeline;
 	CdcRank    *rank;
-	CdcRefusals *refusals;		/* bad records that took the place of earlier changes
+	CdcRefusals *refusals;		/* bad records that took the place of other changes
 								 * of the window are added; NULL: they are not */
+	bool		heeds_target;	/* .. and those of the rows that the target refuses */
 	bool	   *never_set;		/* [ncolumns] */
 	bool	   *partly_set;
 	bool		needs_rows;

@@ -41,10 +41,11 @@
 #define CHECK_BYTES		(1024 * 1024)
 
 /*
- * So many times a window is ranked again without records that turned out bad.  Of
- * several partitions once: each bad record is then the last one of its key.
+ * So many times a window is ranked again without records that turned out bad,
+ * and without those that the target refused, which shows late.
  */
 #define RANK_AGAIN		10
+#define MERGE_AGAIN		3
 
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
@@ -167,8 +168,8 @@ typedef struct Window
 	int64		applied;		/* of those */
 	bool		done;			/* nothing is left to rank after it */
 	bool		learned;		/* what records in quarantine may wait for */
-	CdcRefusals *refusals;		/* bad records that hide earlier changes */
-	bool		may_again;		/* is it ranked again without new ones? */
+	CdcRefusals *refusals;		/* bad records that hide other changes */
+	int			round;			/* it was ranked so often before */
 	bool		again;			/* it is to be */
 	char	   *trip;			/* why the breaker refuses it */
 	int			sqlerrcode;		/* of that */
@@ -218,8 +219,9 @@ apply_window(Window *window)
 
 	CdcMode		mode = sync->target->mode;
 
-	if (window->may_again && keeps_last_only(sync->target))
+	if (window->round < RANK_AGAIN && keeps_last_only(sync->target))
 		stage.refusals = window->refusals;
+	stage.heeds_target = stage.refusals && window->round < MERGE_AGAIN;
 	cdc_moves_store(sync->moves);
 	if (mode == CDC_MODE_HISTORY)
 		cdc_history_arrange(rank);
@@ -259,6 +261,8 @@ apply_window(Window *window)
 		cdc_keyless_merge(&merge, &stage);
 	else
 		cdc_merge(&merge);
+	if (window->refusals->n > window->refusals->sorted)
+		return false;
 	CDC_FAULT("sync_merged");
 	cdc_stage_supersede(&stage);
 	if (rank->kept_moves)
@@ -430,21 +434,20 @@ begin_rank(const CdcSyncRun *sync, const CdcRefusals *refusals)
 
 /*
  * Try a window, again and again without the records that turn out bad and hide
- * earlier changes of their keys.  Each time finds those of all keys.
+ * other changes of their keys.  Each time finds those of all keys.
  */
 static bool
 try_rounds(Window *window, const Before *before, MemoryContext run)
 {
 	CdcSyncRun *sync = window->sync;
 
-	for (int round = 0;; round++)
+	for (window->round = 0;; window->round++)
 	{
 		bool		done;
 
 		CHECK_FOR_INTERRUPTS();
 		window->taken = window->applied = 0;
 		window->learned = window->again = false;
-		window->may_again = round < (sync->npartitions > 1 ? 1 : RANK_AGAIN);
 		window->rank = begin_rank(sync, window->refusals);
 		done = cdc_attempt(try_window, window, NULL, NULL);
 		if (!window->again || window->trip)
