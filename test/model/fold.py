@@ -317,6 +317,7 @@ class Fold:
             where: column for where, column in self.needed.get(key, {}).items()
             if column and values[column] in (MISSING, UNAVAILABLE)}
         if self._waits(record, key, values):
+            self._leave(envelope, schema, key)
             return
         base = self.rows.get(key)
         lent, settled = self._lent(record, envelope, schema, key)
@@ -381,14 +382,18 @@ class Fold:
             if place == _place(envelope):
                 return row, True
             return self.rows.get(old, {}), False
+        left, row = self._leave(envelope, schema, key)
+        self.homeless |= left and row is None
+        return row, True
+
+    def _leave(self, envelope, schema, key):
+        """A single event for a key change: did the old key's row go, and which?"""
         before = envelope.get('before')
         if envelope['op'] == 'u' and isinstance(before, dict):
             old = self._image_key(before, fields_of(schema, 'before'))
             if old is not None and self._normal_key(old) != key:
-                row = self._remove(self._normal_key(old))
-                self.homeless |= row is None
-                return row, True
-        return None, True
+                return True, self._remove(self._normal_key(old))
+        return False, None
 
     def _column(self, column, record, envelope, after, fields):
         if column.field == '$op':

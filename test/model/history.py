@@ -49,6 +49,7 @@ class Variant:
         self.spread = rng.choice([None, None, 'some', 'random', 'null'])
         self.grow = maybe(0.2)          # the topic gets more partitions
         self.torn = False               # windows end between rows that swap
+        self.length = None              # so many transactions; else some
         # key changes whose unavailable values come from a row that came by a
         # key change itself, from another partition; and equal keys that are
         # spelled apart, in key changes
@@ -56,6 +57,10 @@ class Variant:
         self.spellings = not self.toast
         for name, value in (force or {}).items():
             setattr(self, name, value)
+        if self.resend and 'reset' not in (force or {}):
+            self.reset = False          # what is sent again from before it?
+        if self.toast and 'spellings' not in (force or {}):
+            self.spellings = False
         if self.partitions == 1 and not self.grow:
             self.spread = None
         if self.spread or self.grow:
@@ -638,7 +643,9 @@ class Source:
         common = [self.insert] * 4 + [self.update] * 8 + [self.delete] * 2 \
             + [self.move] * 2 + [self.delete_and_insert, self.chain, self.read,
                                  self.swap, self.swap, self.take_over]
-        if not self.v.resend and self.v.spread != 'null':
+        # which must not seem to belong to a delete that stands before it
+        if not self.v.resend and self.v.spread != 'null' and (
+                self.v.tombstones or not (self.v.spread or self.v.grow)):
             common.append(self.only_tombstone)
         for _ in range(transactions):
             self._next_transaction()
