@@ -14,7 +14,7 @@ PGFILEDESC = "cdcsync - change data capture from Kafka into tables"
 EXTENSION = cdcsync
 DATA = $(sort $(wildcard cdcsync--*.sql))
 
-SHLIB_LINK = -lrdkafka -lcrypto -lpthread
+SHLIB_LINK = -lrdkafka -lcurl -lcrypto -lpthread
 
 # The two warnings that are off come from the server's own headers and from
 # function signatures that are not ours to choose.
@@ -71,7 +71,7 @@ build/mock_broker: test/mock_broker.c test/Makefile.mock
 	$(MAKE) -f test/Makefile.mock $@
 
 # The consumer as SQL functions; it is not installed.
-CDC_KAFKA_OBJS = $(filter src/kafka% src/aws_% src/msk_%,$(OBJS))
+CDC_KAFKA_OBJS = $(filter src/kafka% src/aws_% src/msk_% src/iso_time.o src/json.o,$(OBJS))
 build/kafka_reader$(DLSUFFIX): test/kafka_reader/kafka_reader.c $(CDC_KAFKA_OBJS) $(CDC_HEADERS)
 	mkdir -p build
 	$(CC) $(CFLAGS) $(CFLAGS_SL) -Isrc $(CPPFLAGS) -shared -o $@ $< $(CDC_KAFKA_OBJS) $(LDFLAGS) $(SHLIB_LINK)

@@ -726,6 +726,12 @@ AS 'MODULE_PATHNAME', 'cdc_wait' LANGUAGE C;
 COMMENT ON FUNCTION @extschema@.cdc_wait(text, interval) IS
 	'sleep until all that is in a pipeline''s topic at the call is in its target; false if that took too long';
 
+CREATE FUNCTION @extschema@.cdc_check_server(server name, OUT step text, OUT ok boolean, OUT detail text, OUT hint text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'cdc_check_server' LANGUAGE C STRICT;
+COMMENT ON FUNCTION @extschema@.cdc_check_server(name) IS
+	'connect to a Kafka server as the current user, step by step, and say what was found: options, AWS credentials, clock, brokers';
+
 /* Workers */
 CREATE FUNCTION @extschema@.cdc_start() RETURNS boolean
 AS 'MODULE_PATHNAME', 'cdc_start' LANGUAGE C;

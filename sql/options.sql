@@ -60,8 +60,51 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_access_key_id 'AKIDEX
 CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_secret_access_key 'secret');
 CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_session_token 'secret');
 CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_access_key_id 'AKIDEXAMPLE', aws_secret_access_key E'a secret\n');
-CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_access_key_id 'AKIDEXAMPLE', aws_secret_access_key 'secret');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (profile 'x', aws_access_key_id 'AKIDEXAMPLE', aws_secret_access_key 'secret');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (profile E'x\n[default]');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_server_identity 'maybe');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (external_id 'x');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (role_arn 'reader');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (role_session_name 'a b');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_access_key_id 'AKIDEXAMPLE', aws_secret_access_key 'secret',
+	role_arn 'arn:aws:iam::1:role/reader', external_id 'x', role_session_name 'me');
+ALTER SERVER m OPTIONS (ADD cluster_arn 'arn:aws:kafka:us-east-1:1:cluster/x/y');
+ALTER SERVER m OPTIONS (ADD cluster_network 'public');
+ALTER SERVER m OPTIONS (DROP bootstrap_servers, ADD cluster_arn 'arn:aws:s3:::bucket');
+ALTER SERVER m OPTIONS (DROP bootstrap_servers, DROP sasl_mechanism, ADD cluster_arn 'arn:aws:kafka:us-east-1:1:cluster/x/y', ADD cluster_network 'dmz');
+ALTER SERVER m OPTIONS (DROP bootstrap_servers, DROP sasl_mechanism, ADD cluster_arn 'arn:aws:kafka:us-east-1:1:cluster/x/y', ADD region 'eu-central-1');
+ALTER SERVER m OPTIONS (DROP bootstrap_servers, DROP sasl_mechanism, ADD cluster_arn 'arn:aws:kafka:us-east-1:1:cluster/x/y', ADD cluster_network 'vpc');
+CREATE ROLE regress_kafka_lent;
+GRANT USAGE ON FOREIGN SERVER m TO regress_kafka_lent;
+SET ROLE regress_kafka_lent;
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (aws_server_identity 'true');
+CREATE USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (profile 'default');
+RESET ROLE;
+CREATE USER MAPPING FOR regress_kafka_lent SERVER m OPTIONS (aws_server_identity 'true');
+SET ROLE regress_kafka_lent;
+ALTER USER MAPPING FOR CURRENT_USER SERVER m OPTIONS (ADD role_arn 'arn:aws:iam::1:role/reader');
+RESET ROLE;
+
+-- what a server amounts to
+SELECT * FROM cdc_check_server('none');
+CREATE FOREIGN DATA WRAPPER regress_kafka_other;
+CREATE SERVER regress_kafka_o FOREIGN DATA WRAPPER regress_kafka_other;
+SELECT * FROM cdc_check_server('regress_kafka_o');
+DROP FOREIGN DATA WRAPPER regress_kafka_other CASCADE;
+CREATE SERVER c FOREIGN DATA WRAPPER cdcsync_kafka OPTIONS (bootstrap_servers 'localhost:1', connect_timeout '1');
+SELECT step, ok FROM cdc_check_server('c');
+ALTER SERVER c OPTIONS (ADD security_protocol 'sasl_ssl');
+SELECT step, ok, detail FROM cdc_check_server('c');
+ALTER SERVER c OPTIONS (DROP security_protocol, ADD auth 'iam');
+SELECT step, ok, detail, hint FROM cdc_check_server('c');
+SET ROLE regress_kafka_lent;
+SELECT * FROM cdc_check_server('c');
+RESET ROLE;
+DROP SERVER c;
+SET client_min_messages = warning;
 DROP SERVER m CASCADE;
+RESET client_min_messages;
+DROP ROLE regress_kafka_lent;
 
 -- what is not on the list
 ALTER SERVER k OPTIONS (ADD brokers 'localhost:9092');

@@ -33,6 +33,8 @@ typedef struct CdcAwsResult
 	const char *source;			/* where they are from, without secrets */
 	const char *problem;		/* why there are none: a sentence */
 	const char *hint;			/* or NULL */
+	int64		skew;			/* s that our clock is ahead of somebody's at AWS */
+	const char *skew_host;		/* whose; NULL: nobody has told */
 } CdcAwsResult;
 
 /*
@@ -41,6 +43,17 @@ typedef struct CdcAwsResult
  */
 extern void cdc_aws_credentials_find(const CdcAwsSettings *settings,
 									 TimestampTz deadline, CdcAwsResult *result);
+
+/*
+ * What is wrong with our clock by what somebody at AWS has told, as a hint; NULL
+ * if nothing is, or nobody has.
+ */
+#define CDC_AWS_SKEW_MAX	120 /* s that are no fault */
+extern char *cdc_aws_clock_text(const CdcAwsResult *result);
+
+/* Ask AWS what the time is: sets skew and skew_host, or leaves them unknown. */
+extern void cdc_aws_clock_ask(const CdcAwsSettings *settings, TimestampTz deadline,
+							  CdcAwsResult *result);
 
 /* Overwrite and free them; they may be empty. */
 extern void cdc_aws_credentials_wipe(CdcAwsCredentials *credentials);

@@ -36,6 +36,7 @@
 #include "create.h"
 #include "create_all.h"
 #include "create_topics.h"
+#include "kafka_options.h"
 #include "pipeline.h"
 #include "topic_names.h"
 
@@ -423,24 +424,6 @@ cdc_follows_topics(Oid serverid)
  * cdc_create_all()
  */
 
-static Oid
-get_server(const char *name)
-{
-	ForeignServer *server = GetForeignServerByName(name, false);
-	AclResult	aclresult;
-
-	if (strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, CDC_FDW_NAME) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a Kafka server", name),
-				 errhint("Give a server of the foreign-data wrapper \"%s\".", CDC_FDW_NAME)));
-	aclresult = object_aclcheck_compat(ForeignServerRelationId, server->serverid,
-									   GetUserId(), ACL_USAGE);
-	if (aclresult != ACLCHECK_OK)
-		aclcheck_error(aclresult, OBJECT_FOREIGN_SERVER, name);
-	return server->serverid;
-}
-
 /* The schema of the argument and that of the option must not differ. */
 static char *
 target_schema_argument(Oid nspid, char *option)
@@ -547,7 +530,7 @@ cdc_create_all(PG_FUNCTION_ARGS)
 		if (i != 2)
 			not_null(fcinfo, i, args[i]);
 	InitMaterializedSRF(fcinfo, 0);
-	follow.serverid = get_server(NameStr(*PG_GETARG_NAME(0)));
+	follow.serverid = cdc_kafka_server(NameStr(*PG_GETARG_NAME(0)));
 	follow.pattern = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	follow.options = cdc_options_for_all(PG_GETARG_JSONB_P(3), &wish);
 	dry_run = PG_GETARG_BOOL(4);

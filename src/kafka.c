@@ -496,6 +496,18 @@ note_properties(CdcKafka *kafka, const CdcKafkaOptions *options)
 	}
 }
 
+/* Those of the cluster that the options name by its ARN. */
+static void
+name_brokers(CdcKafka *kafka, CdcKafkaOptions *options)
+{
+	CdcKafkaProperty *property = palloc(sizeof(CdcKafkaProperty));
+
+	kafka->bootstrap_servers = cdc_kafka_iam_brokers(kafka, options);
+	property->name = "bootstrap.servers";
+	property->value = kafka->bootstrap_servers;
+	options->properties = lappend(options->properties, property);
+}
+
 CdcKafka *
 cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 {
@@ -549,6 +561,8 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 		if (options->aws)
 			cdc_kafka_iam_begin(kafka, options);
 		note_properties(kafka, options);
+		if (options->cluster_arn)
+			name_brokers(kafka, options);
 		open_pipe(kafka);
 		start_consumer(kafka, options->properties);
 		cdc_kafka_connection_check(kafka);

@@ -227,7 +227,7 @@ explain_login(const CdcKafka *kafka, CdcKafkaError *error)
 		return;
 	else if (token)
 		set_cause(error, sqlstate, psprintf(_("there is no token of AWS's IAM: %s"),
-											token + strlen(NO_TOKEN)), NULL);
+											token + strlen(NO_TOKEN)), cdc_kafka_iam_hint(kafka));
 	else if (kafka->iam)
 		set_cause(error, sqlstate, _("the broker does not accept our token"),
 				  _("Check the AWS credentials, that the policy of their user or role allows kafka-cluster:Connect to this cluster, the server's option \"region\", and this machine's clock."));
@@ -310,7 +310,13 @@ explain(const CdcKafka *kafka, CdcKafkaError *error)
 	if (kafka->certificate_error != 0 && says(kafka, "verif"))
 		explain_certificate(kafka, error);
 	else if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION)
+	{
+		const char *hint = cdc_kafka_iam_hint(kafka);
+
 		explain_login(kafka, error);
+		if (hint)
+			error->hint = hint;
+	}
 	else if (kafka->uses_tls && is_alert(kafka))
 		explain_alert(kafka, error);
 	else if (explain_protocol(kafka, error))

@@ -16,6 +16,9 @@
  * ones are used up; then librdkafka is told why there is no token, which is the
  * reason that everybody sees, and asks again every ten seconds.
  *
+ * Brokers that are named by the ARN of their cluster are asked for here, too,
+ * since AWS tells them to whom it knows.
+ *
  * No transaction is needed.
  *
  *-------------------------------------------------------------------------
@@ -31,21 +34,28 @@
 #include "cdcsync.h"
 #include "kafka_internal.h"
 #include "kafka_options.h"
+#include "msk_brokers.h"
 #include "msk_iam.h"
 
 #define PRINCIPAL		"kafka-cluster" /* any name: the broker takes AWS's */
 #define RENEW_BEFORE	(15 * 60)	/* s before they expire: AWS has new ones */
-#define TOO_SOON		5	/* s since the last token: that was the answer */
+#define CLOCK_INTERVAL	300	/* s between two questions what the time is */
 
 struct CdcKafkaIam
 {
 	MemoryContext context;		/* of the consumer */
 	MemoryContext scratch;		/* of the search for credentials */
 	const CdcAwsSettings *settings;
+	bool		tokens;			/* are wanted */
 	const char *host;			/* that is signed for; NULL: the usual one */
 	const char *agent;
 	CdcAwsCredentials credentials;
+	char		source[CDC_KAFKA_REASON];	/* of the credentials */
+	CdcAwsResult clock;			/* what AWS has told of the time */
+	char		clock_host[256];
+	pg_time_t	clock_time;		/* when it has, or was asked */
 	char		problem[CDC_KAFKA_REASON];	/* why there is no token */
+	char		hint[CDC_KAFKA_REASON]; /* what to do about that, or "" */
 	bool		due;			/* set by the callback: a token is wanted */
 	pg_time_t	made;			/* the last token was */
 	pg_time_t	expires;		/* the last token does */
@@ -69,6 +79,7 @@ cdc_kafka_iam_begin(CdcKafka *kafka, const CdcKafkaOptions *options)
 	iam->scratch = AllocSetContextCreate(kafka->context, "cdcsync AWS credentials",
 										 ALLOCSET_SMALL_SIZES);
 	iam->settings = options->aws;
+	iam->tokens = options->security.iam;
 	iam->host = options->token_host;
 	iam->agent = "cdcsync/" CDC_VERSION;
 	kafka->iam = iam;
@@ -77,7 +88,7 @@ cdc_kafka_iam_begin(CdcKafka *kafka, const CdcKafkaOptions *options)
 void
 cdc_kafka_iam_configure(CdcKafka *kafka, rd_kafka_conf_t *conf)
 {
-	if (kafka->iam)
+	if (kafka->iam && kafka->iam->tokens)
 		rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, token_callback);
 }
 
@@ -97,6 +108,24 @@ has_expired(const CdcAwsCredentials *credentials, pg_time_t now)
 	return credentials->expires != 0 && credentials->expires <= now;
 }
 
+static TimestampTz
+deadline(CdcKafka *kafka)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kafka->connect_timeout);
+}
+
+/* Remember what AWS has told of the time. */
+static void
+note_clock(CdcKafkaIam *iam, const CdcAwsResult *result)
+{
+	if (result->skew_host == NULL)
+		return;
+	strlcpy(iam->clock_host, result->skew_host, sizeof(iam->clock_host));
+	iam->clock_time = (pg_time_t) time(NULL);
+	iam->clock.skew = result->skew;
+	iam->clock.skew_host = iam->clock_host;
+}
+
 static char *
 keep(CdcKafkaIam *iam, const char *text)
 {
@@ -105,8 +134,11 @@ keep(CdcKafkaIam *iam, const char *text)
 
 /* Keep those that were found instead of the old ones. */
 static void
-take_credentials(CdcKafkaIam *iam, CdcAwsCredentials *found)
+take_credentials(CdcKafkaIam *iam, CdcAwsResult *result)
 {
+	CdcAwsCredentials *found = &result->credentials;
+
+	strlcpy(iam->source, result->source, sizeof(iam->source));
 	cdc_aws_credentials_wipe(&iam->credentials);
 	iam->credentials.access_key = keep(iam, found->access_key);
 	iam->credentials.secret_key = keep(iam, found->secret_key);
@@ -132,13 +164,11 @@ get_credentials(CdcKafka *kafka, pg_time_t now, CdcAwsResult *result)
 		(credentials->expires == 0 || credentials->expires - now > RENEW_BEFORE))
 		return true;
 	old_context = MemoryContextSwitchTo(iam->scratch);
-	cdc_aws_credentials_find(iam->settings,
-							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-														 kafka->connect_timeout),
-							 result);
+	cdc_aws_credentials_find(iam->settings, deadline(kafka), result);
 	MemoryContextSwitchTo(old_context);
+	note_clock(iam, result);
 	if (result->found)
-		take_credentials(iam, &result->credentials);
+		take_credentials(iam, result);
 	return credentials->access_key && !has_expired(credentials, now);
 }
 
@@ -168,15 +198,11 @@ set_token(CdcKafka *kafka, pg_time_t now)
 	return made;
 }
 
-/* The first token. */
-void
-cdc_kafka_iam_start(CdcKafka *kafka)
+static void
+need_credentials(CdcKafka *kafka, pg_time_t now)
 {
-	pg_time_t	now = (pg_time_t) time(NULL);
 	CdcAwsResult result;
 
-	if (kafka->iam == NULL)
-		return;
 	if (!get_credentials(kafka, now, &result))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
@@ -185,6 +211,17 @@ cdc_kafka_iam_start(CdcKafka *kafka)
 				 result.problem ? errdetail_internal("%s", result.problem) :
 				 errdetail("The credentials have expired."),
 				 result.hint ? errhint("%s", result.hint) : 0));
+}
+
+/* The first token. */
+void
+cdc_kafka_iam_start(CdcKafka *kafka)
+{
+	pg_time_t	now = (pg_time_t) time(NULL);
+
+	if (kafka->iam == NULL || !kafka->iam->tokens)
+		return;
+	need_credentials(kafka, now);
 	if (!set_token(kafka, now))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
@@ -201,17 +238,88 @@ cdc_kafka_iam_renew(CdcKafka *kafka)
 	pg_time_t	now;
 	CdcAwsResult result;
 
+	cdc_kafka_iam_doubt(kafka);
 	if (iam == NULL || !iam->due)
 		return;
 	iam->due = false;
 	now = (pg_time_t) time(NULL);
 	/* the request that librdkafka begins with comes after the first token */
-	if (now >= iam->made && now - iam->made < TOO_SOON)
+	if (now >= iam->made && now < iam->made + (iam->expires - iam->made) / 2)
 		return;
+	iam->hint[0] = '\0';
 	if (!get_credentials(kafka, now, &result))
+	{
 		strlcpy(iam->problem, result.problem ? result.problem :
 				_("The AWS credentials have expired."), sizeof(iam->problem));
+		strlcpy(iam->hint, result.hint ? result.hint : "", sizeof(iam->hint));
+	}
 	else if (set_token(kafka, now))
 		return;
 	rd_kafka_oauthbearer_set_token_failure(kafka->rk, iam->problem);
+}
+
+/* The addresses of the brokers of a cluster, in the consumer's context. */
+char *
+cdc_kafka_iam_brokers(CdcKafka *kafka, const CdcKafkaOptions *options)
+{
+	CdcKafkaIam *iam = kafka->iam;
+	CdcAwsResult result;
+	char	   *brokers;
+
+	need_credentials(kafka, (pg_time_t) time(NULL));
+	brokers = cdc_msk_brokers_ask(iam->settings, &iam->credentials,
+								  options->cluster_arn, options->cluster_network,
+								  &options->security, deadline(kafka), &result);
+	note_clock(iam, &result);
+	if (brokers == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION),
+				 errmsg("could not get the brokers of Kafka server \"%s\"",
+						kafka->server),
+				 errdetail_internal("%s", result.problem),
+				 result.hint ? errhint("%s", result.hint) : 0));
+	return brokers;
+}
+
+/*
+ * Have the brokers refused our token?  Then only AWS knows whether our clock is
+ * right, and is asked now and then, unless it has told lately.  Waits for the
+ * answer.
+ */
+void
+cdc_kafka_iam_doubt(CdcKafka *kafka)
+{
+	CdcKafkaIam *iam = kafka->iam;
+	pg_time_t	now;
+	CdcAwsResult result;
+	MemoryContext old_context;
+
+	if (iam == NULL || !iam->tokens ||
+		kafka->last_err != RD_KAFKA_RESP_ERR__AUTHENTICATION)
+		return;
+	now = (pg_time_t) time(NULL);
+	if (iam->clock_time != 0 && now >= iam->clock_time &&
+		now - iam->clock_time < CLOCK_INTERVAL)
+		return;
+	iam->clock_time = now;
+	MemoryContextReset(iam->scratch);
+	old_context = MemoryContextSwitchTo(iam->scratch);
+	cdc_aws_clock_ask(iam->settings, deadline(kafka), &result);
+	MemoryContextSwitchTo(old_context);
+	note_clock(iam, &result);
+}
+
+/*
+ * What to do when there is no token, or the brokers do not accept it; NULL if
+ * nothing is known but their answer.
+ */
+const char *
+cdc_kafka_iam_hint(const CdcKafka *kafka)
+{
+	const CdcKafkaIam *iam = kafka->iam;
+	char	   *clock = iam ? cdc_aws_clock_text(&iam->clock) : NULL;
+
+	if (clock)
+		return clock;
+	return iam && iam->hint[0] != '\0' ? iam->hint : NULL;
 }

@@ -189,6 +189,10 @@ extern void cdc_kafka_iam_configure(CdcKafka *kafka, rd_kafka_conf_t *conf);
 extern void cdc_kafka_iam_start(CdcKafka *kafka);
 extern void cdc_kafka_iam_renew(CdcKafka *kafka);
 extern void cdc_kafka_iam_end(CdcKafka *kafka);
+extern char *cdc_kafka_iam_brokers(CdcKafka *kafka,
+								   const struct CdcKafkaOptions *options);
+extern void cdc_kafka_iam_doubt(CdcKafka *kafka);
+extern const char *cdc_kafka_iam_hint(const CdcKafka *kafka);
 
 /* kafka_abort.c */
 extern void cdc_kafka_abort_guard(void);

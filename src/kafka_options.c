@@ -32,6 +32,7 @@
 #include "utils/syscache.h"
 
 #include "aws_options.h"
+#include "cdcsync.h"
 #include "compat.h"
 #include "kafka_options.h"
 #include "kafka_security.h"
@@ -70,6 +71,8 @@ static const KafkaOption kafka_options[] = {
 	{"sasl_mechanism", ForeignServerRelationId, check_mechanism, NULL},
 	{"auth", ForeignServerRelationId, check_auth, NULL},
 	{"region", ForeignServerRelationId, cdc_aws_option_check, NULL},
+	{"cluster_arn", ForeignServerRelationId, cdc_aws_option_check, NULL},
+	{"cluster_network", ForeignServerRelationId, cdc_aws_option_check, NULL},
 	{"token_host", ForeignServerRelationId, cdc_aws_option_check, NULL},
 	{"ssl_ca", ForeignServerRelationId, check_pem, "ssl.ca.pem"},
 	{"ssl_verify", ForeignServerRelationId, check_bool, NULL},
@@ -85,6 +88,11 @@ static const KafkaOption kafka_options[] = {
 	{"aws_access_key_id", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"aws_secret_access_key", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"aws_session_token", UserMappingRelationId, cdc_aws_option_check, NULL},
+	{"aws_server_identity", UserMappingRelationId, cdc_aws_option_check, NULL},
+	{"profile", UserMappingRelationId, cdc_aws_option_check, NULL},
+	{"role_arn", UserMappingRelationId, cdc_aws_option_check, NULL},
+	{"external_id", UserMappingRelationId, cdc_aws_option_check, NULL},
+	{"role_session_name", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"topic", ForeignTableRelationId, check_topic, NULL},
 	{NULL}
 };
@@ -450,25 +458,23 @@ static void
 add_security(CdcKafkaOptions *result, ForeignServer *server, List *mapping,
 			 Oid userid)
 {
-	CdcKafkaSecurity security;
+	CdcKafkaSecurity *security = &result->security;
 	bool		password;
 
-	cdc_kafka_security_decide(server->options, &security);
-	password = security.mechanism && !security.iam;
+	cdc_kafka_security_decide(server->options, security);
+	password = security->mechanism && !security->iam;
 	if (password)
 		check_password(server, mapping, userid);
-	result->uses_tls = security.tls;
-	add_property(result, "security.protocol", security.protocol);
-	if (security.mechanism)
-		add_property(result, "sasl.mechanism", security.mechanism);
+	result->uses_tls = security->tls;
+	add_property(result, "security.protocol", security->protocol);
+	if (security->mechanism)
+		add_property(result, "sasl.mechanism", security->mechanism);
 	add_option_properties(result, server->options, ForeignServerRelationId,
 						  password);
 	add_option_properties(result, mapping, UserMappingRelationId, password);
-	if (security.iam)
-	{
+	if (security->iam || result->cluster_arn)
 		result->aws = cdc_aws_settings_get(server, mapping, userid);
-		result->token_host = cdc_kafka_option(server->options, "token_host");
-	}
+	result->token_host = cdc_kafka_option(server->options, "token_host");
 }
 
 CdcKafkaOptions *
@@ -483,7 +489,11 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 	result->server = server->servername;
 	result->bootstrap_servers = cdc_kafka_option(server->options,
 												 "bootstrap_servers");
-	if (result->bootstrap_servers == NULL)
+	result->cluster_arn = cdc_kafka_option(server->options, "cluster_arn");
+	result->cluster_network = cdc_kafka_option(server->options, "cluster_network");
+	if (result->cluster_network == NULL)
+		result->cluster_network = "private";
+	if (result->bootstrap_servers == NULL && result->cluster_arn == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 				 errmsg("option \"%s\" of server \"%s\" is not set",
@@ -517,6 +527,25 @@ is_kafka_server(Oid serverid)
 		return false;
 	handler = get_func_name(wrapper->fdwhandler);
 	return handler && strcmp(handler, WRAPPER_HANDLER) == 0;
+}
+
+Oid
+cdc_kafka_server(const char *name)
+{
+	ForeignServer *server = GetForeignServerByName(name, false);
+	AclResult	aclresult;
+
+	if (!is_kafka_server(server->serverid))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a Kafka server", name),
+				 errhint("Give a server of the foreign-data wrapper \"%s\".",
+						 CDC_FDW_NAME)));
+	aclresult = object_aclcheck_compat(ForeignServerRelationId, server->serverid,
+									   GetUserId(), ACL_USAGE);
+	if (aclresult != ACLCHECK_OK)
+		aclcheck_error(aclresult, OBJECT_FOREIGN_SERVER, name);
+	return server->serverid;
 }
 
 char *

@@ -10,6 +10,9 @@
 
 #include "nodes/pg_list.h"
 
+#include "aws_credentials.h"
+#include "kafka_security.h"
+
 /* One property of librdkafka. */
 typedef struct CdcKafkaProperty
 {
@@ -23,11 +26,14 @@ typedef struct CdcKafkaProperty
 typedef struct CdcKafkaOptions
 {
 	char	   *server;			/* name of the foreign server */
-	char	   *bootstrap_servers;
+	char	   *bootstrap_servers;	/* NULL: to be asked for by cluster_arn */
+	const char *cluster_arn;	/* or NULL */
+	const char *cluster_network;
+	CdcKafkaSecurity security;
 	bool		uses_tls;
 	int			connect_timeout;	/* ms */
 	int			stall_timeout;	/* ms */
-	const struct CdcAwsSettings *aws;	/* NULL: no IAM */
+	const CdcAwsSettings *aws;	/* NULL: AWS is not asked */
 	const char *token_host;		/* NULL: the usual one */
 	List	   *properties;		/* of CdcKafkaProperty * */
 } CdcKafkaOptions;
@@ -37,6 +43,9 @@ typedef struct CdcKafkaOptions
  * none), in the current memory context.  Errors if they do not suffice.
  */
 extern CdcKafkaOptions *cdc_kafka_options_get(Oid serverid, Oid userid);
+
+/* A Kafka server that the current user may use, by its name; or an error. */
+extern Oid	cdc_kafka_server(const char *name);
 
 /* The topic of a foreign table; an error if the table is not one of ours. */
 extern char *cdc_kafka_topic(Oid relid, Oid *serverid);

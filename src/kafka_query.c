@@ -73,6 +73,7 @@ raise_unavailable(const Request *request)
 	if (kafka->failing_since == 0)
 		kafka->failing_since = request->start;
 	kafka->interrupted = true;
+	cdc_kafka_iam_doubt(kafka);
 	cdc_kafka_unavailable_fill(kafka, &error);
 	cdc_kafka_error_raise(&error);
 }

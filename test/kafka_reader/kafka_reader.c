@@ -37,6 +37,22 @@ consumer(void)
 	return kafka;
 }
 
+/*
+ * kr_setenv(name text, value text): a variable of this process's environment,
+ * that of the server for whoever asks for it here; '' takes it away.
+ */
+PG_FUNCTION_INFO_V1(kr_setenv);
+Datum
+kr_setenv(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	if ((value[0] ? setenv(name, value, 1) : unsetenv(name)) != 0)
+		elog(ERROR, "could not set \"%s\": %m", name);
+	PG_RETURN_VOID();
+}
+
 /* kr_open(server text, lasting bool) */
 PG_FUNCTION_INFO_V1(kr_open);
 Datum

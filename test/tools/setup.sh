@@ -55,6 +55,7 @@ need_build()
 	need libc6-dev header stdio.h
 	need make have make
 	need librdkafka-dev header librdkafka/rdkafka.h
+	need libcurl4-openssl-dev header curl/curl.h
 	need libssl-dev header openssl/evp.h
 	need python3 test -x /usr/bin/python3
 	server || missing+=(POSTGRESQL)
