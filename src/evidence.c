@@ -174,7 +174,7 @@ is_usual_base64(const CdcToken *value)
 
 static void
 look_at_value(CdcEvidence *evidence, Watched *w, const CdcToken *value,
-			  const CdcSchemaField *field, const CdcOrigin *origin)
+			  const CdcSchemaField *field, const CdcChunk *chunk, int64 offset)
 {
 	CdcEncoding proof;
 
@@ -191,9 +191,9 @@ look_at_value(CdcEvidence *evidence, Watched *w, const CdcToken *value,
 		return;
 	}
 	w->mixed = true;
-	w->partition = origin->partition;
-	w->epoch = origin->epoch;
-	w->offset = origin->offset;
+	w->partition = chunk->partition;
+	w->epoch = chunk->epoch;
+	w->offset = offset;
 }
 
 /*
@@ -201,26 +201,26 @@ look_at_value(CdcEvidence *evidence, Watched *w, const CdcToken *value,
  * partitions nobody knows what was before.
  */
 static bool
-is_in_doubt(const Watched *w, const CdcOrigin *origin)
+is_in_doubt(const Watched *w, const CdcChunk *chunk, int64 offset)
 {
 	if (!w->mixed)
 		return false;
-	return origin->partition != w->partition || origin->epoch > w->epoch ||
-		(origin->epoch == w->epoch && origin->offset >= w->offset);
+	return chunk->partition != w->partition || chunk->epoch > w->epoch ||
+		(chunk->epoch == w->epoch && offset >= w->offset);
 }
 
 void
 cdc_evidence_mark(const CdcEvidence *evidence, CdcToken *fields,
-				  const CdcOrigin *origin)
+				  const CdcChunk *chunk, int64 offset)
 {
 	for (int i = 0; i < evidence->n; i++)
-		if (is_in_doubt(&evidence->columns[i], origin))
+		if (is_in_doubt(&evidence->columns[i], chunk, offset))
 			fields[evidence->columns[i].column->index].flags |= CDC_JSON_MIXED;
 }
 
 void
 cdc_evidence_look(CdcEvidence *evidence, const CdcChange *change,
-				  const CdcRowSchema *schema, const CdcOrigin *origin)
+				  const CdcRowSchema *schema, const CdcChunk *chunk, int64 offset)
 {
 	const CdcToken *image = change->has_after ? change->after :
 		change->has_before ? change->before : NULL;
@@ -233,12 +233,12 @@ cdc_evidence_look(CdcEvidence *evidence, const CdcChange *change,
 		const CdcSchemaField *field = schema ? schema->by_column[w->number] : NULL;
 
 		if (schema == NULL || field != NULL)
-			look_at_value(evidence, w, &image[w->column->index], field, origin);
+			look_at_value(evidence, w, &image[w->column->index], field, chunk, offset);
 	}
 	if (change->has_after)
-		cdc_evidence_mark(evidence, change->after, origin);
+		cdc_evidence_mark(evidence, change->after, chunk, offset);
 	if (change->has_before)
-		cdc_evidence_mark(evidence, change->before, origin);
+		cdc_evidence_mark(evidence, change->before, chunk, offset);
 }
 
 /* Write one column's evidence.  In the open SPI connection. */

@@ -27,11 +27,11 @@ extern CdcEvidence *cdc_evidence_load(const char *pipeline,
  */
 extern void cdc_evidence_look(CdcEvidence *evidence, const CdcChange *change,
 							  const CdcRowSchema *schema,
-							  const CdcOrigin *origin);
+							  const CdcChunk *chunk, int64 offset);
 
 /* Mark tokens of another image of the record, or of its key. */
 extern void cdc_evidence_mark(const CdcEvidence *evidence, CdcToken *fields,
-							  const CdcOrigin *origin);
+							  const CdcChunk *chunk, int64 offset);
 
 /*
  * Write what a window has shown to the catalog; does a column have its first

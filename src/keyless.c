@@ -76,7 +76,7 @@ add_row_change(CdcRank *rank, const CdcEvent *rec, CdcWinner *takes, CdcWinner *
 	memset(change, 0, sizeof(CdcRowChange));
 	change->takes = takes;
 	change->brings = brings;
-	change->at = cdc_event_origin(rank, rec);
+	cdc_event_get_origin(rank, rec, &change->at);
 	change->position = rec->change.position;
 	change->source_ts_ms = rec->change.has_source_ts_ms ? rec->change.source_ts_ms : 0;
 	change->kafka_timestamp = chunk->timestamps ? chunk->timestamps[rec->i] : DT_NOBEGIN;

@@ -180,11 +180,8 @@ add_change(CdcRank *rank, CdcEvent *rec)
 		return true;
 	}
 	if (rank->evidence && !rank->looking_back)
-	{
-		CdcOrigin	at = cdc_event_origin(rank, rec);
-
-		cdc_evidence_look(rank->evidence, &rec->change, rank->state->schema, &at);
-	}
+		cdc_evidence_look(rank->evidence, &rec->change, rank->state->schema, rec->chunk,
+						  rec->offset);
 	if (rec->progress->snapshot)
 		cdc_snapshot_note(rec->progress, &rec->change, rec->chunk, rec->i);
 	rec->progress->in_snapshot = rec->change.snapshot && !rec->change.incremental &&
@@ -341,11 +338,13 @@ cdc_rank_origin(CdcRank *rank, const CdcChunk *chunk, int i)
 {
 	CdcEvent	rec = {.chunk = chunk,.i = i,.offset = cdc_chunk_offset(chunk, i)};
 	CdcDecodeError error;
+	CdcOrigin	at;
 
 	if (!cdc_decode_value(rank->state->decoder, chunk->values[i].data,
 						  chunk->values[i].len, &rec.change, &error))
 		rec.change.shape = CDC_SHAPE_OTHER;
-	return cdc_event_origin(rank, &rec);
+	cdc_event_get_origin(rank, &rec, &at);
+	return at;
 }
 
 void

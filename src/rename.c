@@ -236,11 +236,12 @@ set_values(CdcRank *rank, CdcEvent *rec, const CdcMove *move, CdcToken *tokens)
 	bool		isnew;
 	CdcWinner  *w;
 	CdcBytes	no_key = {NULL, 0};
-	CdcOrigin	at = cdc_event_origin(rank, rec);
+	CdcOrigin	at;
 	uint16		origin = 0;
 
 	if (move->moved_on)
 		return false;
+	cdc_event_get_origin(rank, rec, &at);
 	at.position = move->position;	/* as old as the row */
 	cdc_winner_key_tokens(rank, &move->new_key, tokens);
 	w = cdc_winner_get(rank, rec, &move->new_key, tokens, &isnew);

@@ -60,8 +60,9 @@ static void
 upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 			  CdcToken *tokens, char op)
 {
-	CdcOrigin	now = cdc_event_origin(rank, rec);
+	CdcOrigin	now;
 
+	cdc_event_get_origin(rank, rec, &now);
 	w->mixed = true;
 	if (!rank->looking_back)
 		w->first = -1;
@@ -233,8 +234,9 @@ static void
 delete_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 			  const CdcToken *tokens, bool leaves)
 {
-	CdcOrigin	now = cdc_event_origin(rank, rec);
+	CdcOrigin	now;
 
+	cdc_event_get_origin(rank, rec, &now);
 	w->mixed = true;
 	if (cdc_winner_is_over(w, &now))
 		return;

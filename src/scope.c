@@ -103,7 +103,7 @@ cdc_scope_truncate(CdcRank *rank, CdcEvent *rec)
 		return;
 	t->tokens = copy_scope(target, st->tokens);
 	t->epoch = rec->chunk->epoch;
-	t->offset = cdc_event_origin(rank, rec).offset;
+	t->offset = rec->offset;
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
 		CdcWinner  *w = rank->winners[i];

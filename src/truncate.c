@@ -129,8 +129,9 @@ truncate_window(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
 void
 cdc_truncate_add(CdcRank *rank, CdcEvent *rec)
 {
-	CdcOrigin	now = cdc_event_origin(rank, rec);
+	CdcOrigin	now;
 
+	cdc_event_get_origin(rank, rec, &now);
 	if (rec->since != 0)
 	{
 		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -171,7 +172,7 @@ cdc_rank_truncate(CdcRank *rank, const char *source, int32 epoch, int64 offset)
 	value.len = strlen(value.data);
 	if (cdc_decode_value(rank->state->decoder, value.data, value.len, &rec.change, &error))
 	{
-		now = cdc_event_origin(rank, &rec);
+		cdc_event_get_origin(rank, &rec, &now);
 		if (rank->multi_partition)
 			now.partition = -1; /* it is in none of them */
 		truncate_window(rank, &rec, &now);
@@ -190,7 +191,7 @@ cdc_truncate_covers(CdcRank *rank, CdcEvent *rec)
 
 	if (!rank->has_truncate)
 		return false;
-	now = cdc_event_origin(rank, rec);
+	cdc_event_get_origin(rank, rec, &now);
 	if (!cdc_origin_older(&now, &rank->truncated_at))
 		return false;
 	rec->progress->resent++;

@@ -123,7 +123,7 @@ extern void cdc_event_key_from_record(CdcRank *rank, const CdcEvent *rec);
 extern void cdc_scope_truncate(CdcRank *rank, CdcEvent *rec);
 
 /* event.c */
-extern CdcOrigin cdc_event_origin(const CdcRank *rank, const CdcEvent *rec);
+extern void cdc_event_get_origin(const CdcRank *rank, const CdcEvent *rec, CdcOrigin *at);
 
 /* The tombstone of the delete at hand is to be left out; resent: and counted. */
 extern void cdc_event_note_delete(CdcEvent *rec, bool resent);

@@ -339,7 +339,7 @@ asks_for(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
 		return true;
 	if (w->threshold == NULL)
 		return false;
-	now = cdc_event_origin(rank, rec);
+	cdc_event_get_origin(rank, rec, &now);
 	if (!cdc_origin_older(w->threshold, &now))
 		return false;
 
@@ -476,7 +476,7 @@ cdc_event_is_older(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
 	if (!rank->multi_partition ||
 		(w->last.partition == rec->chunk->partition && !rank->looking_back))
 		return false;
-	now = cdc_event_origin(rank, rec);
+	cdc_event_get_origin(rank, rec, &now);
 	return cdc_origin_older(&now, &w->last);
 }
 
@@ -612,7 +612,7 @@ cdc_winner_set_event(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
 
 	w->op = op;
 	w->amends = false;
-	w->last = cdc_event_origin(rank, rec);
+	cdc_event_get_origin(rank, rec, &w->last);
 	w->refresh_time = c->refresh_time;
 	w->has_ts_ms = rec->change.has_ts_ms;
 	w->ts_ms = rec->change.ts_ms;
@@ -691,7 +691,7 @@ cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec, const CdcToken *tok
 	}
 	if (w->norigins == 0)
 		(void) cdc_winner_add_origin(rank, w, &w->last);
-	now = cdc_event_origin(rank, rec);
+	cdc_event_get_origin(rank, rec, &now);
 	origin = cdc_winner_add_origin(rank, w, &now);
 	for (int i = 0; i < rank->target->ncolumns; i++)
 		if (merged[i].text == tokens[i].text && merged[i].kind == tokens[i].kind)
