@@ -174,9 +174,10 @@ extern bool cdc_take_image(const CdcImage *image, const char *name,
 						   const char *start, bool *has, CdcToken *json,
 						   CdcDecodeError *error);
 
-/* Snapshot marks and the position, as decoder->source has them. */
+/* Snapshot marks and the position; source: of the members SRC_... */
 extern bool cdc_is_snapshot(const CdcToken *token);
-extern void cdc_take_position(CdcDecoder *decoder, CdcChange *change);
+extern void cdc_take_position(CdcDecoder *decoder, const CdcToken *source,
+							  CdcChange *change);
 extern bool cdc_take_int64(const CdcToken *token, bool *has, int64_t *value);
 
 /* A set of exact names, after those of fields. */

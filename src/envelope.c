@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "decoder.h"
+#include "replay.h"
 
 /* Longest embedded schema that is remembered. */
 #define SCHEMA_KEEP_MAX	(1024 * 1024)
@@ -127,6 +128,12 @@ add_images(CdcDecoder *decoder)
 	skeletons->nalways = skeletons->nimages;
 	cdc_skeletons_add(skeletons, &decoder->record, &decoder->record_set,
 					  decoder->placeholder);
+	cdc_skeletons_fix(skeletons, &decoder->envelope[0].tokens[ENV_OP]);
+	cdc_skeletons_fix(skeletons, &decoder->envelope[1].tokens[ENV_OP]);
+	cdc_skeletons_fix(skeletons,
+					  &decoder->source.tokens[decoder->nsource + SRC_CONNECTOR]);
+	cdc_skeletons_fix(skeletons,
+					  &decoder->source.tokens[decoder->nsource + SRC_SNAPSHOT]);
 }
 
 CdcDecoder *
@@ -552,9 +559,8 @@ position_kind(const CdcToken *connector, const CdcToken *source)
 }
 
 void
-cdc_take_position(CdcDecoder *decoder, CdcChange *change)
+cdc_take_position(CdcDecoder *decoder, const CdcToken *source, CdcChange *change)
 {
-	const CdcToken *source = decoder->source.tokens + decoder->nsource;
 	CdcPositionMemo *memo = &decoder->position_memo;
 	CdcPosition *position = &change->position;
 
@@ -623,7 +629,7 @@ take_source(CdcDecoder *decoder, const char *start, CdcChange *change,
 		!cdc_token_says(snapshot, "false"))
 		return cdc_decode_error(error, (size_t) (snapshot->text - start),
 							"\"source.snapshot\" of the event has an unknown value");
-	cdc_take_position(decoder, change);
+	cdc_take_position(decoder, source, change);
 	return true;
 }
 
@@ -814,6 +820,16 @@ count_names(const CdcDecoder *decoder, bool flat)
 	return n;
 }
 
+/* A change of nothing yet. */
+static void
+clear_change(CdcDecoder *decoder, CdcChange *change)
+{
+	memset(change, 0, sizeof(*change));
+	change->before = decoder->before.tokens;
+	change->after = decoder->after.tokens;
+	change->source = decoder->source.tokens;
+}
+
 /* What comes behind the framing. */
 static bool
 decode_text(CdcDecoder *decoder, const char *value, size_t len,
@@ -822,17 +838,22 @@ decode_text(CdcDecoder *decoder, const char *value, size_t len,
 	CdcSkeletons *skeletons = &decoder->skeletons;
 	uint64_t	names = count_names(decoder, false);
 	uint64_t	flat_names = count_names(decoder, true);
+	CdcSkeleton *skeleton;
 	CdcScanner	scanner;
 	uint8_t		kind;
 
-	if (cdc_skeletons_decode(skeletons, value, len, &decoder->frame,
-							 &change->verdict))
+	skeleton = cdc_skeletons_find(skeletons, value, len);
+	if (skeleton)
 	{
+		if (cdc_replay_change(decoder, skeleton, change))
+			return true;
+		clear_change(decoder, change);
+		cdc_skeleton_restore(skeletons, skeleton, &decoder->frame, &change->verdict);
 		kind = find_kind(decoder);
 		if (kind == (decoder->frame & CDC_FRAME_KIND))
 			return classify(decoder, kind, value, change, error);
-		change->verdict = NULL;
 	}
+	clear_change(decoder, change);
 	cdc_scanner_init(&scanner, value, len);
 	decoder->frame = CDC_FRAME_WRAPPER;
 	/* a record without "payload" must not keep tokens of one before */
@@ -851,7 +872,11 @@ decode_text(CdcDecoder *decoder, const char *value, size_t len,
 		count_names(decoder, true) != flat_names :
 		count_names(decoder, false) != names;
 	if (change->shape == CDC_SHAPE_CHANGE || change->shape == CDC_SHAPE_ROW)
-		cdc_skeletons_keep(skeletons, value, len, decoder->frame);
+	{
+		skeleton = cdc_skeletons_keep(skeletons, value, len, decoder->frame);
+		if (skeleton)
+			cdc_replay_make(decoder, skeleton, change);
+	}
 	return true;
 }
 
@@ -898,20 +923,20 @@ cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
 {
 	const char *text = value;
 
-	memset(change, 0, sizeof(*change));
-	change->before = decoder->before.tokens;
-	change->after = decoder->after.tokens;
-	change->source = decoder->source.tokens;
 	/* no bytes are what some producers make of null */
 	if (value == NULL || len == 0)
 	{
+		clear_change(decoder, change);
 		cdc_decoder_reset(decoder);
 		change->shape = CDC_SHAPE_TOMBSTONE;
 		return true;
 	}
 	if ((unsigned char) value[0] <= 3 &&
 		!cdc_decode_framing(&text, &len, error))
+	{
+		clear_change(decoder, change);
 		return false;
+	}
 	if (decode_text(decoder, text, len, change, error))
 		return true;
 	error->offset += (uint32_t) (text - value);

@@ -9,20 +9,14 @@
  * Invalid UTF-8 is found where it matters, inside strings: anywhere else a
  * byte above 127 is a syntax error anyway.
  *
- * Most bytes of a change event stand in strings, so their plain runs are
- * skipped 16 bytes at a time where the compiler has SSE2, else 8.  The tests
- * run both ways (CDC_NO_SIMD).
+ * Runs of bytes that need no look each are skipped by json_bytes.h.
  *
  *-------------------------------------------------------------------------
  */
 #include <string.h>
 
-#if defined(__SSE2__) && !defined(CDC_NO_SIMD)
-#define CDC_USE_SSE2
-#include <emmintrin.h>
-#endif
-
 #include "json.h"
+#include "json_bytes.h"
 
 /* Numbers this long, or with such exponents, are certainly in numeric's range. */
 #define SAFE_NUMBER_LEN		1000
@@ -75,12 +69,6 @@ is_space(char c)
 	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-static inline bool
-is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 static inline void
 skip_space(CdcScanner *scanner)
 {
@@ -96,59 +84,6 @@ cdc_scan_peek(CdcScanner *scanner)
 {
 	skip_space(scanner);
 	return scanner->pos < scanner->end ? *scanner->pos : '\0';
-}
-
-/*
- * The first byte from p on that a string cannot just contain: quote,
- * backslash, control character, or part of a multibyte character.
- */
-static inline const char *
-skip_plain(const char *p, const char *end)
-{
-#ifdef CDC_USE_SSE2
-	const __m128i quote = _mm_set1_epi8('"');
-	const __m128i backslash = _mm_set1_epi8('\\');
-	const __m128i space = _mm_set1_epi8(' ');
-
-	while (end - p >= 16)
-	{
-		__m128i		chunk = _mm_loadu_si128((const __m128i *) p);
-		__m128i		special;
-		int			mask;
-
-		/* signed: bytes above 127 are below the space, too */
-		special = _mm_cmplt_epi8(chunk, space);
-		special = _mm_or_si128(special, _mm_cmpeq_epi8(chunk, quote));
-		special = _mm_or_si128(special, _mm_cmpeq_epi8(chunk, backslash));
-		mask = _mm_movemask_epi8(special);
-		if (mask != 0)
-			return p + __builtin_ctz((unsigned int) mask);
-		p += 16;
-	}
-#else
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-	const uint64_t highs = UINT64_C(0x8080808080808080);
-
-	while (end - p >= 8)
-	{
-		uint64_t	chunk;
-		uint64_t	quote;
-		uint64_t	backslash;
-
-		/* x - 1 borrows into the high bit of a byte that is zero, ... */
-		memcpy(&chunk, p, 8);
-		quote = chunk ^ (ones * '"');
-		backslash = chunk ^ (ones * '\\');
-		if ((((chunk - ones * ' ') | (quote - ones) | (backslash - ones) |
-			  chunk) & highs) != 0)
-			break;				/* ... or, harmlessly, of one beside it */
-		p += 8;
-	}
-#endif
-	while (p < end && (unsigned char) *p >= ' ' && (unsigned char) *p < 0x80 &&
-		   *p != '"' && *p != '\\')
-		p++;
-	return p;
 }
 
 int
@@ -196,7 +131,7 @@ hex4(const char *p, const char *end)
 	{
 		char		c = p[i];
 
-		if (is_digit(c))
+		if (cdc_is_digit(c))
 			unit = unit * 16 + (c - '0');
 		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
 			unit = unit * 16 + ((c | 0x20) - 'a' + 10);
@@ -271,7 +206,7 @@ scan_string(CdcScanner *scanner, CdcToken *token)
 	token->flags = 0;
 	for (;;)
 	{
-		const char *p = skip_plain(scanner->pos, scanner->end);
+		const char *p = cdc_skip_plain(scanner->pos, scanner->end);
 		int			len;
 
 		scanner->pos = p;
@@ -304,14 +239,6 @@ scan_string(CdcScanner *scanner, CdcToken *token)
 	}
 }
 
-static inline const char *
-skip_digits(const char *p, const char *end)
-{
-	while (p < end && is_digit(*p))
-		p++;
-	return p;
-}
-
 /* Scan the fraction and exponent of a number, from its point or its "e" on. */
 static bool
 scan_number_tail(CdcScanner *scanner)
@@ -322,7 +249,7 @@ scan_number_tail(CdcScanner *scanner)
 	if (*p == '.')
 	{
 		scanner->pos = p + 1;
-		p = skip_digits(p + 1, end);
+		p = cdc_skip_digits(p + 1, end);
 		if (p == scanner->pos)
 			return fail(scanner, err_number);
 		scanner->pos = p;
@@ -333,7 +260,7 @@ scan_number_tail(CdcScanner *scanner)
 		if (p < end && (*p == '+' || *p == '-'))
 			p++;
 		scanner->pos = p;
-		p = skip_digits(p, end);
+		p = cdc_skip_digits(p, end);
 		if (p == scanner->pos)
 			return fail(scanner, err_number);
 		if (p - scanner->pos > SAFE_EXPONENT_LEN)
@@ -355,9 +282,9 @@ scan_number(CdcScanner *scanner, CdcToken *token)
 	token->flags = CDC_JSON_INTEGER;
 	if (*p == '-')
 		scanner->pos = ++p;
-	if (p >= end || !is_digit(*p))
+	if (p >= end || !cdc_is_digit(*p))
 		return fail(scanner, err_number);
-	scanner->pos = *p == '0' ? p + 1 : skip_digits(p + 1, end);
+	scanner->pos = *p == '0' ? p + 1 : cdc_skip_digits(p + 1, end);
 	if (scanner->pos < end &&
 		(*scanner->pos == '.' || (*scanner->pos | 0x20) == 'e'))
 	{
@@ -640,6 +567,24 @@ cdc_json_unescape(const CdcToken *token, char *buf)
 	return (int) (out - buf);
 }
 
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/*
+ * The number that the last n of eight digits are, in three multiplications; the
+ * first digit is the lowest byte.
+ */
+static inline uint64_t
+last_digits(const char *p, int n_digits)
+{
+	uint64_t	n;
+
+	memcpy(&n, p, 8);
+	n &= UINT64_MAX << (8 * (8 - n_digits));
+	n = (n & UINT64_C(0x0F0F0F0F0F0F0F0F)) * 2561 >> 8;
+	n = (n & UINT64_C(0x00FF00FF00FF00FF)) * 6553601 >> 16;
+	return (n & UINT64_C(0x0000FFFF0000FFFF)) * UINT64_C(42949672960001) >> 32;
+}
+#endif
+
 bool
 cdc_json_int64(const CdcToken *token, int64_t *value)
 {
@@ -652,7 +597,20 @@ cdc_json_int64(const CdcToken *token, int64_t *value)
 		return false;
 	end = p + token->len;
 	negative = *p == '-';
-	for (p += negative; p < end; p++)
+	p += negative;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	/* times in ms have 13 digits, in us 16 */
+	if (end - p > 8 && end - p <= 16)
+	{
+		static const uint64_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000,
+		10000000, 100000000};
+
+		n = last_digits(p, 8) * powers[end - p - 8] +
+			last_digits(end - 8, (int) (end - p - 8));
+		p = end;
+	}
+#endif
+	for (; p < end; p++)
 	{
 		uint64_t	digit = (uint64_t) (*p - '0');
 

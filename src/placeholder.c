@@ -46,6 +46,7 @@ struct CdcPlaceholder
 	Form		hstore;			/* the hstore as a JSON text */
 	Form		uuid;
 	uint32_t	longest;		/* of the string forms */
+	uint64_t	lengths;		/* of the string forms, if below 64, a bit each */
 	char	   *scratch;		/* for a string with escapes */
 };
 
@@ -298,6 +299,13 @@ max_len(uint32_t a, uint32_t b)
 	return a > b ? a : b;
 }
 
+static void
+note_length(CdcPlaceholder *placeholder, const Form *form)
+{
+	if (form->len < 64)
+		placeholder->lengths |= UINT64_C(1) << form->len;
+}
+
 CdcPlaceholder *
 cdc_placeholder_create(const char *setting)
 {
@@ -332,6 +340,9 @@ cdc_placeholder_create(const char *setting)
 	make_uuid(&placeholder->bytes, &placeholder->uuid);
 	placeholder->longest = max_len(max_len(placeholder->hstore.len, 36),
 								   placeholder->base64.len);
+	note_length(placeholder, &placeholder->text);
+	note_length(placeholder, &placeholder->base64);
+	note_length(placeholder, &placeholder->hstore);
 	placeholder->scratch = malloc((size_t) placeholder->longest *
 								  ESCAPE_FACTOR + 1);
 	if (placeholder->scratch == NULL)
@@ -387,6 +398,9 @@ match_string(const CdcPlaceholder *placeholder, const CdcToken *value)
 	const char *text;
 	uint32_t	len;
 
+	if (!(value->flags & CDC_JSON_ESCAPED) && value->len < 64 &&
+		!(placeholder->lengths >> value->len & 1))
+		return false;
 	return plain_string(placeholder, value, &text, &len) &&
 		(same_text(&placeholder->text, text, len) ||
 		 same_text(&placeholder->base64, text, len) ||

@@ -19,6 +19,9 @@
 /* Longest GTID, file name or sequence that is understood. */
 #define PART_MAX	1024
 
+/* A number of so many digits is certainly in the range of 64 bits. */
+#define SAFE_DIGITS	19
+
 /* FNV-1a; letters folded, as the hex digits of a UUID have no case. */
 static uint64_t
 hash_name(const char *name, size_t len)
@@ -55,6 +58,7 @@ hash_known(CdcPositionName *known, const char *name, size_t len)
 static bool
 parse_number(const char *text, const char *end, uint64_t *value)
 {
+	bool		safe = end - text <= SAFE_DIGITS;
 	uint64_t	n = 0;
 
 	if (text >= end)
@@ -63,7 +67,7 @@ parse_number(const char *text, const char *end, uint64_t *value)
 	{
 		uint64_t	digit = (uint64_t) (*text - '0');
 
-		if (*text < '0' || *text > '9' || n > (UINT64_MAX - digit) / 10)
+		if (digit > 9 || (!safe && n > (UINT64_MAX - digit) / 10))
 			return false;
 		n = n * 10 + digit;
 	}
@@ -89,6 +93,12 @@ number_value(const CdcToken *token, uint64_t *value)
 		  (token->flags & CDC_JSON_INTEGER)))
 		return false;
 	return parse_number(token->text, token->text + token->len, value);
+}
+
+bool
+cdc_position_number(const CdcToken *token, uint64_t *value)
+{
+	return number_value(token, value);
 }
 
 /* The last byte c of the text, or NULL. */

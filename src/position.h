@@ -32,6 +32,9 @@ typedef struct CdcPositionMemo
 	CdcPositionName scope;
 } CdcPositionMemo;
 
+/* A part of a position: a non-negative integer, as a number or as a string. */
+extern bool cdc_position_number(const CdcToken *token, uint64_t *value);
+
 /*
  * All leave position->kind at CDC_POSITION_NONE where the tokens do not tell
  * a position that can be compared.

@@ -200,7 +200,7 @@ take_row_source(CdcDecoder *decoder, CdcChange *change)
 						  &change->source_ts_ms);
 	change->snapshot = cdc_is_snapshot(&source[SRC_SNAPSHOT]);
 	change->incremental = cdc_token_says(&source[SRC_SNAPSHOT], "incremental");
-	cdc_take_position(decoder, change);
+	cdc_take_position(decoder, decoder->source.tokens + decoder->nsource, change);
 }
 
 static bool

@@ -31,10 +31,14 @@
  * event comes from) is the same for all records that fit: the skeleton has room
  * for that verdict.
  *
- * Measured by test/unit/bench_envelope.c (events of 555 bytes without schema,
- * a fifth inserts and a fifth deletes, three fields wanted): 5,400 instructions
- * per event instead of 11,100, 255 ns instead of 465.  A stream of which no two
- * records are alike costs 1.5 % more.
+ * Few values say what a record is (operation, connector, snapshot): these are never
+ * opened, and the records of each get skeletons of their own.  So all that they say
+ * is the same for all records that fit, see replay.c.
+ *
+ * Measured by test/unit/bench_envelope.c (events of 555 bytes without schema and
+ * with a GTID, a fifth inserts and a fifth deletes, three fields wanted): 3,600
+ * instructions per event instead of 11,100; without replay.c 5,500.  A stream of
+ * which no two records are alike costs 1.5 % more.
  *
  * Memory: CDC_SKELETONS records of at most RECORD_MAX bytes with LEAVES_MAX
  * values, some 4 MB in the worst case, in malloc'ed buffers that are used
@@ -45,6 +49,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_bytes.h"
+#include "replay.h"
 #include "skeleton.h"
 
 /* Largest record that is kept: a wide table with its schema. */
@@ -56,69 +62,12 @@
 #define CREDIT_MAX		64
 #define REST_RECORDS	64
 
-/* A literal, and the gap behind it; behind the last one is no gap. */
-typedef struct Step
-{
-	uint32_t	offset;			/* of the literal in the skeleton's text */
-	uint32_t	len;
-	uint16_t	depth;			/* of the scanner at the gap */
-	uint8_t		refused;		/* kind that may not be in the gap, or ANY_KIND */
-} Step;
-
-#define ANY_KIND	0xFF
-
-/* A place in a record: so many bytes behind the begin of a step's literal. */
-typedef struct Place
-{
-	uint32_t	step;
-	uint32_t	offset;
-} Place;
-
-/* How a token comes about; they are restored in this order. */
-typedef enum StoreOrigin
-{
-	STORE_LITERAL,
-	STORE_GAP,					/* it is the value of from's gap */
-	STORE_MIXED					/* an object with gaps inside that may be the
-								 * placeholder */
-} StoreOrigin;
-
-/* A token of an image, and where it comes from. */
-typedef struct Store
-{
-	CdcToken   *token;
-	const CdcPlaceholder *placeholder;
-	uint8_t		origin;			/* StoreOrigin */
-	uint8_t		kind;			/* unless it is a gap's value, it spans these .. */
-	uint8_t		flags;			/* .. bytes with these properties */
-	Place		from;
-	Place		to;
-} Store;
-
-struct CdcSkeleton
-{
-	char	   *text;
-	uint32_t	len;
-	uint32_t	text_size;
-	CdcLeaves	leaves;
-	Step	   *steps;
-	int			nsteps;
-	int			steps_size;
-	Store	   *stores;
-	int			nstores;		/* in the order of their origins */
-	int			nliterals;
-	int			ngaps;
-	int			nmembers[CDC_SKELETON_IMAGES];
-	uint8_t		frame;
-	bool		constant;		/* the watched tokens are in the literals */
-	uint8_t		verdict;
-};
-
 static void
 free_skeleton(CdcSkeleton *skeleton)
 {
 	if (skeleton == NULL)
 		return;
+	cdc_replay_free(skeleton->replay);
 	free(skeleton->text);
 	free(skeleton->leaves.leaves);
 	free(skeleton->steps);
@@ -148,12 +97,59 @@ cdc_skeletons_add(CdcSkeletons *skeletons, CdcImage *image,
 	skeletons->credit = CREDIT_MAX;
 }
 
+void
+cdc_skeletons_fix(CdcSkeletons *skeletons, const CdcToken *token)
+{
+	skeletons->fixed[skeletons->nfixed++] = token;
+}
+
+/*
+ * Scan what is in a gap.  Nearly all are plain strings and integers with a comma,
+ * a bracket or a brace behind them; all others go the long way.
+ */
+static inline bool
+scan_gap(CdcScanner *scanner, const CdcStep *step, CdcToken *value)
+{
+	const char *p = scanner->pos;
+	const char *end = scanner->end;
+	const char *behind;
+
+	if (p < end && *p == '"')
+	{
+		behind = cdc_skip_plain(p + 1, end);
+		if (behind < end && *behind == '"')
+		{
+			value->text = p + 1;
+			value->len = (uint32_t) (behind - p - 1);
+			value->kind = CDC_JSON_STRING;
+			value->flags = 0;
+			scanner->pos = behind + 1;
+			return true;
+		}
+	}
+	else if (p < end && *p >= '1' && *p <= '9')
+	{
+		behind = cdc_skip_digits(p + 1, end);
+		if (behind < end && (*behind == ',' || *behind == '}' || *behind == ']'))
+		{
+			value->text = p;
+			value->len = (uint32_t) (behind - p);
+			value->kind = CDC_JSON_NUMBER;
+			value->flags = CDC_JSON_INTEGER;
+			scanner->pos = behind;
+			return true;
+		}
+	}
+	scanner->depth = step->depth;
+	return cdc_scan_value(scanner, value) && value->kind != step->refused;
+}
+
 /* Compare a record with a skeleton, and note what is in the gaps. */
 static bool
 fits(CdcSkeletons *skeletons, const CdcSkeleton *skeleton, const char *text,
 	 size_t len)
 {
-	const Step *step = skeleton->steps;
+	const CdcStep *step = skeleton->steps;
 	CdcScanner	scanner;
 
 	cdc_scanner_init(&scanner, text, len);
@@ -161,38 +157,43 @@ fits(CdcSkeletons *skeletons, const CdcSkeleton *skeleton, const char *text,
 	{
 		skeletons->literals[i] = scanner.pos;
 		if ((size_t) (scanner.end - scanner.pos) < step->len ||
-			memcmp(scanner.pos, skeleton->text + step->offset, step->len) != 0)
+			!cdc_same_run(scanner.pos, skeleton->text + step->offset, step->len))
 			return false;
 		scanner.pos += step->len;
 		if (i == skeleton->nsteps - 1)
 			return scanner.pos == scanner.end;
-		scanner.depth = step->depth;
-		if (!cdc_scan_value(&scanner, &skeletons->values[i]) ||
-			skeletons->values[i].kind == step->refused)
+		if (!scan_gap(&scanner, step, &skeletons->values[i]))
 			return false;
 	}
 }
 
-/* A token that spans bytes of the record as it did in the skeleton. */
-static inline void
-restore_literal(const CdcSkeletons *skeletons, const Store *store)
+void
+cdc_store_restore(const CdcSkeletons *skeletons, const CdcStore *store, CdcToken *token)
 {
-	CdcToken   *token = store->token;
-
-	token->text = skeletons->literals[store->from.step] + store->from.offset;
-	token->len = (uint32_t) (skeletons->literals[store->to.step] +
-							 store->to.offset - token->text);
-	token->kind = store->kind;
-	token->flags = store->flags;
+	if (store->origin == CDC_STORE_GAP)
+		*token = skeletons->values[store->from.step];
+	else
+	{
+		/* it spans bytes of the record as it did in the skeleton */
+		token->text = skeletons->literals[store->from.step] + store->from.offset;
+		token->len = (uint32_t) (skeletons->literals[store->to.step] +
+								 store->to.offset - token->text);
+		token->kind = store->kind;
+		token->flags = store->flags;
+		token->origin = 0;
+	}
+	if (store->placeholder && store->origin != CDC_STORE_LITERAL &&
+		cdc_placeholder_match(store->placeholder, token))
+		token->flags |= CDC_JSON_UNAVAILABLE;
 }
 
 /* Set the images from a record that fits. */
-static void
-restore(const CdcSkeletons *skeletons, const CdcSkeleton *skeleton)
+void
+cdc_skeleton_restore(const CdcSkeletons *skeletons, CdcSkeleton *skeleton,
+					 uint8_t *frame, uint8_t **verdict)
 {
 	int			nimages = skeleton->frame & CDC_SKELETON_MORE ?
 		skeletons->nimages : skeletons->nalways;
-	const Store *store = skeleton->stores;
 
 	for (int i = 0; i < nimages; i++)
 	{
@@ -203,37 +204,23 @@ restore(const CdcSkeletons *skeletons, const CdcSkeleton *skeleton)
 			   (size_t) entry->ntokens * sizeof(CdcToken));
 		entry->image->nmembers = skeleton->nmembers[i];
 	}
-	for (; store < skeleton->stores + skeleton->nliterals; store++)
-		restore_literal(skeletons, store);
-	for (; store < skeleton->stores + skeleton->nliterals + skeleton->ngaps;
-		 store++)
-	{
-		CdcToken   *token = store->token;
-
-		*token = skeletons->values[store->from.step];
-		if (store->placeholder &&
-			cdc_placeholder_match(store->placeholder, token))
-			token->flags |= CDC_JSON_UNAVAILABLE;
-	}
-	for (; store < skeleton->stores + skeleton->nstores; store++)
-	{
-		restore_literal(skeletons, store);
-		if (cdc_placeholder_match(store->placeholder, store->token))
-			store->token->flags |= CDC_JSON_UNAVAILABLE;
-	}
+	for (int i = 0; i < skeleton->nstores; i++)
+		cdc_store_restore(skeletons, &skeleton->stores[i], skeleton->stores[i].token);
+	*frame = skeleton->frame;
+	if (skeleton->constant)
+		*verdict = &skeleton->verdict;
 }
 
-bool
-cdc_skeletons_decode(CdcSkeletons *skeletons, const char *text, size_t len,
-					 uint8_t *frame, uint8_t **verdict)
+CdcSkeleton *
+cdc_skeletons_find(CdcSkeletons *skeletons, const char *text, size_t len)
 {
 	skeletons->tracing = false;
 	if (skeletons->off)
-		return false;
+		return NULL;
 	if (skeletons->rest > 0)
 	{
 		skeletons->rest--;
-		return false;
+		return NULL;
 	}
 	for (int i = 0; i < CDC_SKELETONS && skeletons->kept[i]; i++)
 	{
@@ -241,17 +228,14 @@ cdc_skeletons_decode(CdcSkeletons *skeletons, const char *text, size_t len,
 
 		if (!fits(skeletons, skeleton, text, len))
 			continue;
-		memmove(&skeletons->kept[1], &skeletons->kept[0],
-				(size_t) i * sizeof(CdcSkeleton *));
+		if (i > 0)
+			memmove(&skeletons->kept[1], &skeletons->kept[0],
+					(size_t) i * sizeof(CdcSkeleton *));
 		skeletons->kept[0] = skeleton;
-		restore(skeletons, skeleton);
-		*frame = skeleton->frame;
-		if (skeleton->constant)
-			*verdict = &skeleton->verdict;
 		if (skeletons->credit < CREDIT_MAX)
 			skeletons->credit++;
 		skeletons->hits++;
-		return true;
+		return skeleton;
 	}
 	skeletons->tracing = len <= RECORD_MAX;
 	skeletons->trace.n = 0;
@@ -261,7 +245,7 @@ cdc_skeletons_decode(CdcSkeletons *skeletons, const char *text, size_t len,
 		skeletons->rest = REST_RECORDS;
 		skeletons->credit = 2 * FAILURE_COST;
 	}
-	return false;
+	return NULL;
 }
 
 /* Make room for n leaves; false without memory, and all is as before. */
@@ -303,6 +287,7 @@ cdc_skeletons_leaf(CdcSkeletons *skeletons, const CdcScanner *scanner,
 	leaf->end = (uint32_t) (scanner->pos - scanner->start);
 	leaf->depth = (uint16_t) scanner->depth;
 	leaf->open = false;
+	leaf->fixed = false;
 	leaf->no_object = no_object;
 }
 
@@ -315,15 +300,19 @@ same_bytes(const char *a, uint32_t a_from, uint32_t a_to, const char *b,
 		memcmp(a + a_from, b + b_from, a_to - a_from) == 0;
 }
 
-/* Has the record that was traced the structure of the skeleton? */
+/*
+ * Has the record that was traced the structure of the skeleton?  *same: and does it
+ * say the same of what it is?
+ */
 static bool
 same_structure(const CdcSkeleton *skeleton, const CdcLeaves *trace,
-			   const char *text, uint32_t len)
+			   const char *text, uint32_t len, bool *same)
 {
 	const CdcLeaves *leaves = &skeleton->leaves;
 	uint32_t	end = 0;
 	uint32_t	kept_end = 0;
 
+	*same = true;
 	if (trace->n != leaves->n)
 		return false;
 	for (int i = 0; i < trace->n; i++)
@@ -334,6 +323,10 @@ same_structure(const CdcSkeleton *skeleton, const CdcLeaves *trace,
 		if (!same_bytes(text, end, leaf->start, skeleton->text, kept_end,
 						kept->start))
 			return false;
+		if ((leaf->fixed || kept->fixed) &&
+			!same_bytes(text, leaf->start, leaf->end, skeleton->text, kept->start,
+						kept->end))
+			*same = false;
 		end = leaf->end;
 		kept_end = kept->end;
 	}
@@ -349,30 +342,57 @@ open_leaves(CdcLeaves *trace, const CdcSkeleton *skeleton, const char *text)
 		CdcLeaf    *leaf = &trace->leaves[i];
 		const CdcLeaf *kept = &skeleton->leaves.leaves[i];
 
-		leaf->open = kept->open ||
-			!same_bytes(text, leaf->start, leaf->end, skeleton->text,
-						kept->start, kept->end);
+		leaf->open |= !leaf->fixed &&
+			(kept->open ||
+			 !same_bytes(text, leaf->start, leaf->end, skeleton->text,
+						 kept->start, kept->end));
+	}
+}
+
+/* Note which leaves say what the record is. */
+static void
+fix_leaves(CdcSkeletons *skeletons, const char *text)
+{
+	CdcLeaf    *leaves = skeletons->trace.leaves;
+
+	for (int i = 0; i < skeletons->nfixed; i++)
+	{
+		const CdcToken *token = skeletons->fixed[i];
+		uint32_t	at = (uint32_t) (token->text - text);
+
+		if (token->kind == CDC_JSON_MISSING)
+			continue;
+		for (int j = 0; j < skeletons->trace.n; j++)
+			if (leaves[j].start <= at && at < leaves[j].end)
+				leaves[j].fixed = true;
 	}
 }
 
 /*
  * The skeleton that the record is to become: that of its structure, whose
  * open leaves it then has, or a new one, or that which was not used longest.
- * It is put first; NULL without memory.
+ * A new one has the open leaves of those that only differ in what they say that
+ * the record is.  It is put first; NULL without memory.
  */
 static CdcSkeleton *
-choose_skeleton(CdcSkeletons *skeletons, const char *text, uint32_t len)
+choose_skeleton(CdcSkeletons *skeletons, const char *text, uint32_t len, uint8_t frame)
 {
 	CdcSkeleton **kept = skeletons->kept;
 	CdcSkeleton *chosen;
+	bool		same = false;
 	int			i;
 
+	/* a row may have columns of these names, which say nothing */
+	if (!(frame & CDC_SKELETON_MORE))
+		fix_leaves(skeletons, text);
 	for (i = 0; i < CDC_SKELETONS && kept[i]; i++)
-		if (same_structure(kept[i], &skeletons->trace, text, len))
-		{
-			open_leaves(&skeletons->trace, kept[i], text);
+	{
+		if (!same_structure(kept[i], &skeletons->trace, text, len, &same))
+			continue;
+		open_leaves(&skeletons->trace, kept[i], text);
+		if (same)
 			break;
-		}
+	}
 	if (i == CDC_SKELETONS)
 		i--;
 	chosen = kept[i] ? kept[i] : calloc(1, sizeof(CdcSkeleton));
@@ -413,8 +433,8 @@ reserve_skeleton(CdcSkeletons *skeletons, CdcSkeleton *skeleton, uint32_t len)
 	}
 	if (skeleton->steps_size < n + 1)
 	{
-		Step	   *larger = realloc(skeleton->steps,
-									 ((size_t) n + 1) * sizeof(Step));
+		CdcStep	   *larger = realloc(skeleton->steps,
+									 ((size_t) n + 1) * sizeof(CdcStep));
 
 		if (larger == NULL)
 			return false;
@@ -422,7 +442,7 @@ reserve_skeleton(CdcSkeletons *skeletons, CdcSkeleton *skeleton, uint32_t len)
 		skeleton->steps_size = n + 1;
 	}
 	if (skeleton->stores == NULL)
-		skeleton->stores = malloc(count_tokens(skeletons) * sizeof(Store));
+		skeleton->stores = malloc(count_tokens(skeletons) * sizeof(CdcStore));
 	if (skeletons->nsteps < n + 1)
 	{
 		free(skeletons->values);
@@ -437,7 +457,7 @@ reserve_skeleton(CdcSkeletons *skeletons, CdcSkeleton *skeleton, uint32_t len)
 static void
 make_steps(CdcSkeleton *skeleton)
 {
-	Step	   *step = skeleton->steps;
+	CdcStep	   *step = skeleton->steps;
 
 	step->offset = 0;
 	for (int i = 0; i < skeleton->leaves.n; i++)
@@ -448,12 +468,12 @@ make_steps(CdcSkeleton *skeleton)
 			continue;
 		step->len = leaf->start - step->offset;
 		step->depth = leaf->depth;
-		step->refused = leaf->no_object ? CDC_JSON_OBJECT : ANY_KIND;
+		step->refused = leaf->no_object ? CDC_JSON_OBJECT : CDC_ANY_KIND;
 		(++step)->offset = leaf->end;
 	}
 	step->len = skeleton->len - step->offset;
 	step->depth = 0;
-	step->refused = ANY_KIND;
+	step->refused = CDC_ANY_KIND;
 	skeleton->nsteps = (int) (step - skeleton->steps) + 1;
 }
 
@@ -483,8 +503,8 @@ add_store(CdcSkeleton *skeleton, const char *text, CdcToken *token,
 {
 	uint32_t	from = (uint32_t) (token->text - text);
 	uint32_t	to = from + token->len;
-	Store	   *store;
-	const Step *step;
+	CdcStore	   *store;
+	const CdcStep *step;
 
 	if (token->kind == CDC_JSON_MISSING)
 		return;
@@ -496,25 +516,25 @@ add_store(CdcSkeleton *skeleton, const char *text, CdcToken *token,
 	store->from.step = find_step(skeleton, from);
 	step = &skeleton->steps[store->from.step];
 	store->from.offset = from - step->offset;
-	store->origin = store->from.offset >= step->len ? STORE_GAP : STORE_LITERAL;
+	store->origin = store->from.offset >= step->len ? CDC_STORE_GAP : CDC_STORE_LITERAL;
 	/* the byte behind it is a quote, comma or bracket: no gap begins there */
 	store->to.step = find_step(skeleton, to);
 	store->to.offset = to - skeleton->steps[store->to.step].offset;
-	if (store->origin == STORE_LITERAL && placeholder &&
+	if (store->origin == CDC_STORE_LITERAL && placeholder &&
 		store->from.step != store->to.step)
 	{
-		store->origin = STORE_MIXED;
+		store->origin = CDC_STORE_MIXED;
 		store->flags = 0;
 	}
 }
 
 /* Put the stores of one origin behind those of the origins before it. */
 static int
-gather_stores(CdcSkeleton *skeleton, int from, StoreOrigin origin)
+gather_stores(CdcSkeleton *skeleton, int from, CdcStoreOrigin origin)
 {
 	for (int i = from; i < skeleton->nstores; i++)
 	{
-		Store		store = skeleton->stores[i];
+		CdcStore		store = skeleton->stores[i];
 
 		if (store.origin != origin)
 			continue;
@@ -530,18 +550,18 @@ is_constant(const CdcSkeletons *skeletons, const CdcSkeleton *skeleton)
 {
 	for (int i = 0; i < skeleton->nstores; i++)
 	{
-		const Store *store = &skeleton->stores[i];
+		const CdcStore *store = &skeleton->stores[i];
 
 		if (store->token >= skeletons->watched &&
 			store->token < skeletons->watched + skeletons->nwatched &&
-			(store->origin == STORE_GAP ||
+			(store->origin == CDC_STORE_GAP ||
 			 store->from.step != store->to.step))
 			return false;
 	}
 	return true;
 }
 
-void
+CdcSkeleton *
 cdc_skeletons_keep(CdcSkeletons *skeletons, const char *text, size_t len,
 				   uint8_t frame)
 {
@@ -551,11 +571,11 @@ cdc_skeletons_keep(CdcSkeletons *skeletons, const char *text, size_t len,
 		skeletons->nimages : skeletons->nalways;
 
 	if (!skeletons->tracing)
-		return;
+		return NULL;
 	skeletons->tracing = false;
-	skeleton = choose_skeleton(skeletons, text, (uint32_t) len);
+	skeleton = choose_skeleton(skeletons, text, (uint32_t) len, frame);
 	if (skeleton == NULL)
-		return;
+		return NULL;
 	if (!reserve_skeleton(skeletons, skeleton, (uint32_t) len))
 	{
 		/* as there is no memory, go without what there was, too */
@@ -565,7 +585,7 @@ cdc_skeletons_keep(CdcSkeletons *skeletons, const char *text, size_t len,
 			skeletons->kept[i] = NULL;
 		}
 		skeletons->nsteps = 0;
-		return;
+		return NULL;
 	}
 	memcpy(skeleton->text, text, len);
 	skeleton->len = (uint32_t) len;
@@ -593,8 +613,9 @@ cdc_skeletons_keep(CdcSkeletons *skeletons, const char *text, size_t len,
 					  entry->placeholder);
 		}
 	}
-	skeleton->nliterals = gather_stores(skeleton, 0, STORE_LITERAL);
-	skeleton->ngaps = gather_stores(skeleton, skeleton->nliterals, STORE_GAP) -
+	skeleton->nliterals = gather_stores(skeleton, 0, CDC_STORE_LITERAL);
+	skeleton->ngaps = gather_stores(skeleton, skeleton->nliterals, CDC_STORE_GAP) -
 		skeleton->nliterals;
 	skeleton->constant = skeletons->watched && is_constant(skeletons, skeleton);
+	return skeleton;
 }

@@ -16,6 +16,7 @@
 /* Skeletons that are kept, images that one restores. */
 #define CDC_SKELETONS		8
 #define CDC_SKELETON_IMAGES	6
+#define CDC_SKELETON_FIXED	4
 
 /* Where a record may differ from others of its structure. */
 typedef struct CdcLeaf
@@ -24,6 +25,7 @@ typedef struct CdcLeaf
 	uint32_t	end;
 	uint16_t	depth;			/* of the scanner before it */
 	bool		open;			/* a gap; else part of a literal */
+	bool		fixed;			/* never a gap: other bytes, another skeleton */
 	bool		no_object;		/* an object would be taken apart */
 } CdcLeaf;
 
@@ -42,7 +44,65 @@ typedef struct CdcSkeletonImage
 	const CdcPlaceholder *placeholder;	/* to look for, or NULL */
 } CdcSkeletonImage;
 
-typedef struct CdcSkeleton CdcSkeleton;
+/* A literal, and the gap behind it; behind the last one is no gap. */
+typedef struct CdcStep
+{
+	uint32_t	offset;			/* of the literal in the skeleton's text */
+	uint32_t	len;
+	uint16_t	depth;			/* of the scanner at the gap */
+	uint8_t		refused;		/* kind that may not be in the gap, or
+								 * CDC_ANY_KIND */
+} CdcStep;
+
+#define CDC_ANY_KIND	0xFF
+
+/* A place in a record: so many bytes behind the begin of a step's literal. */
+typedef struct CdcPlace
+{
+	uint32_t	step;
+	uint32_t	offset;
+} CdcPlace;
+
+/* How a token comes about; they are restored in this order. */
+typedef enum CdcStoreOrigin
+{
+	CDC_STORE_LITERAL,
+	CDC_STORE_GAP,				/* it is the value of from's gap */
+	CDC_STORE_MIXED				/* an object with gaps inside that may be the
+								 * placeholder */
+} CdcStoreOrigin;
+
+/* A token of an image, and where it comes from. */
+typedef struct CdcStore
+{
+	CdcToken   *token;
+	const CdcPlaceholder *placeholder;
+	uint8_t		origin;			/* CdcStoreOrigin */
+	uint8_t		kind;			/* unless it is a gap's value, it spans these .. */
+	uint8_t		flags;			/* .. bytes with these properties */
+	CdcPlace	from;
+	CdcPlace	to;
+} CdcStore;
+
+typedef struct CdcSkeleton
+{
+	char	   *text;
+	uint32_t	len;
+	uint32_t	text_size;
+	CdcLeaves	leaves;
+	CdcStep    *steps;
+	int			nsteps;
+	int			steps_size;
+	CdcStore   *stores;
+	int			nstores;		/* in the order of their origins */
+	int			nliterals;
+	int			ngaps;
+	int			nmembers[CDC_SKELETON_IMAGES];
+	uint8_t		frame;
+	bool		constant;		/* the watched tokens are in the literals */
+	uint8_t		verdict;
+	struct CdcReplay *replay;	/* see replay.c, which sets it; or NULL */
+} CdcSkeleton;
 
 typedef struct CdcSkeletons
 {
@@ -52,6 +112,8 @@ typedef struct CdcSkeletons
 								 * the frame has CDC_SKELETON_MORE */
 	const CdcToken *watched;	/* tokens that a verdict is about */
 	int			nwatched;
+	const CdcToken *fixed[CDC_SKELETON_FIXED];	/* tokens that are never gaps */
+	int			nfixed;
 	CdcSkeleton *kept[CDC_SKELETONS];	/* the last used first; NULL: free */
 	CdcLeaves	trace;			/* leaves of the record that is scanned */
 	bool		tracing;
@@ -77,14 +139,26 @@ extern void cdc_skeletons_add(CdcSkeletons *skeletons, CdcImage *image,
 #define CDC_SKELETON_MORE	0x02
 
 /*
- * Restore the images, and *frame, from a record that fits a skeleton.  False
- * if none does: the images are then as before, and the record is to be scanned
- * in full.  *verdict: if the watched tokens are the same in all records that
- * fit, a place for what is thought of them, 0 to begin with; else NULL.
+ * Before the first record: a token that says what a record is.  It has few values,
+ * and the records of each get skeletons of their own.
  */
-extern bool cdc_skeletons_decode(CdcSkeletons *skeletons, const char *text,
-								 size_t len, uint8_t *frame,
-								 uint8_t **verdict);
+extern void cdc_skeletons_fix(CdcSkeletons *skeletons, const CdcToken *token);
+
+/* The skeleton that a record fits, or NULL: it is to be scanned in full then. */
+extern CdcSkeleton *cdc_skeletons_find(CdcSkeletons *skeletons, const char *text,
+									   size_t len);
+
+/*
+ * Restore the images, and *frame, from the record that fits.  *verdict: if the
+ * watched tokens are the same in all records that fit, a place for what is thought
+ * of them, 0 to begin with; else it is left alone.
+ */
+extern void cdc_skeleton_restore(const CdcSkeletons *skeletons, CdcSkeleton *skeleton,
+								 uint8_t *frame, uint8_t **verdict);
+
+/* Bring a store's token up to date with the record that fits. */
+extern void cdc_store_restore(const CdcSkeletons *skeletons, const CdcStore *store,
+							  CdcToken *token);
 
 /*
  * While a record is scanned in full: the scanner is behind this value, which
@@ -95,8 +169,11 @@ extern void cdc_skeletons_leaf(CdcSkeletons *skeletons,
 							   const CdcScanner *scanner,
 							   const CdcToken *value, bool no_object);
 
-/* The record was found valid, and its images are as they have to be. */
-extern void cdc_skeletons_keep(CdcSkeletons *skeletons, const char *text,
-							   size_t len, uint8_t frame);
+/*
+ * The record was found valid, and its images are as they have to be.  The skeleton
+ * that was made of it, or NULL.
+ */
+extern CdcSkeleton *cdc_skeletons_keep(CdcSkeletons *skeletons, const char *text,
+									   size_t len, uint8_t frame);
 
 #endif							/* CDC_SKELETON_H */

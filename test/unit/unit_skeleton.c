@@ -137,10 +137,12 @@ test_values(void)
 	check_hit(INSERT("1", "\"x\"", "7"));
 	CHECK(change.after[1].flags == 0, "placeholder is gone");
 	/* the record says what it is, not the skeleton */
-	check_hit(EVENT("null", "1", "2", "\"R\"", "null", "4", ""));
+	check_miss(EVENT("null", "1", "2", "\"R\"", "null", "4", ""));
 	CHECK(change.op == 'r', "op %c", change.op);
-	check_hit(EVENT("null", "1", "2", "\"x\"", "null", "4", ""));
-	check_hit(EVENT("null", "1", "2", "null", "null", "4", ""));
+	check_hit(EVENT("null", "8", "9", "\"R\"", "null", "9", ""));
+	CHECK(change.op == 'r', "op %c", change.op);
+	check_miss(EVENT("null", "1", "2", "\"x\"", "null", "4", ""));
+	check_miss(EVENT("null", "1", "2", "null", "null", "4", ""));
 	check_miss(EVENT("null", "1", "2", "\"r\"", "\"u:1\"", "4", ""));
 	CHECK(change.position.has_gtid, "GTID");
 	check_hit(EVENT("null", "1", "2", "\"r\"", "\"u:22\"", "4", ""));
