@@ -104,6 +104,7 @@ typedef struct CdcIngest
 	MemoryContext kafka_context;
 	CdcKafka   *kafka;			/* NULL: is not open */
 	uint64		options;		/* hash of what it was opened with */
+	TimestampTz next_options;	/* look at them again, if there is a problem */
 	MemoryContext asker_context;
 	CdcKafka   *asker;			/* see cdc_ingest_asker() */
 	TimestampTz asked_at;		/* the last time */

@@ -49,6 +49,7 @@ PGDLLEXPORT void cdc_ingest_main(Datum main_arg);
 #define OPEN_SLICE		100		/* ms; of opening landings, between polls */
 #define ASKER_IDLE		10000	/* ms; closed when it was not needed for so long */
 #define ABSENT_INTERVAL 1000	/* ms; a topic that is not there */
+#define FILE_INTERVAL	10000	/* ms; new certificates, while brokers refuse us */
 
 static bool server_changed = true;
 
@@ -313,14 +314,19 @@ server_failed(CdcIngest *ingest, const ErrorData *edata)
 	publish_all(ingest);
 }
 
-/* The server, or the user mapping, or another of either, was altered. */
+/*
+ * The server, or the user mapping, or another of either, was altered; or a file
+ * may have been that one of them names.
+ */
 static void
 check_options(CdcIngest *ingest)
 {
 	Options		options = {.ingest = ingest};
+	bool		altered = server_changed;
 	ErrorData  *error;
 
 	server_changed = false;
+	ingest->next_options = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FILE_INTERVAL);
 	if (!cdc_worker_try(read_options, &options, &error))
 	{
 		close_consumer(ingest);
@@ -335,7 +341,7 @@ check_options(CdcIngest *ingest)
 		cdc_problem_clear(&ingest->problem);
 		ingest->options = options.hash;
 	}
-	else
+	else if (altered)
 		cdc_ingest_close_all(ingest);	/* the owner may have lost the right to read */
 }
 
@@ -606,7 +612,9 @@ cdc_ingest_main(Datum main_arg)
 			ingest->reload = true;
 		if (ingest->reload && GetCurrentTimestamp() >= ingest->next_reload)
 			reload(ingest);
-		if (server_changed)
+		if (server_changed ||
+			(ingest->kafka && ingest->problem.failures > 0 &&
+			 GetCurrentTimestamp() >= ingest->next_options))
 			check_options(ingest);
 		woken = 0;
 		if (!have_consumer(ingest))

@@ -65,6 +65,7 @@ void
 cdc_kafka_reason_store(CdcKafka *kafka, rd_kafka_resp_err_t err,
 					   const char *reason)
 {
+	kafka->nreasons++;
 	kafka->last_err = err;
 	kafka->log_due = true;
 	strlcpy(kafka->reason, reason ? reason : rd_kafka_err2str(err),
@@ -287,8 +288,9 @@ explain_protocol(const CdcKafka *kafka, CdcKafkaError *error)
 		 (hung_up && says(kafka, "in state SSL_HANDSHAKE"))))
 		set_cause(error, sqlstate, _("the broker does not answer as one with TLS"),
 				  _("The port may expect plaintext: then set the server's option \"security_protocol\" to plaintext or sasl_plaintext."));
-	else if (!kafka->uses_tls && (says(kafka, "requesting ApiVersion") || says(kafka, "SSL") ||
-								  says(kafka, "Invalid response size")))
+	else if (!kafka->uses_tls &&
+			 (says(kafka, "SSL") || says(kafka, "Invalid response size") ||
+			  (hung_up && says(kafka, "in state APIVERSION"))))
 		set_cause(error, sqlstate, _("the broker does not answer as one without TLS"),
 				  _("The port may expect TLS: then set the server's option \"security_protocol\" to ssl or sasl_ssl."));
 	else if (hung_up && kafka->mechanism[0] == '\0')

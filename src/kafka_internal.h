@@ -114,6 +114,7 @@ struct CdcKafka
 	bool		interrupted;	/* was, or nobody answered, since the last event that
 								 * told of it */
 	bool		any_lost;		/* some source's lost is set */
+	uint32		nreasons;		/* so far */
 	rd_kafka_resp_err_t last_err;
 	char		reason[CDC_KAFKA_REASON];
 	int			certificate_error;	/* of OpenSSL; 0: none */
@@ -125,6 +126,7 @@ struct CdcKafka
 	TimestampTz failing_since;	/* 0: it does */
 	int			probe_slice;	/* ms */
 	bool		away;			/* has been reported */
+	bool		away_for_reason;	/* and why */
 	bool		log_due;		/* reason is news */
 	TimestampTz next_log;
 

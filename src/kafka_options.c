@@ -34,6 +34,7 @@
 #include "aws_options.h"
 #include "cdcsync.h"
 #include "compat.h"
+#include "kafka_file.h"
 #include "kafka_options.h"
 #include "kafka_security.h"
 
@@ -52,6 +53,7 @@ typedef struct KafkaOption
 	Oid			catalog;		/* where it may be set */
 	check_function check;
 	const char *property;		/* of librdkafka; NULL: ours alone */
+	const char *instead_of;		/* that option: this one names a file */
 } KafkaOption;
 
 static void check_bootstrap_servers(const char *name, const char *value);
@@ -75,6 +77,7 @@ static const KafkaOption kafka_options[] = {
 	{"cluster_network", ForeignServerRelationId, cdc_aws_option_check, NULL},
 	{"token_host", ForeignServerRelationId, cdc_aws_option_check, NULL},
 	{"ssl_ca", ForeignServerRelationId, check_pem, "ssl.ca.pem"},
+	{"ssl_ca_file", ForeignServerRelationId, cdc_kafka_file_check, "ssl.ca.pem", "ssl_ca"},
 	{"ssl_verify", ForeignServerRelationId, check_bool, NULL},
 	{"connect_timeout", ForeignServerRelationId, check_timeout, NULL},
 	{"stall_timeout", ForeignServerRelationId, check_timeout, NULL},
@@ -83,7 +86,9 @@ static const KafkaOption kafka_options[] = {
 	{"user", UserMappingRelationId, check_not_empty, "sasl.username"},
 	{"password", UserMappingRelationId, check_not_empty, "sasl.password"},
 	{"ssl_certificate", UserMappingRelationId, check_pem, "ssl.certificate.pem"},
+	{"ssl_certificate_file", UserMappingRelationId, cdc_kafka_file_check, "ssl.certificate.pem", "ssl_certificate"},
 	{"ssl_key", UserMappingRelationId, check_pem, "ssl.key.pem"},
+	{"ssl_key_file", UserMappingRelationId, cdc_kafka_file_check, "ssl.key.pem", "ssl_key"},
 	{"ssl_key_password", UserMappingRelationId, check_not_empty, "ssl.key.password"},
 	{"aws_access_key_id", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"aws_secret_access_key", UserMappingRelationId, cdc_aws_option_check, NULL},
@@ -207,8 +212,7 @@ check_not_empty(const char *name, const char *value)
 static void
 check_pem(const char *name, const char *value)
 {
-	if (strstr(value, "-----BEGIN ") == NULL ||
-		strstr(value, "-----END ") == NULL)
+	if (!cdc_is_pem(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for option \"%s\"", name),
@@ -322,21 +326,50 @@ unknown_option(const char *name, Oid catalog)
 			 : errhint("There are no valid options in this context.")));
 }
 
+/* False: whatever the broker's certificate is. */
+static bool
+verifies(List *options)
+{
+	char	   *value = cdc_kafka_option(options, "ssl_verify");
+	bool		result = true;
+
+	return value == NULL || !parse_bool(value, &result) || result;
+}
+
 /* An option that would be silently without effect is a mistake. */
 static void
 check_server_options(List *options)
 {
+	static const char *const of_tls[] = {"ssl_ca", "ssl_ca_file", "ssl_verify"};
 	CdcKafkaSecurity security;
 
 	cdc_kafka_security_decide(options, &security);
-	if ((cdc_kafka_option(options, "ssl_ca") ||
-		 cdc_kafka_option(options, "ssl_verify")) && !security.tls)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" has no effect without TLS",
-						cdc_kafka_option(options, "ssl_ca") ? "ssl_ca" : "ssl_verify"),
-				 errhint("Set \"security_protocol\" to ssl or sasl_ssl.")));
+	for (int i = 0; i < lengthof(of_tls) && !security.tls; i++)
+		if (cdc_kafka_option(options, of_tls[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" has no effect without TLS", of_tls[i]),
+					 errhint("Set \"security_protocol\" to ssl or sasl_ssl.")));
+	if (!verifies(options))
+		ereport(WARNING,
+				(errmsg("the brokers of this server are not verified"),
+				 errdetail("Whoever gets between them and this server can pass for a broker: forge records, and learn passwords of user mappings."),
+				 errhint("Leave out \"ssl_verify\" and set \"ssl_ca\" to the certificate of the authority that signed those of the brokers.")));
 	cdc_aws_server_options_check(options, security.iam);
+}
+
+/* A text and the file that has it may differ. */
+static void
+check_files(List *options, Oid catalog)
+{
+	for (const KafkaOption *option = kafka_options; option->name; option++)
+		if (option->catalog == catalog && option->instead_of &&
+			cdc_kafka_option(options, option->name) &&
+			cdc_kafka_option(options, option->instead_of))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("options \"%s\" and \"%s\" cannot both be set",
+							option->instead_of, option->name)));
 }
 
 Datum
@@ -355,6 +388,7 @@ cdcsync_kafka_validator(PG_FUNCTION_ARGS)
 			unknown_option(def->defname, catalog);
 		option->check(option->name, defGetString(def));
 	}
+	check_files(options, catalog);
 	if (catalog == ForeignServerRelationId)
 		check_server_options(options);
 	if (catalog == UserMappingRelationId)
@@ -423,7 +457,9 @@ add_option_properties(CdcKafkaOptions *result, List *options, Oid catalog,
 			continue;
 		if (strncmp(option->property, "ssl.", 4) == 0 && !result->uses_tls)
 			continue;
-		add_property(result, option->property, defGetString(def));
+		add_property(result, option->property, option->instead_of ?
+					 cdc_kafka_file_read(option->name, defGetString(def)) :
+					 defGetString(def));
 	}
 }
 
@@ -483,8 +519,6 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 	ForeignServer *server = GetForeignServer(serverid);
 	List	   *mapping = user_mapping_options(serverid, userid);
 	CdcKafkaOptions *result = palloc0(sizeof(CdcKafkaOptions));
-	char	   *verify = cdc_kafka_option(server->options, "ssl_verify");
-	bool		verify_peer = true;
 
 	result->server = server->servername;
 	result->bootstrap_servers = cdc_kafka_option(server->options,
@@ -507,7 +541,7 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 	add_security(result, server, mapping, userid);
 	if (cdc_kafka_option(server->options, "client_id") == NULL)
 		add_property(result, "client.id", "cdcsync");
-	if (verify && parse_bool(verify, &verify_peer) && !verify_peer)
+	if (!verifies(server->options))
 	{
 		add_property(result, "enable.ssl.certificate.verification", "false");
 		add_property(result, "ssl.endpoint.identification.algorithm", "none");

@@ -34,6 +34,7 @@ typedef struct Request
 	CdcKafka   *kafka;
 	TimestampTz start;
 	TimestampTz down_since;		/* 0: not all brokers were found down */
+	uint32		nreasons;		/* that were known before */
 	int			slice;			/* ms */
 } Request;
 
@@ -56,8 +57,8 @@ begin_request(Request *request, CdcKafka *kafka)
 {
 	cdc_kafka_list_free(kafka);
 	kafka->all_down = false;
-	cdc_kafka_reason_clear(kafka);
 	request->kafka = kafka;
+	request->nreasons = kafka->nreasons;
 	request->start = GetCurrentTimestamp();
 	request->down_since = 0;
 	request->slice = CDC_KAFKA_FIRST_SLICE;
@@ -122,8 +123,9 @@ try_again(Request *request, rd_kafka_resp_err_t err, const char *topic)
 		cdc_kafka_reason_store(kafka, err, NULL);
 		raise_unavailable(request);
 	}
-	if (kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
-		kafka->last_err == RD_KAFKA_RESP_ERR__SSL)
+	if (kafka->nreasons != request->nreasons &&
+		(kafka->last_err == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
+		 kafka->last_err == RD_KAFKA_RESP_ERR__SSL))
 		raise_unavailable(request);
 	if (kafka->all_down && request->down_since == 0)
 		request->down_since = now;
@@ -152,6 +154,7 @@ answered(CdcKafka *kafka)
 {
 	kafka->last_answer = GetCurrentTimestamp();
 	kafka->all_down = false;
+	cdc_kafka_reason_clear(kafka);
 }
 
 /* Does the cluster answer?  Asks for nothing. */

@@ -54,6 +54,7 @@ report_away(CdcKafka *kafka)
 	event->error = error;
 	MemoryContextSwitchTo(old_context);
 	kafka->away = true;
+	kafka->away_for_reason = kafka->reason[0] != '\0';
 	cdc_kafka_event_finish(kafka);
 }
 
@@ -110,7 +111,8 @@ check_cluster(CdcKafka *kafka, TimestampTz now)
 	now = GetCurrentTimestamp();
 	kafka->next_probe = TimestampTzPlusMilliseconds(now, PROBE_INTERVAL);
 	kafka->probe_slice = Min(kafka->probe_slice * 2, CDC_KAFKA_LONGEST_SLICE);
-	if (!kafka->away &&
+	/* librdkafka says why only now and then */
+	if ((!kafka->away || (!kafka->away_for_reason && kafka->reason[0] != '\0')) &&
 		TimestampDifferenceExceeds(kafka->failing_since, now,
 								   kafka->connect_timeout))
 		report_away(kafka);
