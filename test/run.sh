@@ -11,7 +11,7 @@ set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 . test/tools/common.sh
 
-ALL_SUITES="regress isolation tap unit differential fuzz model kills readme e2e"
+ALL_SUITES="regress isolation tap unit differential fuzz model kills readme e2e secure"
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 
 # in_copy COMMAND..: in the copy of the sources
@@ -104,6 +104,23 @@ suite_readme()
 		in_copy make -s -C test/readme check
 }
 
+# get_jars POM DIRECTORY: with Maven, as the caller, whose repository of artifacts
+# outlives this run.
+get_jars()
+{
+	local try
+	for try in 1 2 3; do
+		if mvn -q -B -Dstyle.color=never -f "$1" -De2e.out="$2" package \
+			</dev/null >"$WORK/log/maven.log" 2>&1; then
+			chown -R "$RUN_USER" "$2"
+			return
+		fi
+		sleep $((try * 5))
+	done
+	grep -m 3 ERROR "$WORK/log/maven.log" | sed 's/^/# /'
+	return 1
+}
+
 suite_e2e()
 {
 	local reason
@@ -111,21 +128,41 @@ suite_e2e()
 		echo "1..0 # SKIP no real Kafka and sources: ${reason##*$'\n'}"
 		return
 	fi
-	# Maven as the caller, whose repository of artifacts outlives this run.
-	local try
-	mkdir "$WORK/e2e"
-	for try in 1 2 3; do
-		mvn -q -B -Dstyle.color=never -f test/e2e/pom.xml -De2e.out="$WORK/e2e" package \
-			</dev/null >"$WORK/log/maven.log" 2>&1 && break
-		sleep $((try * 5))
-	done
-	if [ ! -d "$WORK/e2e/plugins/debezium-connector-postgres" ]; then
-		grep -m 3 ERROR "$WORK/log/maven.log" | sed 's/^/# /'
+	if ! get_jars test/e2e/pom.xml "$WORK/e2e"; then
 		echo "1..0 # SKIP no real Kafka and sources: Maven cannot get them"
 		return
 	fi
-	chown -R "$RUN_USER" "$WORK/e2e"
 	in_copy env E2E_OUT="$WORK/e2e" /usr/bin/python3 test/e2e/run.py
+}
+
+# A librdkafka that is newer than the system's: the one in a Python package, which
+# needs nothing but libc.
+NEW_VERSION=2.14.2
+
+get_librdkafka()
+{
+	/usr/bin/python3 -m pip download -q --no-deps --only-binary :all: -d "$WORK/librdkafka" \
+		--disable-pip-version-check "confluent-kafka==$NEW_VERSION" </dev/null >"$WORK/log/pip.log" 2>&1 &&
+		/usr/bin/python3 -m zipfile -e "$WORK"/librdkafka/*.whl "$WORK/librdkafka" &&
+		chmod -R a+rX "$WORK/librdkafka" &&
+		ls "$WORK"/librdkafka/*.libs/librdkafka* 2>/dev/null
+}
+
+suite_secure()
+{
+	local reason newer
+	if ! reason=$(bash test/tools/setup.sh secure 2>&1 >/dev/null); then
+		echo "1..0 # SKIP no real Kafka: ${reason##*$'\n'}"
+		return
+	fi
+	if ! { [ -d "$WORK/e2e/libs" ] || get_jars test/e2e/pom.xml "$WORK/e2e"; } ||
+		! get_jars test/secure/pom.xml "$WORK/secure"; then
+		echo "1..0 # SKIP no real Kafka: Maven cannot get it"
+		return
+	fi
+	newer=$(get_librdkafka) || newer="pip cannot get it: $(tail -n 1 "$WORK/log/pip.log")"
+	in_copy env E2E_OUT="$WORK/e2e" SECURE_OUT="$WORK/secure" NEW_LIBRDKAFKA="$newer" \
+		NEW_VERSION="$NEW_VERSION" /usr/bin/python3 test/secure/run.py
 }
 
 passed=0 failed=0 skipped=0
@@ -167,7 +204,8 @@ check_logs()
 {
 	local logs
 	logs=$(grep -rlE 'was terminated by signal (4|6|7|8|11):|PANIC:|TRAP: ' "$WORK/log/server.log" \
-		"$WORK"/tap*/tmp_check/log "$WORK/e2e-run/warehouse/log" 2>/dev/null)
+		"$WORK"/tap*/tmp_check/log "$WORK/e2e-run/warehouse/log" \
+		"$WORK/secure-run/warehouse/log" 2>/dev/null)
 	if [ -z "$logs" ]; then
 		echo "ok 1 - no server has crashed"
 		return

@@ -12,11 +12,26 @@ import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.admin.ScramCredentialInfo;
+import org.apache.kafka.clients.admin.ScramMechanism;
+import org.apache.kafka.clients.admin.UserScramCredentialAlteration;
+import org.apache.kafka.clients.admin.UserScramCredentialDeletion;
+import org.apache.kafka.clients.admin.UserScramCredentialUpsertion;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AccessControlEntryFilter;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourcePatternFilter;
+import org.apache.kafka.common.resource.ResourceType;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
@@ -37,6 +52,11 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * big NAME PARTITION BYTES                 a value of that many 'x'
  * begin | commit | abort                   put, keyed and big in between are transactional
  * move NAME PARTITION BROKER               "ok" when that broker leads it
+ * scram USER 256|512 PASSWORD              the user may log in with it
+ * no-scram USER 256|512                    the user may no longer
+ * deny USER TOPIC                          the user may no longer read it
+ * hide USER TOPIC                          the user may no longer see it
+ * allow TOPIC                              takes both back
  * </pre>
  */
 public class Admin {
@@ -88,6 +108,21 @@ public class Admin {
         }
     }
 
+    private static void scram(UserScramCredentialAlteration alteration) throws Exception {
+        admin.alterUserScramCredentials(List.of(alteration)).all().get();
+    }
+
+    private static AclBinding rule(String user, String topic, AclOperation operation, AclPermissionType type) {
+        return new AclBinding(new ResourcePattern(ResourceType.TOPIC, topic, PatternType.LITERAL),
+                new AccessControlEntry("User:" + user, "*", operation, type));
+    }
+
+    // A topic with a rule is closed to all that no rule allows.
+    private static List<AclBinding> denial(String user, String topic) {
+        return List.of(rule(user, topic, AclOperation.READ, AclPermissionType.DENY),
+                rule(user, topic, AclOperation.DESCRIBE, AclPermissionType.ALLOW));
+    }
+
     private static String run(String[] w) throws Exception {
         switch (w[0]) {
             case "topic": {
@@ -130,6 +165,24 @@ public class Admin {
                 return "";
             case "move":
                 move(new TopicPartition(w[1], Integer.parseInt(w[2])), Integer.parseInt(w[3]));
+                return "";
+            case "scram":
+                scram(new UserScramCredentialUpsertion(w[1],
+                        new ScramCredentialInfo(ScramMechanism.valueOf("SCRAM_SHA_" + w[2]), 4096), w[3]));
+                return "";
+            case "no-scram":
+                scram(new UserScramCredentialDeletion(w[1], ScramMechanism.valueOf("SCRAM_SHA_" + w[2])));
+                return "";
+            case "deny":
+                admin.createAcls(denial(w[1], w[2])).all().get();
+                return "";
+            case "hide":
+                admin.createAcls(List.of(rule(w[1], w[2], AclOperation.ALL, AclPermissionType.DENY))).all().get();
+                return "";
+            case "allow":
+                admin.deleteAcls(List.of(new AclBindingFilter(
+                        new ResourcePatternFilter(ResourceType.TOPIC, w[1], PatternType.LITERAL),
+                        AccessControlEntryFilter.ANY))).all().get();
                 return "";
             case "big":
                 return "" + put(w[1], Integer.parseInt(w[2]), null,

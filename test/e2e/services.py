@@ -234,6 +234,7 @@ class PostgreSQL(Service):
     def __init__(self, name, root, bindir, settings):
         super().__init__(name, root)
         self.bindir = bindir
+        self.environment = {}
         self.port = free_port()
         data = os.path.join(self.dir, 'data')
         run([f'{bindir}/initdb', '-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8',
@@ -244,9 +245,13 @@ class PostgreSQL(Service):
         self.restart()
 
     def restart(self):
-        self.start(self.argv)
+        self.start(self.argv, env={**os.environ, **self.environment})
         self.wait_port(self.port, 30)
         wait_for(self.ready, 60, self.name)
+
+    def stop_fast(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(30)
 
     def stop_immediate(self):
         """As pg_ctl stop -m immediate: no process is given the time to do anything."""
@@ -279,39 +284,20 @@ def logging_settings(directory):
     return '-Dlog4j2.configurationFile=' + path
 
 
-class Kafka(Service):
-    """A broker.  The first one is the controller too (KRaft); another one joins it.
+class Broker(Service):
+    """A broker of Kafka that is small and quick; settings are added to what it
+    needs in any case."""
 
-    The warehouse has a listener of its own, whose address, as clients are told
-    it, is that of a proxy.
-    """
-
-    def __init__(self, root, libs, first=None):
-        super().__init__('kafka2' if first else 'kafka', root)
-        self.classpath = libs + '/*'
-        self.node = 2 if first else 1
-        self.port, warehouse = free_port(), free_port()
-        self.controller = first.controller if first else free_port()
-        self.bootstrap = f'127.0.0.1:{self.port}'
-        self.proxy = Proxy(warehouse)
-        settings = os.path.join(self.dir, 'server.properties')
-        listeners = {'PLAINTEXT': self.port, 'WAREHOUSE': warehouse}
-        advertised = {**listeners, 'WAREHOUSE': self.proxy.port}
-        if not first:
-            listeners['CONTROLLER'] = self.controller
-
-        def addresses(ports):
-            return ','.join(f'{name}://127.0.0.1:{port}' for name, port in ports.items())
-        write(settings, {
-            'process.roles': 'broker' if first else 'broker,controller',
-            'node.id': self.node,
-            'controller.quorum.voters': f'1@127.0.0.1:{self.controller}',
-            'listeners': addresses(listeners),
-            'advertised.listeners': addresses(advertised),
+    def __init__(self, name, root, classpath, node, controller, settings):
+        super().__init__(name, root)
+        self.classpath = classpath
+        self.controller = controller
+        path = os.path.join(self.dir, 'server.properties')
+        write(path, {
+            'node.id': node,
+            'controller.quorum.voters': f'1@127.0.0.1:{controller}',
             'inter.broker.listener.name': 'PLAINTEXT',
             'controller.listener.names': 'CONTROLLER',
-            'listener.security.protocol.map':
-                'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,WAREHOUSE:PLAINTEXT',
             'log.dirs': self.dir + '/data',
             'num.partitions': 1,
             'offsets.topic.replication.factor': 1,
@@ -329,16 +315,48 @@ class Kafka(Service):
             # a broker that was killed may come back at once
             'broker.session.timeout.ms': 1500,
             'broker.heartbeat.interval.ms': 300,
+            **settings,
         })
         java = ['java', logging_settings(self.dir), '-cp', self.classpath]
-        run([*java, 'kafka.tools.StorageTool', 'format', '-t', 'Y2Rjc3luYy1lMmUtdGVzdA',
-             '-c', settings], cwd=self.dir)
-        self.argv = ['java', '-Xmx512m', '-XX:TieredStopAtLevel=1', *java[1:], 'kafka.Kafka', settings]
-        self.restart()
+        run([*java, 'kafka.tools.StorageTool', 'format', '-t', 'Y2Rjc3luYy1lMmUtdGVzdA', '-c', path],
+            cwd=self.dir)
+        self.argv = ['java', '-Xmx512m', '-XX:TieredStopAtLevel=1', *java[1:], 'kafka.Kafka', path]
 
     def restart(self):
         self.start(self.argv)
         self.wait_port(self.port, 60)
+
+
+def addresses(ports):
+    """The listeners of a broker, by name, as it wants them."""
+    return ','.join(f'{name}://127.0.0.1:{port}' for name, port in ports.items())
+
+
+class Kafka(Broker):
+    """A broker.  The first one is the controller too (KRaft); another one joins it.
+
+    The warehouse has a listener of its own, whose address, as clients are told
+    it, is that of a proxy.
+    """
+
+    def __init__(self, root, libs, first=None):
+        self.node = 2 if first else 1
+        self.port, warehouse = free_port(), free_port()
+        controller = first.controller if first else free_port()
+        self.bootstrap = f'127.0.0.1:{self.port}'
+        self.proxy = Proxy(warehouse)
+        listeners = {'PLAINTEXT': self.port, 'WAREHOUSE': warehouse}
+        advertised = {**listeners, 'WAREHOUSE': self.proxy.port}
+        if not first:
+            listeners['CONTROLLER'] = controller
+        super().__init__('kafka2' if first else 'kafka', root, libs + '/*', self.node, controller, {
+            'process.roles': 'broker' if first else 'broker,controller',
+            'listeners': addresses(listeners),
+            'advertised.listeners': addresses(advertised),
+            'listener.security.protocol.map':
+                'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,WAREHOUSE:PLAINTEXT',
+        })
+        self.restart()
 
 
 class Connect(Service):
@@ -388,6 +406,7 @@ class Admin(Service):
                     '-cp', kafka.classpath, source, kafka.bootstrap],
                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding='utf-8')
         self.answers = queue.Queue()
+        self.one = threading.Lock()
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
@@ -396,9 +415,10 @@ class Admin(Service):
         self.answers.put('error: the program ended')
 
     def do(self, *words):
-        self.process.stdin.write(' '.join(str(w) for w in words) + '\n')
-        self.process.stdin.flush()
-        answer = self.answers.get(timeout=60)
+        with self.one:
+            self.process.stdin.write(' '.join(str(w) for w in words) + '\n')
+            self.process.stdin.flush()
+            answer = self.answers.get(timeout=60)
         if not answer.startswith('ok'):
             raise RuntimeError(f'{" ".join(map(str, words))}: {answer}\n{self.tail()}')
         return answer[3:]

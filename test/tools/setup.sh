@@ -5,6 +5,7 @@
 #   setup.sh build    a PostgreSQL server with its headers, librdkafka, a compiler
 #   setup.sh test     build, and what the tests need besides
 #   setup.sh e2e      Java, Maven and MariaDB, for the test with real sources
+#   setup.sh secure   Java, Maven, openssl and pip, for the test of connections
 #
 # Only what cannot be found is installed, so that a second run is quick and
 # needs no network.  Exit status 1 and the names on stderr where something
@@ -71,11 +72,24 @@ need_test()
 	need kcat have kcat
 }
 
-need_e2e()
+need_kafka()
 {
-	# without a display, and MariaDB without the package that starts a service
+	# without a display
 	need default-jdk-headless have javac
 	need maven have mvn
+}
+
+need_secure()
+{
+	need_kafka
+	need openssl have openssl
+	need python3-pip /usr/bin/python3 -m pip --version
+}
+
+need_e2e()
+{
+	need_kafka
+	# without the package that starts a service
 	need mariadb-server-core test -x /usr/sbin/mariadbd
 	need mariadb-client-core have mariadb
 }
