@@ -316,7 +316,8 @@ class Fold:
         self.needed[key] = {
             where: column for where, column in self.needed.get(key, {}).items()
             if column and values[column] in (MISSING, UNAVAILABLE)}
-        if self._waits(record, key, values):
+        if self._waits(record, key, values,
+                       self._old_key(envelope, schema, key)):
             self._leave(envelope, schema, key)
             return
         base = self.rows.get(key)
@@ -355,8 +356,11 @@ class Fold:
             column.name: self._column(column, record, envelope, after, fields)
             for column in self.table.columns}
 
-    def _waits(self, record, key, values):
-        """A partial change queues behind a bad one, a full image replaces it."""
+    def _waits(self, record, key, values, left):
+        """A partial change queues behind a bad one, a full image replaces it.
+
+        left: the key that a single event for a key change leaves.
+        """
         partial = any(v is MISSING or v is UNAVAILABLE
                       for v in values.values())
         old = self._record_key(record.header('__debezium.oldkey'))
@@ -364,6 +368,8 @@ class Fold:
         if behind is None and old is not None \
                 and UNAVAILABLE in values.values():
             behind = self.lost.get(self._normal_key(old))
+        if behind is None and left is not None:
+            behind = self.blocked.get(left)
         if not partial:
             self.blocked.pop(key, None)
             return False
@@ -388,12 +394,17 @@ class Fold:
 
     def _leave(self, envelope, schema, key):
         """A single event for a key change: did the old key's row go, and which?"""
+        old = self._old_key(envelope, schema, key)
+        return old is not None, None if old is None else self._remove(old)
+
+    def _old_key(self, envelope, schema, key):
+        """The key that a single event for a key change leaves, or None."""
         before = envelope.get('before')
-        if envelope['op'] == 'u' and isinstance(before, dict):
-            old = self._image_key(before, fields_of(schema, 'before'))
-            if old is not None and self._normal_key(old) != key:
-                return True, self._remove(self._normal_key(old))
-        return False, None
+        if envelope['op'] != 'u' or not isinstance(before, dict):
+            return None
+        old = self._image_key(before, fields_of(schema, 'before'))
+        old = old and self._normal_key(old)
+        return None if old == key else old
 
     def _column(self, column, record, envelope, after, fields):
         if column.field == '$op':
