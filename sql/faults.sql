@@ -54,6 +54,12 @@ SELECT put('u', 'K', 'v2', 20, 200, 1000, 1), put('d', 'L', NULL, 21, 200, 1000,
 SELECT put('u', 'K', 'v1', 10, 100, 2000, 0), put('c', 'L', 'v1', 11, 100, 2000, 0);
 SELECT * FROM sync();
 SELECT * FROM target;
+-- .. and in whatever window: the newer change, or the delete, was applied before
+SELECT put('c', 'M', 'v2', 31, 300, 1000, 1), put('d', 'K', NULL, 41, 400, 1000, 1, '{"CUST_ID": "K"}');
+SELECT * FROM sync();
+SELECT put('c', 'M', 'v1', 30, 250, 2000, 0), put('u', 'K', 'v3', 32, 350, 2000, 0);
+SELECT * FROM sync();
+SELECT * FROM target;
 
 -- 5: what becomes visible late, with an earlier refresh_time, is applied
 SELECT make();
@@ -127,6 +133,13 @@ SELECT * FROM target;
 
 -- 13: a truncate
 SELECT put('t', NULL, NULL, 4, 4), put('c', 'D', 'after it', 5, 5);
+SELECT * FROM sync();
+SELECT * FROM target;
+-- newer rows of other partitions stay, older ones that come late do not
+SELECT make();
+SELECT put('c', 'A', 'older', 10, 100, 1000, 1), put('c', 'B', 'newer', 40, 400, 1000, 1);
+SELECT * FROM sync();
+SELECT put('t', NULL, NULL, 30, 300, 1000, 0), put('c', 'C', 'late', 20, 200, 1000, 2);
 SELECT * FROM sync();
 SELECT * FROM target;
 

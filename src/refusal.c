@@ -35,7 +35,7 @@ compare(const void *a, const void *b)
 
 void
 cdc_refusals_add(CdcRefusals *refusals, const CdcOrigin *at, const char *column,
-				 int sqlerrcode, const char *message)
+				 int sqlerrcode, const char *message, int64 blocked_by)
 {
 	MemoryContext old;
 	CdcRefusal *r;
@@ -56,6 +56,7 @@ cdc_refusals_add(CdcRefusals *refusals, const CdcOrigin *at, const char *column,
 	r->column = column ? pstrdup(column) : NULL;
 	r->sqlerrcode = sqlerrcode;
 	r->message = pstrdup(message);
+	r->blocked_by = blocked_by;
 	MemoryContextSwitchTo(old);
 }
 

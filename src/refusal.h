@@ -17,6 +17,7 @@ typedef struct CdcRefusal
 	char	   *column;			/* or NULL */
 	int			sqlerrcode;
 	char	   *message;
+	int64		blocked_by;		/* offset of the record that it waits for, or -1 */
 } CdcRefusal;
 
 /* All zero: none. */
@@ -32,7 +33,8 @@ typedef struct CdcRefusals
 
 /* Add a record; column (or NULL) and message are copied. */
 extern void cdc_refusals_add(CdcRefusals *refusals, const CdcOrigin *at,
-							 const char *column, int sqlerrcode, const char *message);
+							 const char *column, int sqlerrcode, const char *message,
+							 int64 blocked_by);
 
 /* Those that were added can be found from now on. */
 extern void cdc_refusals_sort(CdcRefusals *refusals);

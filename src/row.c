@@ -122,8 +122,10 @@ is_refused(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	if (w && !older && w->broken_by >= 0 && rec->change.has_after &&
 		must_wait(rank, tokens, w, rec->change.op))
 		return false;			/* what is before it is to blame */
-	broken_by = older ? w->broken_by : rec->offset;
+	broken_by = older ? w->broken_by :
+		refusal->blocked_by >= 0 ? refusal->blocked_by : rec->offset;
 	bad = cdc_event_bad(rank, rec, refusal->column, refusal->sqlerrcode, refusal->message);
+	bad->blocked_by = refusal->blocked_by;
 	bad->has_key = cdc_rank_key_hash(rank, tokens, rank->state->schema,
 									 rank->state->connector, &bad->key_hash);
 	/* its key in Kafka need not tell the row */

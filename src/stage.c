@@ -290,19 +290,37 @@ bury_refused(CdcStage *stage, CdcWinner *w)
 /*
  * Is the key to be ranked again without the record that is blamed, as the window
  * has other changes of it: earlier ones under it, or, of a row that is marked, its
- * delete?  Where the changes come from several partitions, later ones that lean on
- * the record could come together with the earlier ones first: then all of them go
- * to quarantine.
+ * delete?
  */
 static bool
 hides_others(const CdcWinner *w, const CdcOrigin *blamed)
 {
-	bool		last = cdc_origin_equal(blamed, &w->last);
-
-	if (blamed->synced || blamed->old_key || (w->mixed && !last) ||
-		(w->deleted && w->op == 'u'))
+	if (blamed->synced || blamed->old_key || (w->deleted && w->op == 'u'))
 		return false;
-	return (w->marked && !last) || blamed->ordinal > w->first;
+	return (w->marked && !cdc_origin_equal(blamed, &w->last)) ||
+		blamed->ordinal > w->first;
+}
+
+/*
+ * Leave out the record that is blamed when the window is ranked again.  Later
+ * changes that lean on it wait behind it, which shows by then; but not where
+ * another partition may bring them first.
+ */
+static void
+leave_out(CdcStage *stage, const CdcWinner *w, const CdcOrigin *blamed,
+		  const CdcConvertError *error, const char *column)
+{
+	cdc_refusals_add(stage->refusals, blamed, column, error->sqlerrcode, error->message, -1);
+	for (int i = 0; w->mixed && i < w->norigins; i++)
+	{
+		const CdcOrigin *at = &w->origins[i];
+
+		if (!at->synced && cdc_origin_older(blamed, at) &&
+			!(w->deleted && cdc_origin_equal(at, &w->last)))
+			cdc_refusals_add(stage->refusals, at, NULL,
+							 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+							 CDC_BLOCKED_MESSAGE, blamed->offset);
+	}
 }
 
 /*
@@ -319,8 +337,7 @@ refuse_winner(CdcStage *stage, CdcWinner *w, const CdcConvertError *error)
 	if (w->norigins > 0)
 		origin = &w->origins[w->tokens[stage->column].origin];
 	if (stage->refusals && column->key_no < 0 && hides_others(w, origin))
-		cdc_refusals_add(stage->refusals, origin, column->name, error->sqlerrcode,
-						 error->message);
+		leave_out(stage, w, origin, error, column->name);
 	refuse(stage->rank, w, origin, column->name, error);
 	if (column->key_no < 0)
 		bury_refused(stage, w);
@@ -526,8 +543,7 @@ cdc_stage_refused(void *arg, int64 row, const CdcConvertError *error)
 	/* a delete that came before it is an earlier change, too */
 	if (stage->heeds_target && is_final(error) &&
 		(hides_others(w, blamed) || (w->fresh && !w->deleted && !w->last.synced)))
-		cdc_refusals_add(stage->refusals, blamed, error->column, error->sqlerrcode,
-						 error->message);
+		leave_out(stage, w, blamed, error, error->column);
 	refuse(stage->rank, w, &w->last,
 		   error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,
 		   error)->refused = true;

@@ -16,7 +16,8 @@ cd "$(dirname "$0")/.." || exit 1
 . test/tools/common.sh
 
 FILES=${*:-envelope.c record.c document.c record_key.c convert.c convert_number.c convert_time.c
-	iso_time.c rank.c event.c row.c truncate.c winner.c rename.c move.c sync.c sync_window.c stage.c merge.c merge_step.c}
+	iso_time.c rank.c event.c row.c truncate.c winner.c origin.c repeat.c lookback.c barrier.c rename.c
+	move.c refusal.c sync.c sync_window.c stage.c merge.c merge_step.c}
 HISTORIES=${HISTORIES:-300}
 COVERAGE="--coverage -fprofile-update=atomic -O0"
 
