@@ -59,6 +59,8 @@ class Variant:
             setattr(self, name, value)
         if self.resend and 'reset' not in (force or {}):
             self.reset = False          # what is sent again from before it?
+        if self.bad and 'unique' not in (force or {}):
+            self.unique = None          # nothing is consistent then
         if self.toast and 'spellings' not in (force or {}):
             self.spellings = False
         if self.partitions == 1 and not self.grow:
