@@ -3,7 +3,7 @@
 #   make, make install, make installcheck   as with every extension
 #   make demo    a warehouse that follows a topic, from nothing (KEEP=1: leave it running)
 #   make test    every test there is, from nothing
-#   make bench   the measurements of bench/
+#   make bench   the measurements of bench/ (SHORT=1: with fewer events)
 #
 # PG_CONFIG chooses the PostgreSQL, for all of them.
 

@@ -4,20 +4,24 @@
  *	  Make the events of the benchmark: what Debezium's MySQL connector sends
  *	  for a table of customers that is written to at random.
  *
- *	  produce BROKER TOPIC PARTITIONS SKIP COUNT KEYS SEED [SCHEMA]
+ *	  produce BROKER TOPIC PARTITIONS SKIP COUNT KEYS SEED SHAPE [SCHEMA]
  *
  * The sequence of records is a function of KEYS and SEED alone; records SKIP
  * to SKIP + COUNT - 1 of it are sent, so that a long sequence can be sent in
  * rounds.  A customer that does not exist is created, one that does is deleted
- * once in 20 times, else updated; a delete is followed by its tombstone.  All
- * changes of a customer are in one partition.  Each record has the four
- * headers that Debezium's context makes.
+ * once in 20 times, else updated; a delete is followed by its tombstone.  With
+ * 0 KEYS each event creates a customer of its own.  All changes of a customer
+ * are in one partition.  Each record has the four headers that Debezium's
+ * context makes.
+ *
+ * SHAPE tells which columns the table has, see shapes[].
  *
  * SCHEMA is a file with the Connect schema of the value, which is embedded in
- * each value then, as by JsonConverter with schemas.enable=true.
+ * each value then, as by JsonConverter with schemas.enable=true from a connector
+ * with column.propagate.source.type=.* (which Debezium's JDBC sink asks for).
  *
- * Prints "RECORDS VALUE_BYTES BYTES": what was sent, its values without
- * tombstones, and all of it with keys and headers.
+ * Prints "RECORDS BYTES ALL_BYTES": what was sent, the bytes of its keys and
+ * values, and those of its headers too.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +45,8 @@ typedef struct Customer
 typedef struct Sequence
 {
 	uint64_t	random;
-	long		nkeys;
+	long		nkeys;			/* 0: all are distinct */
+	long		nevents;
 	Customer   *customers;
 	int64_t		ts;				/* ms, of the source */
 	int64_t		pos;			/* in its binary log */
@@ -53,8 +58,27 @@ typedef struct Event
 	long		id;
 	int64_t		ts;
 	int			value_len;		/* -1: tombstone */
-	char		value[16384];
+	char		value[65536];
 } Event;
+
+/* What a row has besides the three columns of a customer. */
+typedef struct Shape
+{
+	const char *name;
+	int			ncolumns;		/* C004, C005, .. of four types in turn */
+	int			note_size;		/* bytes of the column NOTE, about */
+	const char *note;			/* repeated in it */
+} Shape;
+
+static const Shape shapes[] = {
+	{"plain", 0, 0, NULL},
+	{"schema", 0, 0, NULL},
+	{"wide", 97, 0, NULL},
+	{"text", 0, 1000, "The quick brown fox jumps over the lazy dog. "},
+	{"escaped", 0, 1000, "a \\\"quoted\\\" word,\\tC:\\\\dir\\n\\u00e4 "},
+	{"unicode", 0, 1000, "\xc3\x84pfel, \xe6\xbc\xa2\xe5\xad\x97 und \xf0\x9f\x98\x80 "},
+	{"long", 0, 10000, "The quick brown fox jumps over the lazy dog. "},
+};
 
 static const char *const segments[] =
 {"AUTOMOBILE", "BUILDING", "FURNITURE", "MACHINERY", "HOUSEHOLD"};
@@ -68,9 +92,12 @@ static const char *const headers[][2] = {
 
 static const char key_schema[] =
 "{\"schema\":{\"type\":\"struct\",\"fields\":[{\"type\":\"int64\",\"optional\":false,"
+"\"parameters\":{\"__debezium.source.column.type\":\"BIGINT\",\"__debezium.source.column.name\":\"CUST_ID\"},"
 "\"field\":\"CUST_ID\"}],\"optional\":false,\"name\":\"salesdb.salesdb.CUSTOMER.Key\"},"
 "\"payload\":{\"CUST_ID\":%ld}}";
 
+static const Shape *shape = NULL;
+static char *note = NULL;		/* what is in the column, or NULL */
 static char *schema = NULL;
 static long failed = 0;
 
@@ -92,14 +119,46 @@ next_random(uint64_t *state)
 	return z ^ (z >> 31);
 }
 
+/* The columns that only a wide table has. */
+static int
+print_columns(char *to, size_t size, long id, const Customer *c)
+{
+	int			n = 0;
+
+	for (int i = 0; i < shape->ncolumns; i++)
+	{
+		n += snprintf(to + n, size - n, ",\"C%03d\":", i + 4);
+		switch (i % 4)
+		{
+			case 0:
+				n += snprintf(to + n, size - n, "%ld", id * 100 + i);
+				break;
+			case 1:
+				n += snprintf(to + n, size - n, "\"text %u of %d\"", c->version, i);
+				break;
+			case 2:
+				n += snprintf(to + n, size - n, "\"%ld.%02d\"", id % 1000000, i);
+				break;
+			default:
+				n += snprintf(to + n, size - n, "\"2026-11-22T10:%02d:%02dZ\"", i % 60, c->version % 60);
+		}
+	}
+	return n;
+}
+
 static int
 print_image(char *to, size_t size, long id, const Customer *c)
 {
+	int			n;
+
 	if (!c->exists)
 		return snprintf(to, size, "null");
-	return snprintf(to, size,
-					"{\"CUST_ID\":%ld,\"NAME\":\"Customer#%09ld.%u\",\"MKTSEGMENT\":\"%s\"}",
-					id, id, c->version, segments[c->segment]);
+	n = snprintf(to, size, "{\"CUST_ID\":%ld,\"NAME\":\"Customer#%09ld.%u\",\"MKTSEGMENT\":\"%s\"",
+				 id, id, c->version, segments[c->segment]);
+	n += print_columns(to + n, size - n, id, c);
+	if (note)
+		n += snprintf(to + n, size - n, ",\"NOTE\":\"%u %s\"", c->version, note);
+	return n + snprintf(to + n, size - n, "}");
 }
 
 static void
@@ -137,7 +196,8 @@ static void
 next_event(Sequence *seq, bool wanted, Event *event)
 {
 	uint64_t	r;
-	Customer   *now;
+	Customer	fresh = {0};
+	Customer   *now = &fresh;
 	Customer	before;
 	char		op;
 
@@ -150,8 +210,12 @@ next_event(Sequence *seq, bool wanted, Event *event)
 		return;
 	}
 	r = next_random(&seq->random);
-	event->id = (long) (r % (uint64_t) seq->nkeys);
-	now = &seq->customers[event->id];
+	event->id = seq->nevents++;
+	if (seq->nkeys > 0)
+	{
+		event->id = (long) (r % (uint64_t) seq->nkeys);
+		now = &seq->customers[event->id];
+	}
 	before = *now;
 	op = !now->exists ? 'c' : (r >> 40) % 20 == 0 ? 'd' : 'u';
 	now->exists = op != 'd';
@@ -204,7 +268,7 @@ open_producer(const char *brokers)
 	return rk;
 }
 
-/* Returns the bytes of key, value and headers. */
+/* Returns the bytes of key and value. */
 static long
 send_event(rd_kafka_t *rk, const char *topic, int partitions, const Event *event)
 {
@@ -217,10 +281,7 @@ send_event(rd_kafka_t *rk, const char *topic, int partitions, const Event *event
 	long		bytes = key_len + (tombstone ? 0 : event->value_len);
 
 	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
-	{
 		rd_kafka_header_add(list, headers[i][0], -1, headers[i][1], -1);
-		bytes += strlen(headers[i][0]) + strlen(headers[i][1]);
-	}
 	for (;;)
 	{
 		rd_kafka_resp_err_t err =
@@ -243,6 +304,33 @@ send_event(rd_kafka_t *rk, const char *topic, int partitions, const Event *event
 	return bytes;
 }
 
+static long
+header_bytes(void)
+{
+	long		bytes = 0;
+
+	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
+		bytes += strlen(headers[i][0]) + strlen(headers[i][1]);
+	return bytes;
+}
+
+static void
+choose_shape(const char *name)
+{
+	for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+		if (strcmp(shapes[i].name, name) == 0)
+			shape = &shapes[i];
+	if (shape == NULL)
+		fatal("usage", "no such shape");
+	if (shape->note == NULL)
+		return;
+	note = calloc(1, shape->note_size + strlen(shape->note) + 1);
+	if (note == NULL)
+		fatal("note", "out of memory");
+	for (size_t n = 0; n < (size_t) shape->note_size; n += strlen(shape->note))
+		strcpy(note + n, shape->note);
+}
+
 static char *
 read_schema(const char *path)
 {
@@ -260,27 +348,27 @@ read_schema(const char *path)
 int
 main(int argc, char **argv)
 {
+	static Event event;
 	Sequence	seq = {.ts = INT64_C(1755849600000),.pos = 157,.tombstone = -1};
-	Event		event;
 	rd_kafka_t *rk;
 	int			partitions;
 	long		skip;
 	long		count;
-	long		value_bytes = 0;
 	long		bytes = 0;
 
-	if (argc != 8 && argc != 9)
-		fatal("usage", "produce BROKER TOPIC PARTITIONS SKIP COUNT KEYS SEED [SCHEMA]");
+	if (argc != 9 && argc != 10)
+		fatal("usage", "produce BROKER TOPIC PARTITIONS SKIP COUNT KEYS SEED SHAPE [SCHEMA]");
 	partitions = atoi(argv[3]);
 	skip = atol(argv[4]);
 	count = atol(argv[5]);
 	seq.nkeys = atol(argv[6]);
 	seq.random = strtoull(argv[7], NULL, 10);
-	if (argc == 9)
-		schema = read_schema(argv[8]);
-	if (partitions < 1 || skip < 0 || count < 0 || seq.nkeys < 1)
+	choose_shape(argv[8]);
+	if (argc == 10)
+		schema = read_schema(argv[9]);
+	if (partitions < 1 || skip < 0 || count < 1 || seq.nkeys < 0)
 		fatal("usage", "numbers out of range");
-	seq.customers = calloc(seq.nkeys, sizeof(Customer));
+	seq.customers = calloc(seq.nkeys + 1, sizeof(Customer));
 	if (seq.customers == NULL)
 		fatal("customers", "out of memory");
 	rk = open_producer(argv[1]);
@@ -290,12 +378,10 @@ main(int argc, char **argv)
 	{
 		next_event(&seq, true, &event);
 		bytes += send_event(rk, argv[2], partitions, &event);
-		if (event.value_len > 0)
-			value_bytes += event.value_len;
 	}
 	if (rd_kafka_flush(rk, FLUSH_TIMEOUT) != RD_KAFKA_RESP_ERR_NO_ERROR || failed)
 		fatal("flush", "not all records were delivered");
 	rd_kafka_destroy(rk);
-	printf("%ld %ld %ld\n", count, value_bytes, bytes);
+	printf("%ld %ld %ld\n", count, bytes, bytes + count * header_bytes());
 	return 0;
 }

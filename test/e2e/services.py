@@ -12,6 +12,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STARTED = []
+# a Java program that does not live long is faster so
+SHORT_LIVED = ('-XX:TieredStopAtLevel=1',)
 
 
 def free_port():
@@ -288,7 +290,7 @@ class Broker(Service):
     """A broker of Kafka that is small and quick; settings are added to what it
     needs in any case."""
 
-    def __init__(self, name, root, classpath, node, controller, settings):
+    def __init__(self, name, root, classpath, node, controller, settings, jvm=SHORT_LIVED):
         super().__init__(name, root)
         self.classpath = classpath
         self.controller = controller
@@ -320,7 +322,7 @@ class Broker(Service):
         java = ['java', logging_settings(self.dir), '-cp', self.classpath]
         run([*java, 'kafka.tools.StorageTool', 'format', '-t', 'Y2Rjc3luYy1lMmUtdGVzdA', '-c', path],
             cwd=self.dir)
-        self.argv = ['java', '-Xmx512m', '-XX:TieredStopAtLevel=1', *java[1:], 'kafka.Kafka', path]
+        self.argv = ['java', '-Xmx512m', *jvm, *java[1:], 'kafka.Kafka', path]
 
     def restart(self):
         self.start(self.argv)
@@ -339,7 +341,7 @@ class Kafka(Broker):
     it, is that of a proxy.
     """
 
-    def __init__(self, root, libs, first=None):
+    def __init__(self, root, libs, first=None, jvm=SHORT_LIVED):
         self.node = 2 if first else 1
         self.port, warehouse = free_port(), free_port()
         controller = first.controller if first else free_port()
@@ -355,7 +357,7 @@ class Kafka(Broker):
             'advertised.listeners': addresses(advertised),
             'listener.security.protocol.map':
                 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,WAREHOUSE:PLAINTEXT',
-        })
+        }, jvm)
         self.restart()
 
 
@@ -363,7 +365,7 @@ class Connect(Service):
     """Kafka Connect, standalone, with all connectors in one process: what
     differs between them, the converters too, is in the connector's settings."""
 
-    def __init__(self, root, kafka, plugins, connectors):
+    def __init__(self, root, kafka, plugins, connectors, jvm=SHORT_LIVED):
         super().__init__('connect', root)
         self.port = free_port()
         worker = os.path.join(self.dir, 'worker.properties')
@@ -382,7 +384,7 @@ class Connect(Service):
         for settings in connectors:
             files.append(os.path.join(self.dir, settings['name'] + '.properties'))
             write(files[-1], settings)
-        self.argv = ['java', '-Xmx1g', '-XX:TieredStopAtLevel=1', logging_settings(self.dir),
+        self.argv = ['java', '-Xmx1g', *jvm, logging_settings(self.dir),
                      '-cp', kafka.classpath, 'org.apache.kafka.connect.cli.ConnectStandalone',
                      worker, *files]
         self.start(self.argv)
@@ -402,7 +404,7 @@ class Admin(Service):
     def __init__(self, root, kafka):
         super().__init__('admin', root)
         source = shutil.copy(os.path.join(HERE, 'Admin.java'), self.dir)
-        self.start(['java', '-Xmx256m', '-XX:TieredStopAtLevel=1', logging_settings(self.dir),
+        self.start(['java', '-Xmx256m', *SHORT_LIVED, logging_settings(self.dir),
                     '-cp', kafka.classpath, source, kafka.bootstrap],
                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding='utf-8')
         self.answers = queue.Queue()
