@@ -191,4 +191,29 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 	RelationGetPrimaryKeyIndex(relation)
 #endif
 
+/*
+ * 16 tells an update that only summarizing indexes need new entries; 18 counts
+ * what an index scan does.  Need access/tableam.h, executor/executor.h and
+ * access/genam.h.
+ */
+#if PG_VERSION_NUM >= 160000
+#define CDC_UPDATE_INDEXES		TU_UpdateIndexes
+#define CDC_UPDATE_ALL(which)	((which) == TU_All)
+#define CDC_UPDATE_SOME(which)	((which) == TU_Summarizing)
+#define ExecInsertIndexTuples_compat ExecInsertIndexTuples
+#else
+#define CDC_UPDATE_INDEXES		bool
+#define CDC_UPDATE_ALL(which)	(which)
+#define CDC_UPDATE_SOME(which)	false
+#define ExecInsertIndexTuples_compat(result, slot, estate, update, no_dup_err, \
+									 conflict, arbiters, only_summarizing) \
+	ExecInsertIndexTuples(result, slot, estate, update, no_dup_err, conflict, arbiters)
+#endif
+#if PG_VERSION_NUM >= 180000
+#define index_beginscan_compat index_beginscan
+#else
+#define index_beginscan_compat(heap, index, snapshot, instrument, nkeys, norderbys) \
+	index_beginscan(heap, index, snapshot, nkeys, norderbys)
+#endif
+
 #endif							/* CDC_COMPAT_H */

@@ -490,6 +490,7 @@ void
 cdc_merge(CdcMerge *merge)
 {
 	CdcMode		mode = merge->target->mode;
+	bool		marks_all = merge->truncate && mode == CDC_MODE_SOFT_DELETE;
 	Failed		failed = {0};
 
 	failed.rows = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -503,16 +504,18 @@ cdc_merge(CdcMerge *merge)
 	if (merge->nrows == 0 && !merge->truncate)
 		return;
 	cdc_merge_count(merge);
-	if (merge->needs_rows && mode != CDC_MODE_SOFT_DELETE)
+	if (merge->needs_rows && !marks_all)
 		refuse_homeless(merge);
 	if (merge->target->deferrable && mode == CDC_MODE_MIRROR &&
 		try_together(merge, &failed))
 		return;
+	if (!marks_all && cdc_merge_direct(merge))
+		return;
 	cdc_merge_constraints(merge, false);
 	apply_step(merge, STEP_DELETE, &failed);
-	if (merge->truncate && mode == CDC_MODE_SOFT_DELETE)
+	if (marks_all)
 		cdc_merge_mark_all(merge);
-	if (merge->needs_rows && mode == CDC_MODE_SOFT_DELETE)
+	if (merge->needs_rows && marks_all)
 		refuse_homeless(merge);
 	if (mode != CDC_MODE_APPEND)
 		apply_step(merge, STEP_UPDATE, &failed);

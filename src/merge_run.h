@@ -2,7 +2,7 @@
  *
  * merge_run.h
  *	  What the files of the merge share: one attempt to apply some rows.  Only
- *	  merge.c, merge_step.c and park.c include it.
+ *	  merge.c, merge_step.c, merge_direct.c and park.c include it.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,6 +36,9 @@ typedef struct CdcMergeRun
 	bool		settle;			/* at the end, check what is deferred */
 	MemoryContext scratch;		/* of the statements */
 } CdcMergeRun;
+
+/* merge_direct.c: do it all without SQL; false: nothing was done. */
+extern bool cdc_merge_direct(CdcMerge *merge);
 
 /* Apply the run's step or steps; true.  For cdc_try(): the argument is the run. */
 extern bool cdc_merge_run(void *arg);
