@@ -250,6 +250,13 @@ read_options(void *arg)
 
 		result->hash = hash_text(hash_text(result->hash, property->name), property->value);
 	}
+	/* among them such as are no property of librdkafka */
+	foreach(lc, options->secrets)
+	{
+		DefElem    *def = lfirst(lc);
+
+		result->hash = hash_text(hash_text(result->hash, def->defname), defGetString(def));
+	}
 	result->nslices = 1;
 	foreach(lc, server->options)
 	{

@@ -565,6 +565,9 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 			name_brokers(kafka, options);
 		open_pipe(kafka);
 		start_consumer(kafka, options->properties);
+		/* librdkafka has its own copies; a next token is made from ours */
+		if (options->aws == NULL)
+			cdc_kafka_options_wipe(options);
 		cdc_kafka_connection_check(kafka);
 		kafka->answered = true;
 	}

@@ -21,14 +21,18 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_foreign_table.h"
+#include "catalog/pg_type.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "aws_options.h"
@@ -403,6 +407,38 @@ cdcsync_kafka_validator(PG_FUNCTION_ARGS)
 }
 
 /*
+ * "name=value" of each element, as DefElems.  Unlike untransformRelOptions() it
+ * leaves no other copy of the values behind.
+ */
+static List *
+read_mapping(Datum datum)
+{
+	ArrayType  *array = DatumGetArrayTypePCopy(datum);
+	List	   *options = NIL;
+	Datum	   *elems;
+	int			nelems;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL,
+					  &nelems);
+	for (int i = 0; i < nelems; i++)
+	{
+		char	   *option = VARDATA_ANY(DatumGetPointer(elems[i]));
+		int			len = VARSIZE_ANY_EXHDR(DatumGetPointer(elems[i]));
+		char	   *equals = memchr(option, '=', len);
+
+		if (equals == NULL)
+			continue;
+		options = lappend(options,
+						  makeDefElem(pnstrdup(option, equals - option),
+									  (Node *) makeString(pnstrdup(equals + 1, option + len - equals - 1)),
+									  -1));
+	}
+	explicit_bzero(array, VARSIZE(array));
+	pfree(array);
+	return options;
+}
+
+/*
  * The options of the user's mapping, or else of PUBLIC's.  Unlike
  * GetUserMapping() it does not mind if there is none: a cluster without
  * authentication needs no secrets.
@@ -425,9 +461,39 @@ user_mapping_options(Oid serverid, Oid userid)
 		return NIL;
 	datum = SysCacheGetAttr(USERMAPPINGUSERSERVER, tup,
 							Anum_pg_user_mapping_umoptions, &isnull);
-	options = isnull ? NIL : untransformRelOptions(datum);
+	options = isnull ? NIL : read_mapping(datum);
 	ReleaseSysCache(tup);
 	return options;
+}
+
+static void
+wipe_options(void *arg)
+{
+	ListCell   *lc;
+
+	foreach(lc, (List *) arg)
+	{
+		char	   *value = strVal(lfirst_node(DefElem, lc)->arg);
+
+		explicit_bzero(value, strlen(value));
+	}
+}
+
+void
+cdc_kafka_options_wipe(CdcKafkaOptions *options)
+{
+	wipe_options(options->secrets);
+}
+
+/* Whatever way it ends, nothing of it stays in memory that is given back. */
+static void
+wipe_with_context(List *mapping)
+{
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+
+	callback->func = wipe_options;
+	callback->arg = mapping;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 }
 
 static void
@@ -520,6 +586,8 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 	List	   *mapping = user_mapping_options(serverid, userid);
 	CdcKafkaOptions *result = palloc0(sizeof(CdcKafkaOptions));
 
+	wipe_with_context(mapping);
+	result->secrets = mapping;
 	result->server = server->servername;
 	result->bootstrap_servers = cdc_kafka_option(server->options,
 												 "bootstrap_servers");

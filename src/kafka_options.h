@@ -36,13 +36,19 @@ typedef struct CdcKafkaOptions
 	const CdcAwsSettings *aws;	/* NULL: AWS is not asked */
 	const char *token_host;		/* NULL: the usual one */
 	List	   *properties;		/* of CdcKafkaProperty * */
+	List	   *secrets;		/* of DefElem: the user mapping; properties and aws
+								 * point to its values */
 } CdcKafkaOptions;
 
 /*
  * The options of a server and of the user's mapping for it (or PUBLIC's, or
- * none), in the current memory context.  Errors if they do not suffice.
+ * none), in the current memory context.  Errors if they do not suffice.  What
+ * is secret is overwritten when that context is reset or deleted.
  */
 extern CdcKafkaOptions *cdc_kafka_options_get(Oid serverid, Oid userid);
+
+/* Overwrite what is secret now. */
+extern void cdc_kafka_options_wipe(CdcKafkaOptions *options);
 
 /* A Kafka server that the current user may use, by its name; or an error. */
 extern Oid	cdc_kafka_server(const char *name);
