@@ -45,7 +45,6 @@ CREATE TABLE cdcsync.landing (
 	view regclass NOT NULL UNIQUE,
 	chunk regclass NOT NULL UNIQUE,
 	topic regclass,
-	owner regrole NOT NULL,
 	options jsonb NOT NULL DEFAULT '{}'
 );
 
@@ -79,7 +78,7 @@ CREATE TABLE cdcsync.gap (			-- what a topic no longer had when it was to be rea
 CREATE TABLE cdcsync.pipeline (
 	name text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 48),
 	landing_id integer NOT NULL,
-	owner regrole NOT NULL,
+	owner regrole,					-- while no relation tells, see pipeline_state
 	staging regclass UNIQUE,
 	target regclass,
 	target_made boolean NOT NULL,
@@ -431,18 +430,19 @@ ALTER TABLE cdcsync.barrier ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cdcsync.follow ENABLE ROW LEVEL SECURITY;
 -- a landing belongs to the owner of its chunk table
 CREATE POLICY owned ON cdcsync.landing FOR SELECT
-	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
-											WHERE c.oid OPERATOR(pg_catalog.=) chunk), owner), 'USAGE'));
--- and a pipeline to the owner of its staging table; while it has none, it goes
--- with a landing of the same owner
+	USING (pg_catalog.pg_has_role((SELECT c.relowner FROM pg_catalog.pg_class c
+								   WHERE c.oid OPERATOR(pg_catalog.=) chunk), 'USAGE'));
+-- and a pipeline to the owner of its staging table; while it has none, to who
+-- made it if that is somebody else than the landing's owner, to whom it goes
+-- when that role is no more
 CREATE POLICY owned ON cdcsync.pipeline FOR SELECT
 	USING (pg_catalog.pg_has_role(coalesce((SELECT c.relowner FROM pg_catalog.pg_class c
 											WHERE c.oid OPERATOR(pg_catalog.=) staging),
+										   (SELECT r.oid FROM pg_catalog.pg_roles r
+											WHERE r.oid OPERATOR(pg_catalog.=) pipeline.owner),
 										   (SELECT c.relowner FROM cdcsync.landing l
 												   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.chunk
-											WHERE l.landing_id OPERATOR(pg_catalog.=) pipeline.landing_id
-											  AND l.owner OPERATOR(pg_catalog.=) pipeline.owner),
-										   owner), 'USAGE'));
+											WHERE l.landing_id OPERATOR(pg_catalog.=) pipeline.landing_id)), 'USAGE'));
 CREATE POLICY owned ON cdcsync.position FOR SELECT
 	USING (EXISTS (SELECT FROM cdcsync.landing l WHERE l.landing_id = position.landing_id));
 CREATE POLICY owned ON cdcsync.gap FOR SELECT
@@ -486,7 +486,7 @@ COMMENT ON FUNCTION cdcsync.is_here(bigint, bigint) IS
 
 CREATE VIEW cdcsync.pipeline_state WITH (security_invoker = true) AS
 SELECT p.name,
-	   coalesce(s.relowner, CASE WHEN p.owner = l.owner THEN c.relowner END, p.owner)::pg_catalog.regrole AS owner,
+	   coalesce(s.relowner, r.oid, c.relowner)::pg_catalog.regrole AS owner,
 	   CASE WHEN NOT here THEN 'paused'
 			WHEN target_gone THEN 'stopped'
 			ELSE p.state END AS state,
@@ -504,7 +504,8 @@ FROM cdcsync.pipeline p
 	 JOIN pg_catalog.pg_class v ON v.oid = l.view
 	 JOIN pg_catalog.pg_class c ON c.oid = l.chunk
 	 LEFT JOIN pg_catalog.pg_class s ON s.oid = p.staging
-	 LEFT JOIN pg_catalog.pg_class t ON t.oid = p.target,
+	 LEFT JOIN pg_catalog.pg_class t ON t.oid = p.target
+	 LEFT JOIN pg_catalog.pg_roles r ON r.oid = p.owner,
 	 LATERAL (SELECT cdcsync.is_here(p.stamp_system, p.stamp_database) AS here,
 					 p.target IS NOT NULL AND t.oid IS NULL AS target_gone) AS x
 WHERE p.staging IS NULL OR s.oid IS NOT NULL;

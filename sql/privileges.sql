@@ -40,7 +40,7 @@ ORDER BY relname;
 
 -- nobody writes the catalog
 UPDATE cdcsync.pipeline SET state = 'stopped';
-INSERT INTO cdcsync.landing (view, chunk, owner) VALUES ('own', 'own', 'regress_cdc_alice');
+INSERT INTO cdcsync.landing (view, chunk) VALUES ('own', 'own');
 DELETE FROM cdcsync.position;
 
 -- another role sees nothing and can do nothing
@@ -116,6 +116,40 @@ CREATE OR REPLACE VIEW a_debezium AS
 	FROM (SELECT FROM a_debezium_chunk LIMIT 1) c;
 RESET ROLE;
 SELECT cdc_alter('a', columns => '{"id": "id"}');
+
+-- one that has no relation of its own yet belongs to who made it, and to the
+-- landing's owner when that role is no more
+RESET ROLE;
+GRANT regress_cdc_alice TO regress_cdc_bob;
+SET ROLE regress_cdc_alice;
+SELECT cdc_create('shared', key => ARRAY['id']);
+SET ROLE regress_cdc_bob;
+SELECT cdc_create('early', key => ARRAY['id'], options => '{"landing": "shared_debezium"}');
+RESET ROLE;
+SELECT p.name, p.owner AS stored, s.owner FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)
+WHERE p.name IN ('shared', 'early') ORDER BY 1;
+REVOKE regress_cdc_alice FROM regress_cdc_bob;
+SET ROLE regress_cdc_alice;
+SELECT pipeline FROM cdc_status WHERE pipeline IN ('shared', 'early') ORDER BY 1;
+INSERT INTO shared_debezium (kafka_value)
+	VALUES ('{"before": null, "after": {"id": 1}, "source": {"ts_ms": 1}, "op": "c", "ts_ms": 1}');
+-- whoever has lost the right to a landing reads it no more
+SET ROLE regress_cdc_bob;
+SELECT pipeline FROM cdc_status;
+SELECT events FROM cdc_sync('early');
+SELECT cdc_refresh('early');
+RESET ROLE;
+DROP OWNED BY regress_cdc_bob;
+DROP ROLE regress_cdc_bob;
+SET ROLE regress_cdc_alice;
+SELECT pipeline FROM cdc_status WHERE pipeline IN ('shared', 'early') ORDER BY 1;
+SELECT events, inserted FROM cdc_sync('early');
+SELECT relname, pg_get_userbyid(relowner) AS owner FROM pg_class WHERE relname LIKE 'early%' ORDER BY 1;
+RESET ROLE;
+SELECT name, owner FROM cdcsync.pipeline WHERE name = 'early';
+SELECT cdc_drop('early', drop_target => true), cdc_drop('shared');
+CREATE ROLE regress_cdc_bob;
+GRANT CREATE ON SCHEMA privileges_test TO regress_cdc_bob;
 
 -- what a role owned goes to another with REASSIGN OWNED, pipelines too, also
 -- one that has no table but its landing yet

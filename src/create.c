@@ -351,6 +351,7 @@ cdc_create_infer(Oid topic, const CdcLanding *landing, const CdcOptions *options
 		MemoryContext context = CurrentMemoryContext;
 		CdcSpi		spi;
 
+		cdc_landing_check_readable(landing, GetUserId());
 		cdc_spi_begin_as(&spi, landing->owner, NULL);
 		MemoryContextSwitchTo(context);
 		inferred = cdc_infer(landing->view, &how);
@@ -439,7 +440,9 @@ insert_pipeline(const NewPipeline *new)
 	cdc_pipeline_stamp(&system, &database);
 	values[0] = CStringGetTextDatum(p->name);
 	values[1] = Int32GetDatum(p->landing->id);
+	/* the staging table tells it, or else the landing; if not we have to */
 	values[2] = ObjectIdGetDatum(p->owner);
+	nulls[2] = OidIsValid(p->staging) || p->owner == p->landing->owner ? 'n' : ' ';
 	values[3] = ObjectIdGetDatum(p->staging);
 	nulls[3] = OidIsValid(p->staging) ? ' ' : 'n';
 	values[4] = ObjectIdGetDatum(p->target);

@@ -22,6 +22,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -175,10 +176,9 @@ make_triggers(const char *view)
 static int32
 insert_row(const CdcLanding *landing, Jsonb *options)
 {
-	static const Oid types[] = {REGCLASSOID, REGCLASSOID, REGCLASSOID,
-	REGROLEOID, JSONBOID};
-	Datum		values[5];
-	char		nulls[] = "     ";
+	static const Oid types[] = {REGCLASSOID, REGCLASSOID, REGCLASSOID, JSONBOID};
+	Datum		values[4];
+	char		nulls[] = "    ";
 	CdcSpi		spi;
 	bool		isnull;
 	int32		id;
@@ -188,14 +188,13 @@ insert_row(const CdcLanding *landing, Jsonb *options)
 	values[2] = ObjectIdGetDatum(landing->topic);
 	if (!OidIsValid(landing->topic))
 		nulls[2] = 'n';
-	values[3] = ObjectIdGetDatum(landing->owner);
-	values[4] = JsonbPGetDatum(options);
+	values[3] = JsonbPGetDatum(options);
 	if (options == NULL)
-		nulls[4] = 'n';
+		nulls[3] = 'n';
 
 	cdc_spi_begin_catalog(&spi);
-	(void) cdc_spi_run("INSERT INTO cdcsync.landing (view, chunk, topic, owner, options)"
-					   " VALUES ($1, $2, $3, $4, COALESCE($5, '{}'))"
+	(void) cdc_spi_run("INSERT INTO cdcsync.landing (view, chunk, topic, options)"
+					   " VALUES ($1, $2, $3, COALESCE($4, '{}'))"
 					   " RETURNING landing_id",
 					   lengthof(types), types, values, nulls, 0);
 	id = DatumGetInt32(cdc_spi_value(0, 1, &isnull));
@@ -274,6 +273,15 @@ cdc_landing_drop(const CdcLanding *landing)
 	cdc_spi_end(&spi);
 }
 
+void
+cdc_landing_check_readable(const CdcLanding *landing, Oid userid)
+{
+	AclResult	aclresult = pg_class_aclcheck(landing->view, userid, ACL_SELECT);
+
+	if (aclresult != ACLCHECK_OK)
+		aclcheck_error(aclresult, OBJECT_VIEW, get_rel_name(landing->view));
+}
+
 /* ----------
  * Reading the catalog
  * ----------
@@ -307,7 +315,7 @@ parse_start(CdcLanding *landing, const char *start)
  * pipelines say so.
  */
 #define LANDING_COLUMNS \
-	"l.landing_id, l.view, l.chunk, l.topic, COALESCE(c.relowner, l.owner)," \
+	"l.landing_id, l.view, l.chunk, l.topic, c.relowner," \
 	" l.options ->> 'start', l.options ->> 'topic'," \
 	" COALESCE(o.continues, false), COALESCE(o.refresh_interval, 0), COALESCE(o.version, 0)" \
 	" FROM cdcsync.landing l LEFT JOIN pg_class c ON c.oid = l.chunk" \

@@ -82,6 +82,12 @@ extern List *cdc_landing_list(Oid serverid, Oid owner);
 extern void cdc_landing_drop(const CdcLanding *landing);
 
 /*
+ * An error unless the user may select from the landing's view; who reads it as
+ * its owner on somebody's behalf asks this.
+ */
+extern void cdc_landing_check_readable(const CdcLanding *landing, Oid userid);
+
+/*
  * Record that neither the extension nor the topic's foreign table can be
  * dropped before the chunk table; again after a restore, which forgets it.
  */

@@ -5,7 +5,7 @@
  *
  * A pipeline is a row of cdcsync.pipeline with a landing, a staging table and
  * a target.  It belongs to the owner of its staging table (while there is
- * none, to that of its landing if one role made both, else to who made it), so
+ * none, to that of its landing, but to who made it if that was another), so
  * ALTER TABLE .. OWNER and REASSIGN OWNED carry it along.  What may be done with
  * it now is decided in one place, the view cdcsync.pipeline_state: the stored
  * state, overruled by a stamp of another database (the row was restored or
@@ -358,7 +358,7 @@ cdc_pipeline_set_target(CdcPipeline *pipeline, Oid target, List *key)
 	values[3] = key ? cdc_text_array(key) : (Datum) 0;
 	cdc_spi_begin_catalog(&spi);
 	(void) cdc_spi_run("UPDATE cdcsync.pipeline SET staging = $2, target = $3,"
-					   " target_made = true, key = $4 WHERE name = $1",
+					   " target_made = true, key = $4, owner = NULL WHERE name = $1",
 					   4, types, values, key ? "    " : "   n", 0);
 	cdc_spi_end(&spi);
 	cdc_staging_depend(pipeline);

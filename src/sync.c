@@ -77,7 +77,8 @@ make_decoder(const CdcTarget *target, const CdcIntake *intake,
 
 /*
  * What the records that have landed look like.  The view is the landing's
- * owner's, who need not be the pipeline's: code of theirs in it runs as them.
+ * owner's, who need not be the pipeline's: code of theirs in it runs as them,
+ * but what it shows must be for the pipeline's owner to see.
  */
 static CdcInferred *
 sample_landing(const CdcPipeline *pipeline)
@@ -87,6 +88,7 @@ sample_landing(const CdcPipeline *pipeline)
 	CdcInferred *inferred;
 	CdcSpi		spi;
 
+	cdc_landing_check_readable(pipeline->landing, pipeline->owner);
 	cdc_spi_begin_as(&spi, pipeline->landing->owner, NULL);
 	MemoryContextSwitchTo(context);
 	inferred = cdc_infer(pipeline->landing->view, &how);
