@@ -148,6 +148,7 @@ foreach my $server (@servers)
 		like($error, qr/ERROR/, "$server: an error");
 	}
 	run_sql("EXPLAIN (VERBOSE, SETTINGS) SELECT * FROM etl.$server", $_) foreach ('etl', 'spy');
+	run_sql("SELECT * FROM cdc_check_server('$server')", 'etl') if $server =~ /iam|plain|broken/;
 }
 run_sql('IMPORT FOREIGN SCHEMA kafka LIMIT TO (x) FROM SERVER iam_refused INTO etl', 'etl');
 # spy has no mapping of its own
