@@ -298,6 +298,33 @@ SELECT * FROM sync('child');
 SELECT * FROM child;
 SELECT * FROM bad WHERE pipeline = 'child';
 
+-- a window of many rows asks for the memory of the next ones by their keys in Kafka:
+-- these may tell which row comes, or another one, or nothing
+CREATE TABLE changes (no int, id int, op text, v text);
+INSERT INTO changes SELECT n, n * 7919 % 6000, CASE WHEN n % 11 = 0 THEN 'd' ELSE 'u' END, 'v' || n
+FROM generate_series(1, 16000) AS n;
+INSERT INTO changes VALUES (5001, 0, 't', NULL);
+CREATE FUNCTION large(name text, kafka_key text) RETURNS TABLE (rows bigint, differ bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('CREATE TABLE %s_target (id int PRIMARY KEY, v text)', name);
+	PERFORM cdc_create(name, target => (name || '_target')::regclass);
+	EXECUTE format('INSERT INTO %s_debezium (kafka_key, kafka_value)
+		SELECT convert_to(%s, ''UTF8''), convert_to(format(''{"before":%%s,"after":%%s,"source":{"connector":"mysql","table":"t"},"op":"%%s"}'',
+			CASE WHEN op = ''d'' THEN format(''{"id":%%s}'', id) ELSE ''null'' END,
+			CASE WHEN op = ''u'' THEN format(''{"id":%%s,"v":"%%s"}'', id, v) ELSE ''null'' END, op), ''UTF8'')
+		FROM changes ORDER BY no, op DESC', name, kafka_key);
+	PERFORM cdc_sync(name);
+	RETURN QUERY EXECUTE format('WITH last AS (SELECT DISTINCT ON (id) id, op, v FROM changes WHERE no > 5001 ORDER BY id, no DESC),
+			expected AS (SELECT id, v FROM last WHERE op = ''u'')
+		SELECT (SELECT count(*) FROM %s_target), count(*) FROM expected AS e FULL JOIN %1$s_target AS t USING (id)
+		WHERE t.v IS DISTINCT FROM e.v', name);
+END $$;
+DELETE FROM changes WHERE no = 5001 AND op <> 't';
+SELECT * FROM large('l_right', $$format('{"id":%s}', id)$$);
+SELECT * FROM large('l_wrong', $$format('{"other":%s}', no % 37)$$);
+SELECT * FROM large('l_none', 'NULL');
+SELECT count(*) FROM bad WHERE pipeline LIKE 'l\_%';
+
 SET client_min_messages = error;
-SELECT cdc_drop(p) FROM unnest('{q,p,d,s,i,e,n,g,w,f,u,h,r,c,k,child}'::text[]) p;
+SELECT cdc_drop(p) FROM unnest('{q,p,d,s,i,e,n,g,w,f,u,h,r,c,k,child,l_right,l_wrong,l_none}'::text[]) p;
 DROP SCHEMA sync_more CASCADE;

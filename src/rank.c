@@ -372,5 +372,6 @@ cdc_rank_look_over(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *pro
 bool
 cdc_rank_add(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress)
 {
+	cdc_ahead_fetch(rank, chunk, i);
 	return add_record(rank, chunk, i, progress, 0, false);
 }

@@ -3,8 +3,8 @@
  * window.h
  *	  What the files of the ranking share: the state of a window and the event
  *	  that is being added to it.  Only rank.c, event.c, admit.c, row.c, truncate.c,
- *	  scope.c, winner.c, rename.c, history.c, append.c, keyless.c, lookback.c and
- *	  quarantine_key.c include it.
+ *	  scope.c, winner.c, rename.c, history.c, append.c, keyless.c, lookback.c,
+ *	  ahead.c and quarantine_key.c include it.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,11 +26,14 @@ typedef struct CdcRename
 	CdcToken   *tokens;			/* [ncolumns], key columns only */
 } CdcRename;
 
+typedef struct CdcAhead CdcAhead;	/* see ahead.c */
+
 typedef struct CdcRankState
 {
 	CdcDecoder *decoder;
 	CdcMoves   *moves;
 	struct keytable_hash *keys; /* winner.c's */
+	CdcAhead   *ahead;			/* NULL: the window is small */
 	TupleHashTable typed;		/* NULL until a key needs it */
 	TupleTableSlot *typed_slot;
 	MemoryContext key_context;	/* reset per typed look-up */
@@ -200,7 +203,21 @@ extern void cdc_history_insert(CdcRank *rank, CdcEvent *rec, CdcWinner *w,
 extern bool cdc_history_repeats(const CdcRank *rank, const CdcEvent *rec,
 								const CdcWinner *w, const CdcToken *tokens);
 
+/* ahead.c */
+
+/* Record i of a chunk is about to be added: ask for what the next ones need. */
+extern void cdc_ahead_fetch(CdcRank *rank, const CdcChunk *chunk, int i);
+
+/* It was about this winner, whose key's entry has this hash. */
+extern void cdc_ahead_note(CdcRank *rank, CdcWinner *winner, uint32 entry);
+
+/* There are no winners any more. */
+extern void cdc_ahead_clear(CdcRank *rank);
+
 /* winner.c */
+
+/* Where the table of keys has an entry of this hash, more or less. */
+extern const void *cdc_winner_entry(const CdcRank *rank, uint32 hash);
 
 /* A winner that no key finds; with these canonical bytes. */
 extern CdcWinner *cdc_winner_new(CdcRank *rank, const CdcBytes *key);

@@ -71,6 +71,7 @@ cdc_winners_clear(CdcRank *rank)
 	CdcRankState *st = rank->state;
 
 	keytable_reset(st->keys);
+	cdc_ahead_clear(rank);
 	st->typed = NULL;
 	rank->nwinners = 0;
 	MemoryContextReset(st->rows);
@@ -169,6 +170,14 @@ cdc_winner_key_tokens(const CdcRank *rank, const CdcBytes *key, CdcToken *tokens
 			memchr(t->text, 'e', len) == NULL && memchr(t->text, 'E', len) == NULL)
 			t->flags = CDC_JSON_INTEGER;
 	}
+}
+
+const void *
+cdc_winner_entry(const CdcRank *rank, uint32 hash)
+{
+	const keytable_hash *keys = rank->state->keys;
+
+	return &keys->data[hash & keys->sizemask];
 }
 
 /* The winner of a key in its canonical bytes, or NULL. */
@@ -370,7 +379,10 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 
 	*isnew = false;
 	if (entry)
+	{
+		cdc_ahead_note(rank, entry->winner, entry->hash);
 		return asks_for(rank, rec, entry->winner) ? entry->winner : NULL;
+	}
 	if (st->typed == NULL && !key_bytes_decide(rank, tokens))
 		type_all_winners(rank);
 	if (st->typed)
@@ -415,6 +427,7 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 		MemoryContextSwitchTo(old);
 	}
 	entry->winner = w;
+	cdc_ahead_note(rank, w, entry->hash);
 	return w;
 }
 
