@@ -76,6 +76,8 @@ typedef struct CdcDirectState
 								 * changes */
 	TupleTableSlot *row;		/* values and nulls are this one's */
 	ExprState **defaults;		/* [natts] NULL: NULL */
+	AttrNumber *unfed;			/* [nunfed] columns that no event feeds */
+	int			nunfed;
 	bool	   *has_default;	/* [natts] the one above is made */
 	bool		may_change;		/* the publications of the table let rows change */
 	TupleDesc	desc;			/* of .. */
@@ -134,6 +136,19 @@ place_in_key(const CdcTarget *target, AttrNumber attnum)
 	return -1;
 }
 
+/* Has the index all rows that are looked for: in history, the current ones? */
+static bool
+has_all_rows(const CdcTarget *target, Relation index)
+{
+	List	   *predicate = RelationGetIndexPredicate(index);
+
+	if (target->mode != CDC_MODE_HISTORY)
+		return predicate == NIL;
+	return list_length(predicate) == 1 && IsA(linitial(predicate), Var) &&
+		castNode(Var, linitial(predicate))->varattno ==
+		cdc_target_pseudo(target, CDC_COLUMN_CURRENT)->attnum;
+}
+
 /*
  * Is it an index over the key, whose idea of equality is the key's?  Fills the
  * scan keys.
@@ -145,7 +160,7 @@ finds_by_key(CdcDirectState *st, Relation index)
 
 	if (!form->indisunique || !form->indisvalid || !form->indimmediate ||
 		index->rd_rel->relam != BTREE_AM_OID ||
-		form->indnkeyatts != st->target->nkeys || RelationGetIndexPredicate(index) != NIL)
+		form->indnkeyatts != st->target->nkeys || !has_all_rows(st->target, index))
 		return false;
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
@@ -210,6 +225,23 @@ begin_scan(CdcDirectState *st, Relation rel, int64 nrows)
 						   (Datum) 0);
 }
 
+static void
+list_unfed(CdcDirectState *st, Relation rel)
+{
+	int			natts = RelationGetDescr(rel)->natts;
+
+	st->unfed = palloc(sizeof(AttrNumber) * natts);
+	for (AttrNumber a = 1; a <= natts; a++)
+	{
+		bool		fed = false;
+
+		for (int i = 0; i < st->target->ncolumns; i++)
+			fed |= st->target->columns[i].attnum == a;
+		if (!fed)
+			st->unfed[st->nunfed++] = a;
+	}
+}
+
 CdcDirect *
 cdc_direct_begin(const CdcTarget *target, bool find, int64 nrows)
 {
@@ -219,7 +251,8 @@ cdc_direct_begin(const CdcTarget *target, bool find, int64 nrows)
 
 	st->target = target;
 	if (!is_plain(rel) || !may_write(rel) || target->deferrable ||
-		(find && (target->other_unique || (st->index = open_key_index(st, rel)) == NULL)))
+		(find && target->other_unique && target->mode != CDC_MODE_HISTORY) ||
+		(find && (st->index = open_key_index(st, rel)) == NULL))
 	{
 		table_close(rel, NoLock);
 		return NULL;
@@ -230,12 +263,14 @@ cdc_direct_begin(const CdcTarget *target, bool find, int64 nrows)
 	st->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(st->result, rel, 0, NULL, 0);
 	ExecOpenIndices(st->result, false);
-	st->key_stays = st->index && st->result->ri_NumIndices == 1 && !has_coarse_key(target);
+	st->key_stays = st->index && st->result->ri_NumIndices == 1 &&
+		RelationGetIndexPredicate(st->index) == NIL && !has_coarse_key(target);
 	st->row = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
 	st->defaults = palloc0(sizeof(ExprState *) * RelationGetDescr(rel)->natts);
 	st->has_default = palloc0(RelationGetDescr(rel)->natts);
 	if (st->index)
 		begin_scan(st, rel, nrows);
+	list_unfed(st, rel);
 	d->rel = rel;
 	d->old = table_slot_create(rel, NULL);
 	/* its references are not counted: a thousand slots would make that slow */
@@ -354,6 +389,13 @@ cdc_direct_set_default(CdcDirect *d, AttrNumber attnum)
 		d->values[i] = ExecEvalExprSwitchContext(st->defaults[i],
 												 GetPerTupleExprContext(st->estate),
 												 &d->nulls[i]);
+}
+
+void
+cdc_direct_set_unfed(CdcDirect *d)
+{
+	for (int i = 0; i < d->state->nunfed; i++)
+		cdc_direct_set_default(d, d->state->unfed[i]);
 }
 
 void

@@ -32,14 +32,18 @@ extern CdcDirect *cdc_direct_begin(const CdcTarget *target, bool find, int64 nro
 /* A new row begins: forget what belongs to the last one. */
 extern void cdc_direct_next(CdcDirect *direct);
 
-/* The row with this key, [nkeys] in the order of the target's; false: none. */
+/*
+ * The row with this key, [nkeys] in the order of the target's; in history its
+ * current version; false: none.
+ */
 extern bool cdc_direct_find(CdcDirect *direct, const Datum *key);
 
 /*
- * Set a column of the new row to its default; all columns of the new row to
- * those of the old one.
+ * Set of the new row: a column to its default; to theirs all that no event feeds;
+ * all columns to those of the old one.
  */
 extern void cdc_direct_set_default(CdcDirect *direct, AttrNumber attnum);
+extern void cdc_direct_set_unfed(CdcDirect *direct);
 extern void cdc_direct_set_old(CdcDirect *direct);
 
 /*

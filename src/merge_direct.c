@@ -16,14 +16,8 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "access/tableam.h"
-#include "utils/array.h"
 #include "utils/datum.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
-#include "utils/typcache.h"
 
 #include "direct.h"
 #include "merge_run.h"
@@ -35,68 +29,34 @@ typedef struct DirectMerge
 	CdcMerge   *merge;
 	const CdcTarget *target;
 	CdcDirect  *direct;
-	TupleTableSlot *staged;
-	int			unset_at;		/* of cdc_unset, and .. */
-	int		   *at;				/* [ncolumns] .. of the columns in staging, from 0 */
+	CdcStagingReader *staged;
 	bool	   *settable;		/* [ncolumns] an update sets it */
 	bool	   *marks;			/* [ncolumns] a soft delete sets it */
-	AttrNumber *unfed;			/* [nunfed] columns that only have defaults */
-	int			nunfed;
 	int			deleted_at;		/* soft_delete: attribute number, else 0 */
-	bool	   *unset;			/* [ncolumns] the staged row leaves it out */
 	Datum	   *key;			/* [nkeys] */
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
 } DirectMerge;
 
-/* Where is what, in staging and in the target? */
+/* Which columns does what set? */
 static void
-map_columns(DirectMerge *m)
+choose_columns(DirectMerge *m)
 {
-	const CdcMerge *merge = m->merge;
 	const CdcTarget *target = m->target;
-	TupleDesc	desc = RelationGetDescr(m->direct->rel);
-	bool	   *fed = palloc0(desc->natts);
 
-	m->at = palloc(sizeof(int) * target->ncolumns);
 	m->settable = palloc(target->ncolumns);
 	m->marks = palloc(target->ncolumns);
-	m->unset = palloc(target->ncolumns);
 	m->key = palloc(sizeof(Datum) * Max(target->nkeys, 1));
-	m->unfed = palloc(sizeof(AttrNumber) * desc->natts);
-	m->unset_at = get_attnum(merge->staging, cdc_staging_column(target, CDC_STAGING_UNSET)) - 1;
 	for (int i = 0; i < target->ncolumns; i++)
 	{
 		const CdcColumn *c = &target->columns[i];
 
-		m->at[i] = get_attnum(merge->staging, c->name) - 1;
-		m->settable[i] = !merge->never_set[i] && (c->key_no < 0 || cdc_sql_key_is_coarse(c));
+		m->settable[i] = !m->merge->never_set[i] && (c->key_no < 0 || cdc_sql_key_is_coarse(c));
 		m->marks[i] = !cdc_column_is_field(c->source);
-		fed[c->attnum - 1] = true;
 		if (target->mode == CDC_MODE_SOFT_DELETE && c->source == CDC_COLUMN_DELETED_AT)
 			m->deleted_at = c->attnum;
 	}
-	for (int i = 0; i < desc->natts; i++)
-		if (!fed[i])
-			m->unfed[m->nunfed++] = i + 1;
-}
-
-/* Which columns does the staged row leave out? */
-static void
-read_unset(DirectMerge *m)
-{
-	ArrayType  *a;
-	int16	   *numbers;
-
-	memset(m->unset, false, m->target->ncolumns);
-	if (m->staged->tts_isnull[m->unset_at])
-		return;
-	a = DatumGetArrayTypeP(m->staged->tts_values[m->unset_at]);
-	numbers = (int16 *) ARR_DATA_PTR(a);
-	for (int i = 0; i < m->target->ncolumns; i++)
-		for (int j = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a)); --j >= 0;)
-			m->unset[i] |= abs(numbers[j]) == m->target->columns[i].attnum;
 }
 
 /* Take a column of the new row from staging; true: it is another value. */
@@ -105,8 +65,8 @@ take_staged(DirectMerge *m, int i)
 {
 	CdcDirect  *d = m->direct;
 	int			to = m->target->columns[i].attnum - 1;
-	Datum		value = m->staged->tts_values[m->at[i]];
-	bool		isnull = m->staged->tts_isnull[m->at[i]];
+	Datum		value = m->staged->values[i];
+	bool		isnull = m->staged->nulls[i];
 	Form_pg_attribute att = TupleDescAttr(RelationGetDescr(d->rel), to);
 	bool		same = isnull == d->nulls[to] &&
 		(isnull || datum_image_eq(value, d->values[to], att->attbyval, att->attlen));
@@ -159,7 +119,7 @@ update_row(DirectMerge *m, char action)
 
 		if (!m->settable[i])
 			continue;
-		if (!m->unset[i])
+		if (!m->staged->unset[i])
 		{
 			changed |= take_staged(m, i);
 			continue;
@@ -184,18 +144,17 @@ update_row(DirectMerge *m, char action)
 static void
 insert_row(DirectMerge *m)
 {
-	for (int i = 0; i < m->nunfed; i++)
-		cdc_direct_set_default(m->direct, m->unfed[i]);
+	cdc_direct_set_unfed(m->direct);
 	for (int i = 0; i < m->target->ncolumns; i++)
 	{
 		int			to = m->target->columns[i].attnum;
 
-		if (m->merge->never_set[i] || m->unset[i])
+		if (m->merge->never_set[i] || m->staged->unset[i])
 			cdc_direct_set_default(m->direct, to);
 		else
 		{
-			m->direct->values[to - 1] = m->staged->tts_values[m->at[i]];
-			m->direct->nulls[to - 1] = m->staged->tts_isnull[m->at[i]];
+			m->direct->values[to - 1] = m->staged->values[i];
+			m->direct->nulls[to - 1] = m->staged->nulls[i];
 		}
 	}
 	cdc_direct_insert(m->direct);
@@ -209,12 +168,10 @@ merge_row(DirectMerge *m, char action)
 	bool		soft = m->target->mode == CDC_MODE_SOFT_DELETE;
 	bool		found = false;
 
-	slot_getallattrs(m->staged);
-	read_unset(m);
 	if (m->target->mode != CDC_MODE_APPEND)
 	{
 		for (int k = 0; k < m->target->nkeys; k++)
-			m->key[k] = m->staged->tts_values[m->at[m->target->keys[k]]];
+			m->key[k] = m->staged->values[m->target->keys[k]];
 		found = cdc_direct_find(m->direct, m->key);
 	}
 	if (action == 'd')
@@ -227,39 +184,26 @@ merge_row(DirectMerge *m, char action)
 	return true;
 }
 
-/* All rows that were not taken out of staging since. */
-static bool
-merge_rows(DirectMerge *m)
-{
-	const CdcMerge *merge = m->merge;
-	Relation	staging = table_open(merge->staging, NoLock);
-	bool		ok = true;
-
-	m->staged = table_slot_create(staging, NULL);
-	for (int64 row = 0; ok && row < merge->nrows; row++)
-	{
-		cdc_direct_next(m->direct);
-		if (table_tuple_fetch_row_version(staging, unconstify(ItemPointerData *, &merge->tids[row]),
-										  GetActiveSnapshot(), m->staged))
-			ok = merge_row(m, merge->actions[row]);
-	}
-	ExecDropSingleTupleTableSlot(m->staged);
-	table_close(staging, NoLock);
-	return ok;
-}
-
 static bool
 run_direct(void *arg)
 {
 	DirectMerge *m = arg;
+	CdcMerge   *merge = m->merge;
 
-	m->direct = cdc_direct_begin(m->target, m->target->mode != CDC_MODE_APPEND,
-								 m->merge->nrows);
+	m->direct = cdc_direct_begin(m->target, m->target->mode != CDC_MODE_APPEND, merge->nrows);
 	if (m->direct == NULL)
 		return false;
-	map_columns(m);
-	if (!merge_rows(m))
-		return false;
+	choose_columns(m);
+	m->staged = cdc_staging_read_begin(merge->staging, m->target);
+	for (int64 row = 0; row < merge->nrows; row++)
+	{
+		cdc_direct_next(m->direct);
+		/* or it was taken out of staging, as the target cannot have it */
+		if (cdc_staging_read(m->staged, &merge->tids[row]) &&
+			!merge_row(m, merge->actions[row]))
+			return false;
+	}
+	cdc_staging_read_end(m->staged);
 	cdc_direct_end(m->direct);
 	return true;
 }

@@ -298,6 +298,12 @@ extern void cdc_rank_look_back(CdcRank *rank, const CdcChunk *chunk, int i,
 extern void cdc_rank_look_over(CdcRank *rank, const CdcChunk *chunk, int i,
 							   CdcProgress *progress);
 
+/*
+ * Put the winners in the order of their keys, as an index over the key has it,
+ * more or less: neighbours are found, and entered, side by side.
+ */
+extern void cdc_rank_sort(CdcRank *rank);
+
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);
 

@@ -445,85 +445,6 @@ stage_batch(CdcStage *stage, CdcStagingWriter *writer, bool may_raise)
 	stage->nbatch = 0;
 }
 
-/* A winner on its way to its place in the order of keys. */
-typedef struct Sorted
-{
-	uint64		prefix;
-	CdcWinner  *winner;
-} Sorted;
-
-static bool
-is_integer(const CdcToken *t)
-{
-	if (t->kind != CDC_JSON_NUMBER)
-		return false;
-	for (uint32 i = t->text[0] == '-'; i < t->len; i++)
-		if (t->text[i] < '0' || t->text[i] > '9')
-			return false;
-	return true;
-}
-
-/* The beginning of a key, as a number: of an integer, all of it. */
-static uint64
-key_prefix(const CdcBytes *key)
-{
-	CdcToken	token = {.flags = CDC_JSON_INTEGER};
-	uint64		prefix = 0;
-	int64		number;
-
-	if (key->len == 0)
-		return 0;				/* no row: a truncate */
-	token.kind = key->data[0];
-	memcpy(&token.len, key->data + 1, sizeof(token.len));
-	token.text = key->data + 1 + sizeof(token.len);
-	if (is_integer(&token) && cdc_json_int64(&token, &number))
-		return (uint64) number ^ (UINT64CONST(1) << 63);
-	for (uint32 i = 0; i < sizeof(prefix); i++)
-		prefix = prefix << 8 | (i < token.len ? (unsigned char) token.text[i] : 0);
-	return prefix;
-}
-
-static int
-compare_sorted(const Sorted *a, const Sorted *b)
-{
-	const CdcBytes *x = &a->winner->key;
-	const CdcBytes *y = &b->winner->key;
-	int			cmp;
-
-	if (a->prefix != b->prefix)
-		return a->prefix < b->prefix ? -1 : 1;
-	cmp = memcmp(x->data, y->data, Min(x->len, y->len));
-	return cmp != 0 ? cmp : (x->len > y->len) - (x->len < y->len);
-}
-
-#define ST_SORT sort_keys
-#define ST_ELEMENT_TYPE Sorted
-#define ST_COMPARE compare_sorted
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
-/*
- * Put the winners of a mirror in the order of their keys, as an index over the
- * key has it, more or less: neighbours are found, and entered, side by side.
- */
-static void
-sort_winners(CdcRank *rank)
-{
-	Sorted	   *sorted = MemoryContextAllocHuge(CurrentMemoryContext,
-												sizeof(Sorted) * (rank->nwinners + 1));
-
-	for (int64 i = 0; i < rank->nwinners; i++)
-	{
-		sorted[i].winner = rank->winners[i];
-		sorted[i].prefix = key_prefix(&rank->winners[i]->key);
-	}
-	sort_keys(sorted, rank->nwinners);
-	for (int64 i = 0; i < rank->nwinners; i++)
-		rank->winners[i] = sorted[i].winner;
-	pfree(sorted);
-}
-
 /* CdcStage the window's winners; returns the TIDs of the rows. */
 ItemPointerData *
 cdc_stage_winners(CdcStage *stage)
@@ -536,9 +457,6 @@ cdc_stage_winners(CdcStage *stage)
 	CdcStagingWriter *writer = cdc_staging_begin(stage->pipeline->staging, target);
 	bool		may_raise = false;
 
-	if (!target->keyless &&
-		(target->mode == CDC_MODE_MIRROR || target->mode == CDC_MODE_SOFT_DELETE))
-		sort_winners(rank);
 	for (int c = 0; c < target->ncolumns; c++)
 		may_raise |= target->columns[c].may_raise;
 	stage->width = target->ncolumns + CDC_STAGING_NCOLUMNS;

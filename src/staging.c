@@ -24,6 +24,7 @@
 #include "parser/parse_type.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -399,4 +400,61 @@ cdc_staging_end(CdcStagingWriter *writer)
 	table_close(writer->rel, NoLock);
 	CommandCounterIncrement();
 	return writer->tids;
+}
+
+CdcStagingReader *
+cdc_staging_read_begin(Oid staging, const CdcTarget *target)
+{
+	CdcStagingReader *r = palloc0(sizeof(CdcStagingReader));
+	int			n = Max(target->ncolumns, 1);
+
+	r->target = target;
+	r->rel = table_open(staging, NoLock);
+	r->slot = table_slot_create(r->rel, NULL);
+	r->values = palloc(sizeof(Datum) * n);
+	r->nulls = palloc(sizeof(bool) * n);
+	r->unset = palloc(sizeof(bool) * n);
+	r->at = palloc(sizeof(int) * n);
+	for (int i = 0; i < target->ncolumns; i++)
+		r->at[i] = get_attnum(staging, target->columns[i].name) - 1;
+	r->unset_at = get_attnum(staging, cdc_staging_column(target, CDC_STAGING_UNSET)) - 1;
+	return r;
+}
+
+/* Which columns does the row leave out? */
+static void
+read_unset(CdcStagingReader *r)
+{
+	ArrayType  *a = DatumGetArrayTypeP(r->slot->tts_values[r->unset_at]);
+	int16	   *numbers = (int16 *) ARR_DATA_PTR(a);
+	int			n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+
+	for (int i = 0; i < r->target->ncolumns; i++)
+		for (int j = 0; j < n; j++)
+			r->unset[i] |= abs(numbers[j]) == r->target->columns[i].attnum;
+}
+
+bool
+cdc_staging_read(CdcStagingReader *r, const ItemPointerData *tid)
+{
+	if (!table_tuple_fetch_row_version(r->rel, unconstify(ItemPointerData *, tid),
+									   GetActiveSnapshot(), r->slot))
+		return false;
+	slot_getallattrs(r->slot);
+	for (int i = 0; i < r->target->ncolumns; i++)
+	{
+		r->values[i] = r->slot->tts_values[r->at[i]];
+		r->nulls[i] = r->slot->tts_isnull[r->at[i]];
+		r->unset[i] = false;
+	}
+	if (!r->slot->tts_isnull[r->unset_at])
+		read_unset(r);
+	return true;
+}
+
+void
+cdc_staging_read_end(CdcStagingReader *r)
+{
+	ExecDropSingleTupleTableSlot(r->slot);
+	table_close(r->rel, NoLock);
 }

@@ -25,7 +25,9 @@
 #ifndef CDC_STAGING_H
 #define CDC_STAGING_H
 
+#include "executor/tuptable.h"
 #include "storage/itemptr.h"
+#include "utils/relcache.h"
 
 #include "target.h"
 
@@ -90,5 +92,25 @@ extern void cdc_staging_forget(CdcStagingWriter *writer);
 
 /* Returns the TIDs of the rows in the order of the puts: they rise. */
 extern ItemPointerData *cdc_staging_end(CdcStagingWriter *writer);
+
+/*
+ * Reading a row back: its values by column of the target, and which of them it
+ * leaves out; valid to the next row.  False: it is not there any more.
+ */
+typedef struct CdcStagingReader
+{
+	Datum	   *values;			/* [ncolumns] */
+	bool	   *nulls;
+	bool	   *unset;
+	const CdcTarget *target;
+	Relation	rel;
+	TupleTableSlot *slot;
+	int		   *at;				/* [ncolumns] place in the slot */
+	int			unset_at;
+} CdcStagingReader;
+
+extern CdcStagingReader *cdc_staging_read_begin(Oid staging, const CdcTarget *target);
+extern bool cdc_staging_read(CdcStagingReader *reader, const ItemPointerData *tid);
+extern void cdc_staging_read_end(CdcStagingReader *reader);
 
 #endif							/* CDC_STAGING_H */

@@ -223,6 +223,8 @@ apply_window(Window *window)
 		stage.refusals = window->refusals;
 	stage.heeds_target = stage.refusals && window->round < MERGE_AGAIN;
 	cdc_moves_store(sync->moves);
+	if (mode != CDC_MODE_APPEND && !sync->target->keyless)
+		cdc_rank_sort(rank);
 	if (mode == CDC_MODE_HISTORY)
 		cdc_history_arrange(rank);
 	else if (sync->target->keyless)

@@ -101,9 +101,8 @@ run_rows(Versions *v, const char *sql, int64 first, int64 last, const char *acti
 	return cdc_spi_run(sql, 2, types, values, NULL, 0);
 }
 
-/* Does the column's default make a new value each time, as a sequence does? */
-static bool
-default_is_volatile(const CdcTarget *target, const CdcColumn *c)
+bool
+cdc_versions_default_is_volatile(const CdcTarget *target, const CdcColumn *c)
 {
 	Relation	rel = relation_open(target->relid, AccessShareLock);
 	Node	   *expr = build_column_default(rel, c->attnum);
@@ -133,7 +132,7 @@ new_value(const Versions *v, int i, const char *was)
 		return psprintf("CASE WHEN %s AND %s IS NOT NULL THEN GREATEST(%s, c.cdc_from) ELSE %s END",
 						was, value, value, value);
 	if (v->merge->never_set[i])
-		return default_is_volatile(v->target, c) ? NULL : before;
+		return cdc_versions_default_is_volatile(v->target, c) ? NULL : before;
 	if (v->merge->partly_set[i])
 		return psprintf("CASE WHEN %s THEN %s ELSE %s END", cdc_sql_is_unset(v->target, c),
 						before, value);
@@ -622,6 +621,8 @@ cdc_versions_merge(CdcMerge *merge, CdcStage *stage, bool late)
 		refuse_homeless(&v);
 	if (merge->truncate)
 		end_all(&v);
+	if (cdc_versions_direct(&(CdcVersions) {merge, v.actions, v.units, v.nunits}))
+		return;
 	cdc_merge_constraints(merge, false);
 	apply_units(&v, 0, v.nunits);
 	cdc_merge_constraints(merge, true);
