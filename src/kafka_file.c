@@ -73,6 +73,7 @@ cdc_kafka_file_read(const char *name, const char *path)
 {
 	FILE	   *file;
 	char	   *text;
+	char	   *result;
 	size_t		len;
 
 	check_kind(name, path);
@@ -82,6 +83,8 @@ cdc_kafka_file_read(const char *name, const char *path)
 				(errcode_for_file_access(),
 				 errmsg("could not read the file of option \"%s\": \"%s\": %m",
 						name, path)));
+	/* no other copy of a key than ours */
+	setvbuf(file, NULL, _IONBF, 0);
 	text = palloc(FILE_MAX_BYTES + 1);
 	len = fread(text, 1, FILE_MAX_BYTES, file);
 	text[len] = '\0';
@@ -98,5 +101,8 @@ cdc_kafka_file_read(const char *name, const char *path)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the file of option \"%s\" is no PEM file: \"%s\"", name, path)));
 	}
-	return repalloc(text, len + 1);
+	result = pnstrdup(text, len);
+	explicit_bzero(text, len);
+	pfree(text);
+	return result;
 }

@@ -469,9 +469,10 @@ user_mapping_options(Oid serverid, Oid userid)
 static void
 wipe_options(void *arg)
 {
+	CdcKafkaOptions *options = arg;
 	ListCell   *lc;
 
-	foreach(lc, (List *) arg)
+	foreach(lc, options->secrets)
 	{
 		char	   *value = strVal(lfirst_node(DefElem, lc)->arg);
 
@@ -482,17 +483,17 @@ wipe_options(void *arg)
 void
 cdc_kafka_options_wipe(CdcKafkaOptions *options)
 {
-	wipe_options(options->secrets);
+	wipe_options(options);
 }
 
 /* Whatever way it ends, nothing of it stays in memory that is given back. */
 static void
-wipe_with_context(List *mapping)
+wipe_with_context(CdcKafkaOptions *options)
 {
 	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
 
 	callback->func = wipe_options;
-	callback->arg = mapping;
+	callback->arg = options;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 }
 
@@ -523,9 +524,17 @@ add_option_properties(CdcKafkaOptions *result, List *options, Oid catalog,
 			continue;
 		if (strncmp(option->property, "ssl.", 4) == 0 && !result->uses_tls)
 			continue;
-		add_property(result, option->property, option->instead_of ?
-					 cdc_kafka_file_read(option->name, defGetString(def)) :
-					 defGetString(def));
+		if (option->instead_of)
+		{
+			char	   *text = cdc_kafka_file_read(option->name, defGetString(def));
+
+			result->secrets = lappend(result->secrets,
+									  makeDefElem(pstrdup(option->instead_of),
+												  (Node *) makeString(text), -1));
+			add_property(result, option->property, text);
+		}
+		else
+			add_property(result, option->property, defGetString(def));
 	}
 }
 
@@ -586,8 +595,8 @@ cdc_kafka_options_get(Oid serverid, Oid userid)
 	List	   *mapping = user_mapping_options(serverid, userid);
 	CdcKafkaOptions *result = palloc0(sizeof(CdcKafkaOptions));
 
-	wipe_with_context(mapping);
-	result->secrets = mapping;
+	result->secrets = list_copy(mapping);
+	wipe_with_context(result);
 	result->server = server->servername;
 	result->bootstrap_servers = cdc_kafka_option(server->options,
 												 "bootstrap_servers");

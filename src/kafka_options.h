@@ -36,8 +36,8 @@ typedef struct CdcKafkaOptions
 	const CdcAwsSettings *aws;	/* NULL: AWS is not asked */
 	const char *token_host;		/* NULL: the usual one */
 	List	   *properties;		/* of CdcKafkaProperty * */
-	List	   *secrets;		/* of DefElem: the user mapping; properties and aws
-								 * point to its values */
+	List	   *secrets;		/* of DefElem: the user mapping, and what its files
+								 * hold; properties and aws point to the values */
 } CdcKafkaOptions;
 
 /*
