@@ -281,6 +281,7 @@ CREATE TABLE cdcsync.barrier (		-- of topics with several partitions
 	source_position text,			-- when it was made
 	source_ts_ms bigint,
 	kafka_timestamp timestamp,
+	changed_at timestamp,			-- truncate: the time that rows show which it has ended
 	partitions integer NOT NULL,	-- stray: so many the topic has,
 	key_form bigint NOT NULL,		-- and of this form are its keys (a hash)
 	PRIMARY KEY (pipeline, kind)

@@ -318,6 +318,61 @@ SELECT string_agg(op || id, ' ' ORDER BY seq) FROM once_append WHERE id < 20;
 SELECT string_agg(id || name, ' ' ORDER BY id, name) FROM once_keyless WHERE id < 20;
 SELECT cdc_drop(p, drop_target => true) FROM unnest('{ok,oh,oa}'::text[]) p;
 
+-- Truncates of several partitions in the modes that keep what is gone, and without a
+-- key: at their place in the source's order.
+CREATE TABLE ts_target (id int PRIMARY KEY, v text, op text, deleted_at timestamp, note text DEFAULT 'mine');
+CREATE TABLE th_target (id int, v text, valid_from timestamp, valid_to timestamp, current bool);
+CREATE INDEX ON th_target (id);
+CREATE TABLE tk_target (id int, v text);
+SELECT cdc_create('ts', target => 'ts_target', options => '{"mode": "soft_delete"}');
+SELECT cdc_create('th', target => 'th_target', key => '{id}', options => '{"mode": "history", "landing": "ts_debezium"}');
+SELECT cdc_create('tk', target => 'tk_target', options => '{"max_quarantine_share": 1}');
+-- changes of a partition, as "op id value second"
+CREATE PROCEDURE bring(partition int, VARIADIC changes text[]) LANGUAGE plpgsql AS $$
+BEGIN
+	WITH e AS (SELECT c.ordinality AS n, w[1] AS op, nullif(w[2], '-') AS id, w[3] AS v, w[4]::int AS at,
+			jsonb_build_object('id', w[2], 'v', w[3]) AS row
+		FROM unnest(changes) WITH ORDINALITY c, string_to_array(c.c, ' ') w),
+	sent AS (INSERT INTO ts_debezium (kafka_partition, kafka_key, kafka_value)
+		SELECT partition, convert_to(format('{"id":%s}', id), 'UTF8'), convert_to(jsonb_build_object('op', op,
+			'before', CASE WHEN op = 'd' THEN row END, 'after', CASE WHEN op IN ('c', 'u') THEN row END, 'source',
+			jsonb_build_object('connector', 'postgresql', 'ts_ms', at * 1000, 'sequence', format('["%s","%s"]', at, at)))::text, 'UTF8')
+		FROM e ORDER BY n RETURNING kafka_value)
+	INSERT INTO tk_debezium (kafka_partition, kafka_value) SELECT partition, kafka_value FROM sent;
+	PERFORM cdc_sync(p) FROM unnest('{ts,th,tk}'::text[]) p;
+END $$;
+CREATE VIEW brought AS
+	SELECT (SELECT string_agg(concat_ws(' ', id, v, op, to_char(deleted_at, 'SS')), ', ' ORDER BY id) FROM ts_target) AS soft_delete,
+		(SELECT string_agg(format('%s %s %s-%s', id, v, to_char(valid_from, 'SS'), CASE WHEN NOT current THEN to_char(valid_to, 'SS') END), ', '
+			ORDER BY id, valid_from) FROM th_target) AS history,
+		(SELECT string_agg(format('%s %s', id, v), ', ' ORDER BY id, v) FROM tk_target) AS keyless,
+		(SELECT count(*) FROM cdcsync.quarantine WHERE pipeline IN ('ts', 'th', 'tk')) AS bad;
+\x on
+INSERT INTO ts_debezium (kafka_partition, kafka_value) SELECT p, '{"ts_ms": 1}' FROM generate_series(0, 2) p;
+INSERT INTO tk_debezium (kafka_partition, kafka_value) SELECT p, '{"ts_ms": 1}' FROM generate_series(0, 2) p;
+CALL bring(0, 'c 1 a 01', 'c 2 b 02', 'c 3 c 03', 'c 1 new 21');
+SELECT * FROM brought;
+-- what is older goes, what is newer stays, though it came before
+CALL bring(1, 't - - 10');
+SELECT * FROM brought;
+-- stragglers: a row that was not there yet, a value of one that is gone, a delete
+CALL bring(2, 'c 5 old 05', 'c 3 late 06', 'd 2 b 07');
+SELECT * FROM brought;
+-- an older truncate; and two in one window
+CALL bring(2, 't - - 08');
+SELECT * FROM brought;
+CALL bring(2, 'c 6 f 30', 't - - 31', 'c 6 g 32', 't - - 33', 'c 7 h 34');
+SELECT * FROM brought;
+-- a create behind its delete makes the row as it was
+CALL bring(0, 'd 8 x 42');
+CALL bring(1, 'c 8 x 41');
+SELECT * FROM brought;
+\x off
+SELECT pipeline, kind, kafka_partition, kafka_offset, changed_at FROM cdcsync.barrier WHERE pipeline IN ('ts', 'th', 'tk') AND kind = 'truncate' ORDER BY 1;
+SELECT p, inserted, updated, deleted FROM unnest('{ts,th,tk}'::text[]) p, cdc_resync(p);
+DROP VIEW brought;
+SELECT cdc_drop(p, drop_target => true) FROM unnest('{tk,th,ts}'::text[]) p;
+
 DROP TABLE child;
 SELECT cdc_drop('o', drop_target => true);
 SELECT count(*) FROM cdcsync.barrier WHERE pipeline = 'o';

@@ -45,7 +45,7 @@ cdc_barriers_load(const char *pipeline, CdcBarriers *barriers)
 	static const Oid types[] = {TEXTOID};
 	static CdcPlan plan = {
 		.sql = "SELECT kind, kafka_partition, epoch, kafka_offset, source_position, source_ts_ms, "
-		"kafka_timestamp, partitions, key_form FROM cdcsync.barrier WHERE pipeline = $1",
+		"kafka_timestamp, partitions, key_form, changed_at FROM cdcsync.barrier WHERE pipeline = $1",
 		.nargs = 1,
 		.types = types
 	};
@@ -60,6 +60,7 @@ cdc_barriers_load(const char *pipeline, CdcBarriers *barriers)
 	{
 		bool		isnull;
 		bool		known;
+		Datum		changed_at;
 		char	   *kind = TextDatumGetCString(cdc_spi_value(row, 1, &isnull));
 
 		(void) cdc_spi_value(row, 2, &isnull);
@@ -68,6 +69,8 @@ cdc_barriers_load(const char *pipeline, CdcBarriers *barriers)
 		{
 			barriers->has_truncate = known;
 			read_origin(&barriers->truncate, row);
+			changed_at = cdc_spi_value(row, 10, &isnull);
+			barriers->truncate_time = isnull ? DT_NOBEGIN : DatumGetTimestamp(changed_at);
 			continue;
 		}
 		barriers->npartitions = DatumGetInt32(cdc_spi_value(row, 8, &isnull));
@@ -134,14 +137,14 @@ forget_passed(CdcBarriers *barriers, int npartitions, const CdcProgress *progres
 }
 
 static void
-write_barrier(const char *pipeline, const char *kind, const CdcOrigin *at, int npartitions,
-			  int64 key_form)
+write_barrier(const char *pipeline, const char *kind, const CdcOrigin *at, Timestamp time,
+			  int npartitions, int64 key_form)
 {
 	Oid			types[] = {TEXTOID, TEXTOID, INT8OID, INT4OID, INT8OID, TEXTOID, INT8OID,
-	TIMESTAMPOID, INT4OID, INT8OID};
-	char		nulls[] = "          ";
+	TIMESTAMPOID, INT4OID, INT8OID, TIMESTAMPOID};
+	char		nulls[] = "           ";
 	char		position[CDC_POSITION_TEXT] = "";
-	Datum		values[10] = {CStringGetTextDatum(pipeline), CStringGetTextDatum(kind)};
+	Datum		values[11] = {CStringGetTextDatum(pipeline), CStringGetTextDatum(kind)};
 
 	if (at)
 	{
@@ -161,9 +164,12 @@ write_barrier(const char *pipeline, const char *kind, const CdcOrigin *at, int n
 		memset(nulls + 2, 'n', 6);
 	values[8] = Int32GetDatum(npartitions);
 	values[9] = Int64GetDatum(key_form);
+	values[10] = TimestampGetDatum(time);
+	if (TIMESTAMP_NOT_FINITE(time))
+		nulls[10] = 'n';
 	(void) cdc_spi_run("INSERT INTO cdcsync.barrier (pipeline, kind, kafka_partition, epoch, kafka_offset, "
-					   "source_position, source_ts_ms, kafka_timestamp, partitions, key_form) "
-					   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", 10, types, values, nulls, 0);
+					   "source_position, source_ts_ms, kafka_timestamp, partitions, key_form, changed_at) "
+					   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", 11, types, values, nulls, 0);
 }
 
 void
@@ -181,9 +187,9 @@ cdc_barriers_save(const char *pipeline, CdcBarriers *barriers, int npartitions,
 	cdc_spi_begin_catalog(&spi);
 	(void) cdc_spi_run("DELETE FROM cdcsync.barrier WHERE pipeline = $1", 1, types, values, NULL, 0);
 	if (barriers->has_truncate)
-		write_barrier(pipeline, "truncate", &barriers->truncate, 0, 0);
+		write_barrier(pipeline, "truncate", &barriers->truncate, barriers->truncate_time, 0, 0);
 	if (barriers->has_stray || barriers->npartitions != 0)
-		write_barrier(pipeline, "stray", barriers->has_stray ? &barriers->stray : NULL,
+		write_barrier(pipeline, "stray", barriers->has_stray ? &barriers->stray : NULL, DT_NOBEGIN,
 					  barriers->npartitions, barriers->key_form);
 	cdc_spi_end(&spi);
 	barriers->changed = false;

@@ -15,6 +15,7 @@ typedef struct CdcBarriers
 {
 	bool		has_truncate;	/* the last truncate: what is older is gone */
 	CdcOrigin	truncate;
+	Timestamp	truncate_time;	/* at the source; DT_NOBEGIN: nobody asks */
 	bool		has_stray;		/* the newest change outside of its key's home (see
 								 * home.h): of what is older, a key may have newer
 								 * changes in other partitions */

@@ -110,6 +110,88 @@ cdc_history_arrange(CdcRank *rank)
 	rank->maxwinners = n + 1;
 }
 
+/* The truncate as a change of a key that has this one, too. */
+static CdcWinner *
+truncate_version(CdcRank *rank, const CdcWinner *like, const CdcTruncate *t)
+{
+	CdcWinner  *w = MemoryContextAllocZero(rank->context, sizeof(CdcWinner));
+
+	w->key = like->key;
+	w->kafka_key = like->kafka_key;
+	w->tokens = like->tokens;
+	w->schema = like->schema;
+	w->connector = like->connector;
+	w->refresh_time = like->refresh_time;
+	w->op = 't';
+	w->deleted = w->archived = true;
+	w->broken_by = -1;
+	w->last = t->at;
+	w->time = t->time;
+	return w;
+}
+
+/*
+ * Where the truncates belong before a change (NULL: after all) of a key: append them
+ * to the versions, the last of which is the change before it, unless this is the
+ * first.  One that was applied has ended what the target has; those of the window
+ * may each end something there.
+ */
+static int64
+append_truncates(CdcRank *rank, CdcWinner **versions, int64 n, bool first,
+				 const CdcWinner *like, const CdcOrigin *before)
+{
+	CdcWinner  *last = first ? NULL : versions[n - 1];
+	ListCell   *lc;
+
+	foreach(lc, rank->truncates)
+	{
+		const CdcTruncate *t = lfirst(lc);
+
+		if ((first || last->deleted) && t->applied)
+			continue;
+		if (!first && !cdc_origin_older(&last->last, &t->at))
+			continue;
+		if (before && !cdc_origin_older(&t->at, before))
+			break;
+		versions[n] = truncate_version(rank, like, t);
+		versions[n]->older = last;
+		last = versions[n++];
+	}
+	return n;
+}
+
+void
+cdc_history_truncate(CdcRank *rank)
+{
+	CdcWinner **versions;
+	bool		first = true;	/* of its key */
+	int64		n = 0;
+	int64		had;
+
+	if (rank->truncates == NIL || rank->nwinners == 0)
+		return;
+	versions = MemoryContextAllocHuge(rank->context, sizeof(CdcWinner *) * rank->nwinners *
+									  (list_length(rank->truncates) + 1));
+	for (int64 i = 0; i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+		bool		last = i + 1 == rank->nwinners || rank->winners[i + 1]->older != w;
+
+		CHECK_FOR_INTERRUPTS();
+		had = n;
+		n = append_truncates(rank, versions, n, first, w, &w->last);
+		if (n > had)
+			w->older = versions[n - 1];
+		versions[n++] = w;
+		if (last)
+			n = append_truncates(rank, versions, n, false, w, NULL);
+		first = last;
+	}
+	rank->winners = versions;
+	rank->nwinners = n;
+	rank->maxwinners = n;
+}
+
 /* The changes of one key, oldest first. */
 static void
 date_key(CdcWinner **versions, int64 n)

@@ -14,6 +14,12 @@
 extern void cdc_history_arrange(CdcRank *rank);
 
 /*
+ * Put truncates of several partitions among the changes of the keys, at their place
+ * in the order.
+ */
+extern void cdc_history_truncate(CdcRank *rank);
+
+/*
  * Then, of those that are left to be applied: when each ends, and its action.
  */
 extern void cdc_history_date(CdcRank *rank);

@@ -132,6 +132,40 @@ cdc_keyless_add(CdcRank *rank, CdcEvent *rec)
 		add_row_change(rank, rec, taken, brought);
 }
 
+void
+cdc_keyless_truncate(CdcRank *rank, const CdcOrigin *at)
+{
+	int64		left = 0;
+
+	for (int64 i = 0; i < rank->nchanges; i++)
+		if (!cdc_origin_older(&rank->changes[i].at, at))
+			rank->changes[left++] = rank->changes[i];
+	rank->nchanges = left;
+}
+
+/* In the order of the partitions and offsets; what is tried again comes first. */
+static int
+compare_changes(const void *a, const void *b)
+{
+	const CdcOrigin *x = &((const CdcRowChange *) a)->at;
+	const CdcOrigin *y = &((const CdcRowChange *) b)->at;
+
+	if ((x->since != 0) != (y->since != 0))
+		return x->since != 0 ? -1 : 1;
+	if (x->partition != y->partition)
+		return x->partition < y->partition ? -1 : 1;
+	if (x->epoch != y->epoch)
+		return x->epoch < y->epoch ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+void
+cdc_keyless_put_first(CdcRank *rank, int64 first)
+{
+	if (first < rank->nchanges)
+		qsort(rank->changes, rank->nchanges, sizeof(CdcRowChange), compare_changes);
+}
+
 /* Changes of one partition, in the order of their offsets. */
 typedef struct Run
 {

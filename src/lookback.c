@@ -14,7 +14,12 @@
  * read only if it can have anything newer.
  *
  * After a truncate all that other partitions have applied and is newer is asked
- * for, of whatever key: these rows stay.
+ * for, of whatever key: these rows stay.  So it is where rows have no key; they are
+ * made anew from it.
+ *
+ * In the mode history each change is a version, and what comes late goes between
+ * those that are there.  There the deletes alone are looked up: of a row that was
+ * not there yet nothing else tells them.
  *
  * Runs in the sync's transaction, as the pipeline's owner.
  *
@@ -66,6 +71,9 @@ oldest_origin(const CdcWinner *w)
 {
 	const CdcOrigin *oldest = &w->last;
 
+	/* history: the changes before hang on it in their order */
+	for (const CdcWinner *v = w->older; v; v = v->older)
+		oldest = &v->last;
 	for (int i = 0; i < w->norigins; i++)
 		if (cdc_origin_older(&w->origins[i], oldest))
 			oldest = &w->origins[i];
@@ -111,11 +119,11 @@ mark(State *st)
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
 		CdcWinner  *w = rank->winners[i];
-		bool		at_home = homes && cdc_homes_include(&home, w);
+		bool		at_home = w->archived || (homes && cdc_homes_include(&home, w));
 
 		if (homes && !at_home)
 			cdc_barriers_stray(barriers, &w->last);
-		if (at_home && !(had_stray && cdc_origin_older(oldest_origin(w), &stray)))
+		if (w->archived || (at_home && !(had_stray && cdc_origin_older(oldest_origin(w), &stray))))
 			continue;
 		w->threshold = &wanted;
 		st->nasking++;
@@ -352,7 +360,7 @@ is_news(const CdcRank *rank, const CdcWinner *w)
 {
 	if (!w->last.synced)
 		return true;
-	for (int i = 0; !w->deleted && i < rank->target->ncolumns; i++)
+	for (int i = 0; cdc_winner_has_row(w) && i < rank->target->ncolumns; i++)
 		if (w->norigins > 0 && w->tokens[i].kind != CDC_JSON_MISSING &&
 			rank->target->columns[i].key_no < 0 &&
 			!w->origins[w->tokens[i].origin].synced)
@@ -424,6 +432,25 @@ settle(State *st)
 	rank->nwinners = left;
 }
 
+/*
+ * All that is newer than the window's truncate is asked for; where rows are kept,
+ * it is the oldest of them, and what is older may be asked for by others.
+ */
+static void
+note_truncate(State *st)
+{
+	const CdcRank *rank = st->rank;
+	CdcBarriers *barriers = st->lb->barriers;
+	const CdcOrigin *at = rank->truncate ? &rank->truncate->last : &rank->truncated_at;
+	const CdcTruncate *t = rank->truncates ? llast(rank->truncates) : NULL;
+
+	if (st->nasking == 0 || rank->truncate == NULL || cdc_origin_older(at, &st->oldest))
+		st->oldest = *at;
+	barriers->truncate = rank->truncated_at;
+	barriers->truncate_time = t ? t->time : DT_NOBEGIN;
+	barriers->has_truncate = barriers->changed = true;
+}
+
 void
 cdc_lookback(CdcLookback *lookback)
 {
@@ -433,17 +460,17 @@ cdc_lookback(CdcLookback *lookback)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	bool		any = false;
+	bool		keyed = !rank->target->keyless;
+	int64		nchanges = rank->nchanges;
 
-	if (has_homes(lookback) && lookback->barriers->npartitions != lookback->npartitions)
+	if (keyed && has_homes(lookback) && lookback->barriers->npartitions != lookback->npartitions)
 		cdc_barriers_grow(lookback->barriers, lookback->npartitions, lookback->synced);
-	mark(&st);
+	if (keyed)
+		mark(&st);
 	if (rank->truncated)
-	{
-		st.oldest = rank->truncated_at;
-		rank->all_keys = true;
-		lookback->barriers->truncate = rank->truncated_at;
-		lookback->barriers->has_truncate = lookback->barriers->changed = true;
-	}
+		note_truncate(&st);
+	/* history orders what comes late by its time: it only asks for deletes */
+	rank->all_keys = rank->truncated && rank->target->mode != CDC_MODE_HISTORY;
 	rank->looking_back = true;
 	for (int i = 0; (st.nasking > 0 || rank->all_keys) && i < lookback->npartitions; i++)
 		if (may_be_newer(&lookback->synced[i], &st.oldest))
@@ -453,8 +480,10 @@ cdc_lookback(CdcLookback *lookback)
 		}
 	if (st.scan)
 		cdc_landing_scan_end(st.scan);
-	if (any)
+	if (any && keyed && rank->target->mode != CDC_MODE_HISTORY)
 		settle(&st);
+	else if (any && !keyed)
+		cdc_keyless_put_first(rank, nchanges);
 	rank->looking_back = false;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

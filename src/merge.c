@@ -279,7 +279,7 @@ nothing_to_insert(const CdcMerge *merge, const Failed *failed)
 	bool		plain;
 
 	if (failed->n > 0 || failed->hopeless != NIL || !merge->target->key_is_unique ||
-		merge->updated < cdc_merge_count_actions(merge, "ur"))
+		merge->updated < cdc_merge_count_actions(merge, "urm"))
 		return false;
 	rel = table_open(merge->target->relid, NoLock);
 	/* tables that inherit from it may hold the key once more */
@@ -438,13 +438,12 @@ refuse_homeless(CdcMerge *merge)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT s.ctid FROM %s s WHERE %s AND 0 OPERATOR(pg_catalog.>) ANY (s.%s) "
 					 "AND (%s OR NOT EXISTS (SELECT FROM %s t WHERE %s%s))",
-					 cdc_qualified_name(merge->staging), cdc_merge_action_in(merge, "s", "ur"),
+					 cdc_qualified_name(merge->staging), cdc_merge_action_in(merge, "s", "urm"),
 					 quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_UNSET)),
 					 cdc_merge_action_in(merge, "s", "r"),
 					 cdc_qualified_name(merge->target->relid), cdc_sql_key_join(merge->target, "t", "s"),
 					 merge->target->mode != CDC_MODE_SOFT_DELETE ? "" :
-					 psprintf(" AND %s IS NULL",
-							  cdc_sql_column("t", cdc_target_pseudo(merge->target, CDC_COLUMN_DELETED_AT))));
+					 psprintf(" AND (%s)", cdc_merge_is_alive(merge)));
 	n = cdc_merge_run_sql(&run, &sql);
 	if (n == 0)
 		return;
@@ -509,7 +508,9 @@ cdc_merge(CdcMerge *merge)
 	if (merge->target->deferrable && mode == CDC_MODE_MIRROR &&
 		try_together(merge, &failed))
 		return;
-	if (!marks_all && cdc_merge_direct(merge))
+	/* of several partitions, SQL tells which life of a marked row is meant */
+	if (!marks_all && !(mode == CDC_MODE_SOFT_DELETE && merge->keep_staged) &&
+		cdc_merge_direct(merge))
 		return;
 	cdc_merge_constraints(merge, false);
 	apply_step(merge, STEP_DELETE, &failed);

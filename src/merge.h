@@ -40,8 +40,8 @@ typedef struct CdcMerge
 	int64		updated;
 	int64		deleted;
 
-	/* for the files of the merge: rows of each action, in the order of "dru" */
-	int64		nactions[3];
+	/* for the files of the merge: rows of each action, in the order of "drum" */
+	int64		nactions[4];
 } CdcMerge;
 
 /*

@@ -60,6 +60,7 @@ extern void cdc_merge_append_rows(const CdcMergeRun *run, StringInfo sql);
 
 /* The actions that a step is about; condition that a row has one of some. */
 extern const char *cdc_merge_step_actions(const CdcMerge *merge, CdcMergeStep step);
+extern char *cdc_merge_is_alive(const CdcMerge *m);
 extern char *cdc_merge_action_in(const CdcMerge *merge, const char *alias,
 								 const char *actions);
 

@@ -24,7 +24,7 @@
 #include "merge_sql.h"
 
 /* Delete; delete, then insert; update or insert. */
-static const char all_actions[] = "dru";
+static const char all_actions[] = "drum";
 
 static int
 compare_tids(const void *a, const void *b)
@@ -64,9 +64,9 @@ cdc_merge_step_actions(const CdcMerge *merge, CdcMergeStep step)
 		case STEP_DELETE:
 			return soft ? "d" : "dr";
 		case STEP_UPDATE:
-			return soft ? "ur" : "u";
+			return soft ? "urm" : "u";
 		default:
-			return "ur";
+			return soft ? "urm" : "ur";
 	}
 }
 
@@ -91,12 +91,13 @@ char *
 cdc_merge_action_in(const CdcMerge *merge, const char *alias, const char *actions)
 {
 	bool		common = 2 * cdc_merge_count_actions(merge, actions) > merge->nrows;
+	bool		soft = merge->target->mode == CDC_MODE_SOFT_DELETE;
 	const char *column = quote_identifier(cdc_staging_column(merge->target, CDC_STAGING_ACTION));
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "%s.%s %s (", alias, column, common ? "NOT IN" : "IN");
-	for (const char *a = all_actions; *a; a++)
+	for (const char *a = all_actions; *a && (*a != 'm' || soft); a++)
 		if ((strchr(actions, *a) != NULL) != common)
 			appendStringInfo(&buf, "%s'%c'", buf.data[buf.len - 1] == '(' ? "" : ", ", *a);
 	appendStringInfoChar(&buf, ')');
@@ -138,6 +139,7 @@ mark_rows(CdcMergeRun *run)
 {
 	CdcMerge   *m = run->merge;
 	const CdcTarget *target = m->target;
+	const CdcColumn *deleted_at = cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT);
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -150,10 +152,14 @@ mark_rows(CdcMergeRun *run)
 			appendStringInfo(&sql, "%s%s = %s", n++ ? ", " : "",
 							 quote_identifier(c->name), cdc_sql_column("s", c));
 	}
-	appendStringInfo(&sql, " FROM %s s WHERE %s AND %s AND %s IS NULL",
+	appendStringInfo(&sql, " FROM %s s WHERE %s AND %s AND (%s IS NULL",
 					 cdc_qualified_name(m->staging), cdc_merge_action_in(m, "s", "d"),
-					 cdc_sql_key_join(target, "t", "s"),
-					 cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT)));
+					 cdc_sql_key_join(target, "t", "s"), cdc_sql_column("t", deleted_at));
+	/* a truncate that came later from another partition has marked it before */
+	if (m->keep_staged)
+		appendStringInfo(&sql, " OR %s > %s", cdc_sql_column("t", deleted_at),
+						 cdc_sql_column("s", deleted_at));
+	appendStringInfoChar(&sql, ')');
 	cdc_merge_append_rows(run, &sql);
 	run->deleted += cdc_merge_run_sql(run, &sql);
 }
@@ -167,6 +173,8 @@ cdc_merge_mark_all(CdcMerge *merge)
 	Oid		   *types = palloc(sizeof(Oid) * n);
 	Datum	   *values = palloc(sizeof(Datum) * n);
 	char	   *nulls = palloc(n);
+	const CdcColumn *deleted_at = cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT);
+	int			deleted_arg = 0;
 	int			nargs = 0;
 	StringInfoData sql;
 
@@ -183,11 +191,16 @@ cdc_merge_mark_all(CdcMerge *merge)
 		nulls[nargs++] = merge->truncate_nulls[i] ? 'n' : ' ';
 		appendStringInfo(&sql, "%s%s = $%d", nargs > 1 ? ", " : "",
 						 quote_identifier(c->name), nargs);
+		if (c == deleted_at)
+			deleted_arg = nargs;
 	}
 	/* rows that the window has are marked with it, or live again */
-	appendStringInfo(&sql, " WHERE %s IS NULL AND NOT EXISTS (SELECT FROM %s s WHERE %s AND %s)",
-					 cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_DELETED_AT)),
-					 cdc_qualified_name(merge->staging), cdc_merge_action_in(merge, "s", "ur"),
+	appendStringInfo(&sql, " WHERE (%s IS NULL", cdc_sql_column("t", deleted_at));
+	/* a truncate that came later from another partition has marked others before */
+	if (merge->keep_staged)
+		appendStringInfo(&sql, " OR %s > $%d", cdc_sql_column("t", deleted_at), deleted_arg);
+	appendStringInfo(&sql, ") AND NOT EXISTS (SELECT FROM %s s WHERE %s AND %s)",
+					 cdc_qualified_name(merge->staging), cdc_merge_action_in(merge, "s", "urm"),
 					 cdc_sql_key_join(target, "t", "s"));
 	merge->deleted += cdc_spi_run(sql.data, nargs, types, values, nulls, 0);
 }
@@ -213,6 +226,24 @@ delete_rows(CdcMergeRun *run)
 }
 
 /*
+ * soft_delete: is the target's row, if there is one, the one that the staged row
+ * changes?  One that was marked is, if the change belongs before that: where the
+ * delete was applied before it, or another one ends it earlier.
+ */
+char *
+cdc_merge_is_alive(const CdcMerge *m)
+{
+	const CdcColumn *deleted_at = cdc_target_pseudo(m->target, CDC_COLUMN_DELETED_AT);
+	char	   *t = cdc_sql_column("t", deleted_at);
+	char	   *s = cdc_sql_column("s", deleted_at);
+
+	if (!m->keep_staged)
+		return psprintf("%s IS NULL", t);
+	return psprintf("%s IS NULL OR %s OR (%s IS NOT NULL AND %s > %s)", t,
+					cdc_merge_action_in(m, "s", "m"), s, t, s);
+}
+
+/*
  * What an update sets a column to.  A row that soft_delete has kept is as good
  * as gone: where it comes to life again, nothing that it had lives on.
  */
@@ -225,9 +256,8 @@ new_value(const CdcMerge *m, const CdcColumn *c)
 	if (!m->partly_set[c - m->target->columns])
 		return value;
 	if (m->target->mode == CDC_MODE_SOFT_DELETE)
-		kept = psprintf("CASE WHEN %s OR %s IS NOT NULL THEN %s ELSE %s END",
-						cdc_merge_action_in(m, "s", "r"),
-						cdc_sql_column("t", cdc_target_pseudo(m->target, CDC_COLUMN_DELETED_AT)),
+		kept = psprintf("CASE WHEN %s OR NOT (%s) THEN %s ELSE %s END",
+						cdc_merge_action_in(m, "s", "r"), cdc_merge_is_alive(m),
 						cdc_sql_default(m->target, c), kept);
 	return psprintf("CASE WHEN %s THEN %s ELSE %s END", cdc_sql_is_unset(m->target, c),
 					kept, value);
@@ -324,7 +354,7 @@ insert_pattern(CdcMergeRun *run, Datum unset, bool unset_isnull, bool by_pattern
 					 cdc_qualified_name(target->relid), into.data,
 					 target->identity_always ? " OVERRIDING SYSTEM VALUE" : "",
 					 from.data, cdc_qualified_name(m->staging),
-					 cdc_merge_action_in(m, "s", "ur"));
+					 cdc_merge_action_in(m, "s", cdc_merge_step_actions(m, STEP_INSERT)));
 	if (target->mode != CDC_MODE_APPEND)
 		appendStringInfo(&sql, " AND NOT EXISTS (SELECT FROM %s t WHERE %s)",
 						 cdc_qualified_name(target->relid), cdc_sql_key_join(target, "t", "s"));
@@ -361,7 +391,8 @@ insert_rows(CdcMergeRun *run)
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT DISTINCT s.%s FROM %s s WHERE %s",
 					 quote_identifier(cdc_staging_column(m->target, CDC_STAGING_UNSET)),
-					 cdc_qualified_name(m->staging), cdc_merge_action_in(m, "s", "ur"));
+					 cdc_qualified_name(m->staging),
+					 cdc_merge_action_in(m, "s", cdc_merge_step_actions(m, STEP_INSERT)));
 	cdc_merge_append_rows(run, &sql);
 	n = cdc_merge_run_sql(run, &sql);
 	unset = palloc(sizeof(Datum) * n);

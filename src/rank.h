@@ -121,6 +121,14 @@ typedef struct CdcBadRecord
 	uint64		key_hash;
 } CdcBadRecord;
 
+/* A truncate, where rows are kept that it ends. */
+typedef struct CdcTruncate
+{
+	CdcOrigin	at;
+	Timestamp	time;			/* at the source */
+	bool		applied;		/* by an earlier window */
+} CdcTruncate;
+
 /* What a pipeline has seen of one partition. */
 typedef struct CdcProgress
 {
@@ -195,7 +203,10 @@ typedef struct CdcRank
 	struct CdcRowChange *changes;	/* of a target without a key */
 	int64		nchanges;
 	int64		maxchanges;
-	CdcWinner  *truncate;		/* it, in modes that mark rows */
+	CdcWinner  *truncate;		/* it, in modes that mark rows; with several
+								 * partitions, the oldest of the window */
+	List	   *truncates;		/* CdcTruncate *, oldest first: with several
+								 * partitions, in modes that keep what is gone */
 	struct CdcRankState *state;
 } CdcRank;
 
@@ -303,6 +314,13 @@ extern void cdc_rank_look_over(CdcRank *rank, const CdcChunk *chunk, int i,
  * more or less: neighbours are found, and entered, side by side.
  */
 extern void cdc_rank_sort(CdcRank *rank);
+
+/* Note a truncate in rank->truncates. */
+extern void cdc_truncate_note(CdcRank *rank, const CdcOrigin *at, Timestamp time,
+							  bool applied);
+
+/* The window is complete: the truncates end the rows that are older. */
+extern void cdc_marked_finish(CdcRank *rank);
 
 /* Bytes that the window holds. */
 extern Size cdc_rank_memory(const CdcRank *rank);

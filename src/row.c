@@ -66,6 +66,14 @@ upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 	w->mixed = true;
 	if (!rank->looking_back)
 		w->first = -1;
+	if (w->deleted && rank->target->mode == CDC_MODE_SOFT_DELETE)
+	{
+		if (!cdc_marked_wants(rank, w, &now))
+			return;
+		(void) arrive(rank, rec, key, tokens);
+		cdc_marked_upsert_before(rank, w, &now, tokens, op);
+		return;
+	}
 	if (cdc_winner_is_over(w, &now))
 		return;
 	(void) arrive(rank, rec, key, tokens);
@@ -148,6 +156,42 @@ note_source(CdcRank *rank, const CdcEvent *rec, CdcWinner *w)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * A row that the window has had nothing of, in modes that keep what is gone: has a
+ * truncate of the window gone before, so that nothing of the target's row lives on?
+ */
+static bool
+begins_anew(CdcRank *rank, CdcEvent *rec, CdcWinner *w)
+{
+	const CdcTruncate *t;
+	CdcOrigin	now;
+
+	if (rank->target->mode == CDC_MODE_MIRROR)
+		return false;
+	if (!rank->multi_partition)
+		return rank->truncated;
+	if (rank->truncates == NIL || rank->target->mode != CDC_MODE_SOFT_DELETE)
+		return false;
+	cdc_event_get_origin(rank, rec, &now);
+	t = cdc_truncate_before(rank, &now);
+	if (t == NULL)
+		return false;
+	cdc_winner_set_floor(rank, w, &t->at);
+	return !t->applied;
+}
+
+/* A truncate may have ended the row since its last change. */
+static void
+cross_truncates(CdcRank *rank, CdcEvent *rec, CdcWinner *w)
+{
+	CdcOrigin	now;
+
+	if (rank->truncates == NIL || rank->target->mode != CDC_MODE_SOFT_DELETE)
+		return;
+	cdc_event_get_origin(rank, rec, &now);
+	cdc_marked_cross(rank, w, &now);
+}
+
 /* The same, by a record in its order. */
 static void
 upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char op)
@@ -165,6 +209,9 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	}
 	if (rank->refusals && is_refused(rank, rec, key, tokens))
 		return;
+	/* its version is there */
+	if (rank->looking_back && mode == CDC_MODE_HISTORY)
+		return;
 	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL)
 		return;
@@ -176,8 +223,11 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 			upsert_before(rank, rec, w, key, tokens, op);
 		return;
 	}
-	if (!isnew && w->last.partition != rec->chunk->partition)
-		w->mixed = true;
+	if (!isnew)
+	{
+		w->mixed |= w->last.partition != rec->chunk->partition;
+		cross_truncates(rank, rec, w);
+	}
 	if (!isnew && w->broken_by >= 0 && !rank->looking_back)
 	{
 		if (must_wait(rank, tokens, w, op))
@@ -199,10 +249,11 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 			cdc_history_push(rank, w);
 		w->fresh = false;
 	}
-	if (isnew && mode != CDC_MODE_MIRROR)
-		w->fresh = rank->truncated;
 	if (isnew)
+	{
+		w->fresh = begins_anew(rank, rec, w);
 		w->first = rank->ordinal;
+	}
 	if (!isnew && w->deleted)
 	{
 		/* a row that is marked is not gone */
@@ -240,7 +291,8 @@ delete_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 
 	cdc_event_get_origin(rank, rec, &now);
 	w->mixed = true;
-	if (cdc_winner_is_over(w, &now))
+	if (rank->target->mode == CDC_MODE_SOFT_DELETE && w->deleted ?
+		!cdc_marked_wants(rank, w, &now) : cdc_winner_is_over(w, &now))
 		return;
 	if (leaves)
 	{
@@ -248,6 +300,11 @@ delete_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 
 		was.tokens = cdc_winner_tokens_before(rank, w, &now);
 		cdc_rename_depart(rank, rec, &was, key, tokens);
+	}
+	if (rank->target->mode == CDC_MODE_SOFT_DELETE)
+	{
+		cdc_marked_delete_before(rank, w, &now, cdc_event_time(rank, rec), rec->change.op);
+		return;
 	}
 	cdc_winner_cut(rank, w, &now);
 	w->fresh = true;
@@ -260,8 +317,8 @@ delete_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 void
 cdc_row_mark_deleted(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
 {
-	if (!w->deleted && w->norigins == 0)
-		(void) cdc_winner_add_origin(rank, w, &w->last);
+	if (!w->deleted)
+		cdc_marked_note_origins(rank, w);
 	w->deleted = w->marked = true;
 	w->broken_by = -1;
 	cdc_winner_set_event(rank, w, rec, op);
@@ -296,10 +353,21 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 			delete_before(rank, rec, w, key, tokens, leaves);
 		return;
 	}
+	if (!isnew)
+		cross_truncates(rank, rec, w);
+	if (!isnew && w->deleted && w->broken_by < 0 && mode == CDC_MODE_SOFT_DELETE &&
+		rank->multi_partition)
+	{
+		cdc_marked_delete_again(rank, w, rec, op);
+		return;
+	}
 	if (!isnew && w->deleted && w->broken_by < 0 &&
 		(mode == CDC_MODE_MIRROR ? rec->change.shape == CDC_SHAPE_TOMBSTONE &&
+		 !rank->multi_partition :
+		 mode == CDC_MODE_HISTORY ? rec->change.shape == CDC_SHAPE_TOMBSTONE ||
 		 !rank->multi_partition : true))
-		return;					/* the delete itself says more */
+		return;					/* the delete itself says more; in history each may end
+								 * what has come late */
 	if (!isnew && mode == CDC_MODE_HISTORY && w->broken_by >= 0)
 	{
 		(void) block(rank, rec, w);
@@ -322,8 +390,8 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	if (isnew)
 		w->first = rank->ordinal;
 	w->from = NULL;
-	w->fresh = isnew && rank->truncated && mode != CDC_MODE_MIRROR;
 	w->floor = NULL;
+	w->fresh = isnew && begins_anew(rank, rec, w);
 	w->broken_by = -1;
 	w->norigins = 0;
 	for (int i = 0; i < rank->target->ncolumns; i++)

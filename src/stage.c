@@ -126,7 +126,9 @@ winner_action(const CdcTarget *target, const CdcWinner *w)
 		case CDC_MODE_SOFT_DELETE:
 			if (!cdc_winner_has_row(w))
 				return w->fresh ? 0 : 'd';	/* a truncate has marked it already */
-			return w->fresh ? 'r' : 'u';
+			if (w->fresh || !w->marked || !w->last.synced)
+				return w->fresh ? 'r' : 'u';
+			return w->floor && w->floor->op == 'c' ? 'r' : 'm';
 		default:
 			return w->deleted ? 'd' : w->fresh ? 'r' : 'u';
 	}
@@ -230,6 +232,25 @@ blocked_record(CdcRank *rank, CdcWinner *w, const CdcOrigin *at, int64 blocked_b
 			   CDC_BLOCKED_MESSAGE)->blocked_by = blocked_by;
 }
 
+/* The newest of the changes that the winner's values are from. */
+static const CdcOrigin *
+newest_origin(const CdcWinner *w)
+{
+	const CdcOrigin *newest = &w->origins[0];
+
+	for (int i = 1; i < w->norigins; i++)
+		if (cdc_origin_older(newest, &w->origins[i]))
+			newest = &w->origins[i];
+	return newest;
+}
+
+/* Does the version only tell that a truncate has ended the one before? */
+static bool
+is_truncate(const CdcRank *rank, const CdcWinner *w)
+{
+	return w->op == 't' && rank->truncates != NIL && rank->target->mode == CDC_MODE_HISTORY;
+}
+
 /*
  * A winner goes to quarantine, with all the records that it is made of: one is
  * blamed, and the others belong to it.
@@ -241,6 +262,13 @@ refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
 	bool		last_is_listed = false;
 
 	w->refused = true;
+	/* that a truncate has ended the row is no fault of it */
+	if (w->last.op == 't' && w->norigins > 0)
+	{
+		last_is_listed = true;
+		if (blamed == &w->last)
+			blamed = newest_origin(w);
+	}
 	for (int i = 0; i < w->norigins; i++)
 	{
 		const CdcOrigin *at = &w->origins[i];
@@ -255,12 +283,14 @@ refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
 	for (CdcWinner *v = w->older; v && !v->refused; v = v->older)
 	{
 		v->refused = true;
-		blocked_record(rank, v, &v->last, blamed->offset);
+		if (!is_truncate(rank, v))
+			blocked_record(rank, v, &v->last, blamed->offset);
 	}
 	for (CdcWinner *v = w->newer; v && !v->refused; v = v->newer)
 	{
 		v->refused = true;
-		blocked_record(rank, v, &v->last, blamed->offset);
+		if (!is_truncate(rank, v))
+			blocked_record(rank, v, &v->last, blamed->offset);
 	}
 	return bad_record(rank, w, blamed, column, error->sqlerrcode, error->message);
 }
@@ -538,8 +568,11 @@ cdc_stage_refused(void *arg, int64 row, const CdcConvertError *error)
 {
 	CdcStage	   *stage = arg;
 	CdcWinner  *w = stage->rows[row];
-	const CdcOrigin *blamed = w->marked ? last_update(w) : &w->last;
+	const CdcOrigin *blamed;
 
+	if (is_truncate(stage->rank, w))
+		w = w->newer ? w->newer : w->older;
+	blamed = w->marked ? last_update(w) : &w->last;
 	/* a delete that came before it is an earlier change, too */
 	if (stage->heeds_target && is_final(error) &&
 		(hides_others(w, blamed) || (w->fresh && !w->deleted && !w->last.synced)))

@@ -150,12 +150,11 @@ note_truncate(CdcMerge *merge, const CdcRank *rank)
 	merge->truncate_nulls = nulls;
 }
 
-/* Modes that keep every change need not. */
+/* Who keeps every change as a row need not. */
 bool
 cdc_sync_looks_back(const CdcSyncRun *sync)
 {
-	return sync->npartitions > 1 && !sync->target->keyless &&
-		(sync->target->mode == CDC_MODE_MIRROR || sync->target->mode == CDC_MODE_SOFT_DELETE);
+	return sync->npartitions > 1 && sync->target->mode != CDC_MODE_APPEND;
 }
 
 /* A window on its way to the target. */
@@ -238,7 +237,10 @@ apply_window(Window *window)
 	if (sync->quarantine && mode != CDC_MODE_APPEND && !sync->target->keyless)
 		cdc_stage_heed_quarantine(&stage);
 	if (mode == CDC_MODE_HISTORY)
+	{
+		cdc_history_truncate(rank);
 		cdc_history_date(rank);
+	}
 	cdc_staging_clear(sync->pipeline->staging);
 	merge.tids = cdc_stage_winners(&stage);
 	if (window->refusals->n > window->refusals->sorted)
@@ -336,6 +338,8 @@ try_window(void *arg)
 	window->done = sync->only_retry || rank_window(sync, rank);
 	CDC_FAULT("sync_ranked");
 	look_back(sync, rank, window->before, &window->taken);
+	if (rank->truncates != NIL && sync->target->mode == CDC_MODE_SOFT_DELETE)
+		cdc_marked_finish(rank);
 	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
 	if (window->trip)
 		return false;
@@ -427,6 +431,8 @@ begin_rank(const CdcSyncRun *sync, const CdcRefusals *refusals)
 
 	rank->has_truncate = sync->barriers.has_truncate;
 	rank->truncated_at = sync->barriers.truncate;
+	if (rank->has_truncate && sync->target->mode != CDC_MODE_MIRROR)
+		cdc_truncate_note(rank, &sync->barriers.truncate, sync->barriers.truncate_time, true);
 	rank->intake = sync->intake;
 	rank->evidence = sync->evidence;
 	rank->watch = sync->track->watch;

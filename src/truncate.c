@@ -82,13 +82,91 @@ truncate_bad(CdcRank *rank, const CdcOrigin *at)
 	rank->nbad = left;
 }
 
-/* Can a truncate be put in its place among the changes of other partitions? */
-static bool
-truncates(const CdcRank *rank)
+const CdcTruncate *
+cdc_truncate_between(const CdcRank *rank, const CdcOrigin *from, const CdcOrigin *to)
 {
-	return !rank->multi_partition ||
-		(rank->target->mode == CDC_MODE_MIRROR && !rank->target->keyless &&
-		 rank->target->nscope == 0);
+	ListCell   *lc;
+
+	foreach(lc, rank->truncates)
+	{
+		const CdcTruncate *t = lfirst(lc);
+
+		if (cdc_origin_older(from, &t->at))
+			return to == NULL || cdc_origin_older(&t->at, to) ? t : NULL;
+	}
+	return NULL;
+}
+
+const CdcTruncate *
+cdc_truncate_before(const CdcRank *rank, const CdcOrigin *at)
+{
+	const CdcTruncate *newest = NULL;
+	ListCell   *lc;
+
+	foreach(lc, rank->truncates)
+	{
+		const CdcTruncate *t = lfirst(lc);
+
+		if (cdc_origin_older(&t->at, at))
+			newest = t;
+	}
+	return newest;
+}
+
+/* Does the pipeline keep rows that are gone, and order what comes for them? */
+static bool
+keeps_gone(const CdcRank *rank)
+{
+	return rank->multi_partition && (rank->target->mode == CDC_MODE_SOFT_DELETE ||
+									 rank->target->mode == CDC_MODE_HISTORY);
+}
+
+void
+cdc_truncate_note(CdcRank *rank, const CdcOrigin *at, Timestamp time, bool applied)
+{
+	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	CdcTruncate *t = palloc(sizeof(CdcTruncate));
+	int			i = 0;
+
+	t->at = *at;
+	t->at.op = 't';
+	t->at.synced = t->applied = applied;
+	t->time = time;
+	while (i < list_length(rank->truncates) &&
+		   cdc_origin_older(&((CdcTruncate *) list_nth(rank->truncates, i))->at, at))
+		i++;
+	rank->truncates = list_insert_nth(rank->truncates, i, t);
+	MemoryContextSwitchTo(old);
+}
+
+/* A truncate of rows that are kept. */
+static void
+end_kept_rows(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
+{
+	CdcBytes	no_key = {NULL, 0};
+	Timestamp	time = cdc_event_time(rank, rec);
+
+	cdc_truncate_note(rank, now, time, rank->looking_back);
+	for (int64 i = 0; rank->target->mode == CDC_MODE_SOFT_DELETE && i < rank->nwinners; i++)
+	{
+		CdcWinner  *w = rank->winners[i];
+
+		if (w->tokens && cdc_origin_older(now, &w->last) &&
+			(!rank->looking_back || cdc_winner_looks_back_to(rank, w, now)))
+			cdc_marked_delete_before(rank, w, now, time, 't');
+	}
+	if (rank->looking_back ||
+		(rank->truncate && cdc_origin_older(&rank->truncate->last, now)))
+		return;
+	if (rank->truncate == NULL)
+	{
+		rank->truncate = cdc_winner_new(rank, &no_key);
+		rank->nwinners--;
+		rank->truncate->deleted = true;
+	}
+	cdc_winner_set_event(rank, rank->truncate, rec, 't');
+	rank->truncate->last = *now;
+	rank->truncate->ended = rank->truncate->time;
 }
 
 /* The table is empty, in the way of the pipeline's mode. */
@@ -107,9 +185,14 @@ truncate_window(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
 		return;
 	}
 	cdc_moves_truncate(rank->state->moves, rank->multi_partition ? &now->position : NULL);
-	if (rank->multi_partition && truncates(rank))
+	if (keeps_gone(rank))
+		end_kept_rows(rank, rec, now);
+	else if (rank->multi_partition)
 	{
-		truncate_winners(rank, now);
+		if (rank->target->keyless)
+			cdc_keyless_truncate(rank, now);
+		else
+			truncate_winners(rank, now);
 		truncate_bad(rank, now);
 	}
 	else if (rank->target->mode != CDC_MODE_MIRROR)
@@ -121,8 +204,9 @@ truncate_window(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
 		rank->nbad = 0;			/* what they would have changed is gone */
 	}
 	rank->truncated = true;
-	rank->truncated_at = *now;
-	rank->has_truncate = rank->multi_partition && truncates(rank);
+	if (!rank->has_truncate || cdc_origin_older(&rank->truncated_at, now))
+		rank->truncated_at = *now;
+	rank->has_truncate = rank->multi_partition;
 }
 
 /* t: nothing that came before lives on. */
@@ -142,13 +226,16 @@ cdc_truncate_add(CdcRank *rank, CdcEvent *rec)
 		return;
 	if (rank->looking_back)
 	{
-		truncate_winners(rank, &now);
+		if (keeps_gone(rank))
+			end_kept_rows(rank, rec, &now);
+		else if (!rank->target->keyless)
+			truncate_winners(rank, &now);
 		return;
 	}
-	if (!truncates(rank))
+	if (rank->multi_partition && rank->target->nscope > 0)
 	{
 		cdc_event_bad(rank, rec, NULL, ERRCODE_FEATURE_NOT_SUPPORTED,
-					  "truncate in a topic with several partitions is supported for one source with a key in mode \"mirror\" only");
+					  "truncate of one of several sources is not supported in a topic with several partitions");
 		return;
 	}
 	truncate_window(rank, rec, &now);
@@ -189,7 +276,8 @@ cdc_truncate_covers(CdcRank *rank, CdcEvent *rec)
 {
 	CdcOrigin	now;
 
-	if (!rank->has_truncate)
+	/* what is kept of a row that is gone may still have to come */
+	if (!rank->has_truncate || keeps_gone(rank))
 		return false;
 	cdc_event_get_origin(rank, rec, &now);
 	if (!cdc_origin_older(&now, &rank->truncated_at))

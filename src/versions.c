@@ -158,7 +158,7 @@ append_insert(StringInfo sql, const Versions *v, const char *was, bool late)
 		else if (late && c->source == CDC_COLUMN_VALID_TO)
 			value = "COALESCE(c.cdc_to, d.cdc_next)";
 		else if (late && c->source == CDC_COLUMN_CURRENT)
-			value = "false";
+			value = "COALESCE(c.cdc_to, d.cdc_next) IS NULL";
 		if (value == NULL)
 			continue;
 		appendStringInfo(&into, "%s%s", into.len ? ", " : "", quote_identifier(c->name));
@@ -408,9 +408,10 @@ pass_over_unchanged(Versions *v)
 		pass_over(v, cdc_merge_result_row(v->merge, i, 1));
 }
 
-/* A version that a late change belongs into. */
+/* A version that a late change belongs into; what a truncate finds at its time is newer. */
 #define COVERS \
-	"%s AND t.%s OPERATOR(pg_catalog.<=) s.%s AND (t.%s OPERATOR(pg_catalog.>) s.%s OR t.%s IS NULL)"
+	"%s AND t.%s OPERATOR(pg_catalog.<=) s.%s AND (t.%s OPERATOR(pg_catalog.>) s.%s OR t.%s IS NULL)" \
+	" AND (t.%s OPERATOR(pg_catalog.<) s.%s OR s.%s OPERATOR(pg_catalog.<>) 't')"
 
 /* The statement that puts a late change between the versions that are there. */
 static char *
@@ -420,7 +421,8 @@ make_late_statement(const Versions *v)
 	const char *staging = cdc_qualified_name(v->merge->staging);
 	char	   *join = cdc_sql_key_join(v->target, "t", "s");
 	char	   *covers = psprintf(COVERS, join, v->valid_from, v->valid_from, v->valid_to,
-								  v->valid_from, v->valid_to);
+								  v->valid_from, v->valid_to, v->valid_from, v->valid_from,
+								  quote_identifier(cdc_staging_column(v->target, CDC_STAGING_OP)));
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -582,6 +584,47 @@ end_all(Versions *v)
 	v->merge->updated += cdc_spi_run(sql.data, 3, types, values, NULL, 0);
 }
 
+/*
+ * A truncate of several partitions: it ends what was valid at its time, whatever
+ * came after it.  The keys of the window have it among their own changes.
+ */
+static void
+end_all_before(Versions *v, Timestamp time)
+{
+	const CdcColumn *from = cdc_target_pseudo(v->target, CDC_COLUMN_VALID_FROM);
+	Oid			types[] = {from->typid};
+	Datum		values[] = {TimestampGetDatum(time)};
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s t SET %s = $1, %s = false WHERE t.%s < $1"
+					 " AND (t.%s > $1 OR t.%s IS NULL) AND NOT EXISTS (SELECT FROM %s s WHERE %s)",
+					 cdc_qualified_name(v->target->relid), v->valid_to, v->current,
+					 v->valid_from, v->valid_to, v->valid_to,
+					 cdc_qualified_name(v->merge->staging), cdc_sql_key_join(v->target, "t", "s"));
+	v->merge->updated += cdc_spi_run(sql.data, 1, types, values, NULL, 0);
+}
+
+/* All truncates of the window. */
+static void
+end_all_truncated(Versions *v)
+{
+	ListCell   *lc;
+
+	if (v->stage->rank->truncates == NIL)
+	{
+		end_all(v);
+		return;
+	}
+	foreach(lc, v->stage->rank->truncates)
+	{
+		const CdcTruncate *t = lfirst(lc);
+
+		if (!t->applied)
+			end_all_before(v, t->time);
+	}
+}
+
 /* Where the changes of each key begin. */
 static void
 find_units(Versions *v)
@@ -620,7 +663,7 @@ cdc_versions_merge(CdcMerge *merge, CdcStage *stage, bool late)
 	if (merge->needs_rows)
 		refuse_homeless(&v);
 	if (merge->truncate)
-		end_all(&v);
+		end_all_truncated(&v);
 	if (cdc_versions_direct(&(CdcVersions) {merge, v.actions, v.units, v.nunits}))
 		return;
 	cdc_merge_constraints(merge, false);

@@ -3,7 +3,7 @@
  * window.h
  *	  What the files of the ranking share: the state of a window and the event
  *	  that is being added to it.  Only rank.c, event.c, admit.c, row.c, truncate.c,
- *	  scope.c, winner.c, rename.c, history.c, append.c, keyless.c, lookback.c,
+ *	  scope.c, winner.c, rename.c, marked.c, history.c, append.c, keyless.c, lookback.c,
  *	  ahead.c and quarantine_key.c include it.
  *
  *-------------------------------------------------------------------------
@@ -184,11 +184,54 @@ extern void cdc_truncate_add(CdcRank *rank, CdcEvent *rec);
  */
 extern bool cdc_truncate_covers(CdcRank *rank, CdcEvent *rec);
 
+/*
+ * Of the truncates of rank->truncates the oldest that was made between two changes
+ * (to NULL: after the first), or NULL.
+ */
+extern const CdcTruncate *cdc_truncate_between(const CdcRank *rank, const CdcOrigin *from,
+											   const CdcOrigin *to);
+
+/* .. and the newest that was made before a change. */
+extern const CdcTruncate *cdc_truncate_before(const CdcRank *rank, const CdcOrigin *at);
+
+/* marked.c: soft_delete in several partitions */
+
+/*
+ * A truncate ends the winner's row, if one was made between its last change and
+ * this one (NULL: or any later).  finish: so of all winners, once the window is
+ * complete.
+ */
+extern void cdc_marked_cross(CdcRank *rank, CdcWinner *w, const CdcOrigin *now);
+
+/* The winner gets a last change that has no values. */
+extern void cdc_marked_note_origins(CdcRank *rank, CdcWinner *w);
+
+/* The winner is deleted, and is deleted again. */
+extern void cdc_marked_delete_again(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op);
+
+/* The row was gone at this place, before the winner's last change. */
+extern void cdc_marked_delete_before(CdcRank *rank, CdcWinner *w, const CdcOrigin *at,
+									 Timestamp time, char op);
+
+/*
+ * A change of the row before the delete that is the winner's last change.  Has it
+ * a part in the row at all?
+ */
+extern bool cdc_marked_wants(const CdcRank *rank, const CdcWinner *w, const CdcOrigin *at);
+extern void cdc_marked_upsert_before(CdcRank *rank, CdcWinner *w, const CdcOrigin *at,
+									 const CdcToken *tokens, char op);
+
 /* append.c: each change is a winner */
 extern void cdc_append_add(CdcRank *rank, CdcEvent *rec);
 
 /* keyless.c: a change of rows that are known by all their values */
 extern void cdc_keyless_add(CdcRank *rank, CdcEvent *rec);
+
+/* Of what is older than a truncate none counts. */
+extern void cdc_keyless_truncate(CdcRank *rank, const CdcOrigin *at);
+
+/* The changes from the first-th on were looked up: they come before the others. */
+extern void cdc_keyless_put_first(CdcRank *rank, int64 first);
 
 /* history.c */
 
@@ -279,6 +322,16 @@ extern bool cdc_winner_is_over(const CdcWinner *w, const CdcOrigin *at);
 extern void cdc_winner_fill(CdcRank *rank, CdcWinner *w, const CdcOrigin *at,
 							const CdcToken *tokens);
 extern void cdc_winner_cut(CdcRank *rank, CdcWinner *w, const CdcOrigin *at);
+
+/*
+ * Looking back: is what was made at this place asked for by the winner (or NULL), or
+ * by a truncate in a mode that keeps what is gone?
+ */
+extern bool cdc_winner_looks_back_to(const CdcRank *rank, const CdcWinner *w,
+									 const CdcOrigin *at);
+
+/* Is the value of a column from before this place? */
+extern bool cdc_winner_token_is_below(const CdcWinner *w, int column, const CdcOrigin *at);
 
 /* The winner's row begins with this change: it has no part in what is older. */
 extern void cdc_winner_set_floor(CdcRank *rank, CdcWinner *w, const CdcOrigin *at);

@@ -338,19 +338,30 @@ cdc_winner_new(CdcRank *rank, const CdcBytes *key)
 	return w;
 }
 
-/* Looking back: does the winner ask for this record? */
+bool
+cdc_winner_looks_back_to(const CdcRank *rank, const CdcWinner *w, const CdcOrigin *at)
+{
+	/* what stands around what was asked for does not tell all of its key */
+	return (rank->all_keys && cdc_origin_older(&rank->truncate->last, at)) ||
+		(w && w->threshold && cdc_origin_older(w->threshold, at));
+}
+
+/*
+ * Looking back: does the winner ask for this record, or, after a truncate, does
+ * anybody (w may be NULL)?
+ */
 static bool
 asks_for(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
 {
 	CdcOrigin	now;
 
-	if (!rank->looking_back || rank->all_keys)
+	if (!rank->looking_back || (rank->all_keys && rank->truncate == NULL))
 		return true;
-	if (w->threshold == NULL)
-		return false;
 	cdc_event_get_origin(rank, rec, &now);
-	if (!cdc_origin_older(w->threshold, &now))
+	if (!cdc_winner_looks_back_to(rank, w, &now))
 		return false;
+	if (w == NULL || w->threshold == NULL)
+		return true;
 
 	/* what the window has itself is not known to have been applied */
 	if (!w->last.synced && cdc_origin_same_event(&w->last, &now))
@@ -402,6 +413,8 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 		}
 	}
 	if (!make && place == NULL)
+		return NULL;
+	if (rank->looking_back && !(place && *place) && !asks_for(rank, rec, NULL))
 		return NULL;
 	if (place && *place)
 	{
@@ -529,6 +542,12 @@ static const CdcOrigin *
 token_origin(const CdcWinner *w, int column)
 {
 	return w->norigins > 0 ? &w->origins[w->tokens[column].origin] : &w->last;
+}
+
+bool
+cdc_winner_token_is_below(const CdcWinner *w, int column, const CdcOrigin *at)
+{
+	return is_below(token_origin(w, column), at);
 }
 
 /*

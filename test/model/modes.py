@@ -303,6 +303,132 @@ class pg_table:
     columns = ()
 
 
+# ---- several partitions -------------------------------------------------------
+
+def scattered_history(rng, length, partial):
+    """Events whose positions and times rise, of rows that are there."""
+    rows, events = {}, []
+    for i in range(1, length + 1):
+        id, what = rng.choice(KEYS), rng.random()
+        after = {'id': id, 'v': rng.choice('xyz') + str(i), 'w': i}
+        if what < .08:
+            e = Event('t', ms=1000 * i)
+            rows.clear()
+        elif id not in rows:
+            e = Event('c', id, after, ms=1000 * i)
+            rows[id] = after
+        elif what < .4:
+            e = Event('d', id, None, {'id': id}, 1000 * i)
+            del rows[id]
+        else:
+            if partial and rng.random() < .5:
+                del after['w']
+            e = Event('u', id, after, ms=1000 * i)
+        events.append(e)
+    return events
+
+
+def dated_versions(events):
+    return sorted((r[0],) + r[2:] for r in versions(events))
+
+
+def current_rows(events):
+    """Of a table without a key: an update tells the row that it changes."""
+    return sorted(r[1:] for r in mirror(events))
+
+
+SCATTERED = {
+    'mirror': (mirror, *TARGETS['mirror'][1:]),
+    'soft_delete': (soft_delete, *TARGETS['soft_delete'][1:]),
+    'history': (
+        dated_versions, 'id int, v text, w int, valid_from timestamp, '
+        'valid_to timestamp, current boolean', 'id, v, w, %s, %s, current'
+        % (EPOCH % 'valid_from', EPOCH % 'valid_to'), 'id, valid_from, valid_to'),
+    'keyless': (current_rows, 'v text, w int', 'v, w', 'v, w'),
+}
+
+
+def scattered_value(events, i):
+    e = events[i]
+    before = e.before
+    if e.op in 'ud':
+        # the whole row, for who has no key
+        before = next(dict(x.after) for x in reversed(events[:i])
+                      if x.id == e.id)
+    return json.dumps({
+        'before': before, 'after': e.after, 'op': e.op, 'ts_ms': 1,
+        'source': {'connector': 'postgresql', 'ts_ms': e.ms,
+                   'sequence': '["%d","%d"]' % (e.ms, e.ms),
+                   'snapshot': 'false'}}).encode()
+
+
+def check_scattered(database, rng, number):
+    """The events of a key come through any partition; so do the truncates."""
+    app, name = database.app, 's%d' % number
+    mode = rng.choice(list(SCATTERED))
+    fold, columns, have_columns, order = SCATTERED[mode]
+    app.run('CREATE TABLE %s_target (%s)' % (name, columns))
+    if mode == 'history':
+        app.run('CREATE INDEX ON %s_target (id)' % name)
+    options = {'max_quarantine_share': 1}
+    if mode != 'keyless':
+        options['mode'] = mode
+    pg.create_pipeline(app, name, pg_table(), name + '_target', options,
+                       ['id'] if mode == 'history' else None)
+    npartitions = rng.choice([2, 3])
+    pg.announce(app, name, npartitions)
+    partial = mode in ('mirror', 'soft_delete') and rng.random() < .5
+    events = scattered_history(rng, rng.choice([5, 12, 40]), partial)
+    queues = [[] for _ in range(npartitions)]
+    home = rng.random() < .3
+    for i, e in enumerate(events):
+        p = rng.randrange(npartitions)
+        if home and e.id is not None:
+            p = e.id % npartitions
+        queues[p].append(i)
+    offsets, steps = [1] * npartitions, []
+    while any(queues):
+        records = []
+        for _ in range(rng.choice([1, 2, 5, 20])):
+            p = rng.choice([p for p in range(npartitions) if queues[p]] or [-1])
+            if p < 0:
+                break
+            i = queues[p].pop(0)
+            steps.append((p, i))
+            key = None
+            if events[i].id is not None and mode != 'keyless':
+                key = json.dumps({'id': events[i].id}).encode()
+            records.append(Record(p, offsets[p], key,
+                                  scattered_value(events, i), []))
+            offsets[p] += 1
+            if events[i].op == 'd' and key:
+                records.append(Record(p, offsets[p], key, None, []))
+                offsets[p] += 1
+        pg.insert(app, name, sorted(records,
+                                    key=lambda r: (r.partition, r.offset)))
+        if rng.random() < .2:
+            app.run('BEGIN')
+            pg.sync(app, name)
+            app.run('ROLLBACK')
+        pg.sync(app, name)
+        steps.append('sync')
+    pg.sync(app, name)          # what has waited
+    got = sorted(have(database.reader, name, have_columns, order), key=str)
+    want = sorted(fold(events), key=str)
+    bad = pg.quarantine(database.reader, name)
+    problems = []
+    if got != want or bad:
+        problems = ['%s: %r is missing, %r is too much, of %r in the order %r; '
+                    'in quarantine: %r' % (
+                        mode, [r for r in want if r not in got],
+                        [r for r in got if r not in want],
+                        [(i, e.op, e.id, e.after) for i, e in enumerate(events)],
+                        steps, bad)]
+    app.run("SELECT cdc_drop('%s')" % name)
+    app.run('DROP TABLE %s_target' % name)
+    return problems
+
+
 # ---- without a key -----------------------------------------------------------
 
 def check_keyless(database, rng, number):
@@ -466,6 +592,7 @@ def main():
     database.app.run('SET client_min_messages = error')
     try:
         for what, check in (('all modes', check_history),
+                            ('several partitions', check_scattered),
                             ('no key', check_keyless),
                             ('sent again', check_resent)):
             problems = []
