@@ -189,6 +189,30 @@ SELECT exact FROM cdc_status WHERE pipeline = 'x';
 SELECT source, inserted FROM cdc_resync('x');
 SELECT exact, quarantined FROM cdc_status WHERE pipeline = 'x';
 
+-- a snapshot that replaces a history ends what it does not have
+CREATE TABLE rep (id int, v text, valid_from timestamp, valid_to timestamp, current boolean);
+CREATE INDEX ON rep (id);
+SELECT cdc_create('rep', target => 'rep', key => '{id}', options => '{"mode": "history", "on_snapshot": "replace"}');
+CREATE FUNCTION read(id int, v text, mark text, pos int) RETURNS bytea LANGUAGE sql AS
+$$ SELECT convert_to(jsonb_build_object('op', 'r', 'after', jsonb_build_object('id', id, 'v', v), 'source',
+	jsonb_build_object('connector', 'mysql', 'ts_ms', pos * 1000, 'snapshot', mark, 'file', 'bin', 'pos', pos))::text, 'UTF8') $$;
+INSERT INTO rep_debezium (kafka_key, kafka_value) VALUES
+	(key(1), read(1, 'a', 'first', 10)), (key(2), read(2, 'b', 'true', 10)), (key(3), read(3, 'c', 'last', 10));
+SELECT * FROM sync('rep');
+INSERT INTO rep_debezium (kafka_key, kafka_value) VALUES (key(1), read(1, 'a', 'first', 20)), (key(3), read(3, 'c2', 'last', 20));
+SELECT * FROM sync('rep');
+SELECT * FROM rep ORDER BY id, valid_from;
+-- too much is missing
+INSERT INTO rep_debezium (kafka_key, kafka_value) VALUES (key(4), read(4, 'd', 'first', 30)), (key(5), read(5, 'e', 'last', 30));
+SELECT cdc_alter('rep', options => '{"max_sweep_share": 0.4}');
+SELECT * FROM sync('rep');
+SELECT state, reason FROM cdc_status WHERE pipeline = 'rep';
+SELECT cdc_alter('rep', options => '{"max_sweep_share": 1}');
+SELECT cdc_resume('rep');
+SELECT * FROM sync('rep');
+SELECT * FROM rep WHERE current ORDER BY id;
+SELECT target_rows, missing_rows, deleted_rows, problem FROM cdcsync.sweep WHERE pipeline = 'rep' ORDER BY swept_at;
+
 -- mistakes
 CREATE TABLE e_target (id int PRIMARY KEY, v text);
 SELECT cdc_create('e', target => 'e_target', options => '{"mode": "soft_delete"}');

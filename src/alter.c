@@ -120,8 +120,7 @@ cdc_alter(PG_FUNCTION_ARGS)
 		cdc_target_check_fields(pipeline->readings, inferred);
 	}
 	cdc_create_check_replace(options,
-							 (pipeline->mode == CDC_MODE_MIRROR ||
-							  pipeline->mode == CDC_MODE_SOFT_DELETE) &&
+							 pipeline->mode != CDC_MODE_APPEND &&
 							 (!OidIsValid(pipeline->target) || pipeline->key != NIL));
 	if (OidIsValid(pipeline->target))
 		alter_target(pipeline, inferred);

@@ -321,14 +321,14 @@ named_landing(const char *name, Oid topic)
 	return landing;
 }
 
-/* A snapshot replaces rows by their key, and nothing but rows of the source. */
+/* A snapshot tells by their key which rows are gone; in append it is changes like others. */
 void
 cdc_create_check_replace(const CdcOptions *options, bool possible)
 {
 	if (options->replace && !possible)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("option \"on_snapshot\" \"replace\" needs the mode \"mirror\" or \"soft_delete\", and a key"),
+				 errmsg("option \"on_snapshot\" \"replace\" needs the mode \"mirror\", \"soft_delete\" or \"history\", and a key"),
 				 errhint("Leave the option out.")));
 }
 
@@ -613,7 +613,7 @@ cdc_pipeline_create(const CdcCreate *create)
 	p->target_name = options->target_name ? options->target_name :
 		psprintf("%s_target", p->name);
 
-	cdc_create_check_replace(options, p->mode == CDC_MODE_MIRROR || p->mode == CDC_MODE_SOFT_DELETE);
+	cdc_create_check_replace(options, p->mode != CDC_MODE_APPEND);
 	if (p->mode == CDC_MODE_APPEND && create->key != NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -348,6 +348,14 @@ count_rows(const char *sql)
 	return DatumGetInt64(cdc_spi_value(0, 1, &isnull));
 }
 
+/* When the source was read, by its clock. */
+static Timestamp
+source_time(const Sweeper *sw)
+{
+	return sw->source_ts_ms * 1000 -
+		(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
 /*
  * What a delete gives the columns of pseudo-fields where it marks the row: at the
  * time of the snapshot the row was gone.  Appends names, and parameters from $1.
@@ -364,8 +372,7 @@ append_pseudos(const Sweeper *sw, StringInfo names, StringInfo params, Oid *type
 	int			n = 0;
 
 	if (sw->source_ts_ms > 0)
-		w.ended = sw->source_ts_ms * 1000 -
-			(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+		w.ended = source_time(sw);
 	cdc_stage_pseudos(target, &w, all, isnull);
 	for (int i = 0; i < target->ncolumns; i++)
 	{
@@ -485,6 +492,51 @@ delete_missing(Sweeper *sw)
 		MemoryContextReset(scratch);
 	}
 	MemoryContextDelete(scratch);
+}
+
+/* history: which versions are current, but of no row of the snapshot? */
+static char *
+missing_versions(const Sweeper *sw)
+{
+	const CdcTarget *target = sw->s->target;
+	const char *staging = cdc_qualified_name(sw->s->pipeline->staging);
+
+	return psprintf("%s AND NOT EXISTS (SELECT FROM %s s WHERE %s)%s",
+					cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_CURRENT)), staging,
+					cdc_sql_key_join(target, "t", "s"), scope(target, staging));
+}
+
+static void
+count_missing_versions(Sweeper *sw)
+{
+	const CdcTarget *target = sw->s->target;
+	const char *name = cdc_qualified_name(target->relid);
+
+	sw->target_rows = count_rows(psprintf("SELECT pg_catalog.count(*) FROM %s t WHERE %s%s", name,
+										  cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_CURRENT)),
+										  scope(target, cdc_qualified_name(sw->s->pipeline->staging))));
+	sw->missing = count_rows(psprintf("SELECT pg_catalog.count(*) FROM %s t WHERE %s", name,
+									  missing_versions(sw)));
+}
+
+/* They end at the time of the snapshot. */
+static void
+end_missing_versions(Sweeper *sw)
+{
+	const CdcTarget *target = sw->s->target;
+	const CdcColumn *from = cdc_target_pseudo(target, CDC_COLUMN_VALID_FROM);
+	Timestamp	time = sw->source_ts_ms > 0 ? source_time(sw) : GetCurrentTimestamp();
+	Oid			types[] = {from->typid};
+	Datum		values[] = {TimestampGetDatum(time)};
+
+	sw->s->result->updated +=
+		cdc_spi_run(psprintf("UPDATE %s t SET %s = GREATEST($1, %s), %s = false WHERE %s",
+							 cdc_qualified_name(target->relid),
+							 quote_identifier(cdc_target_pseudo(target, CDC_COLUMN_VALID_TO)->name),
+							 cdc_sql_column("t", from),
+							 quote_identifier(cdc_target_pseudo(target, CDC_COLUMN_CURRENT)->name),
+							 missing_versions(sw)),
+					1, types, values, NULL, 0);
 }
 
 /* ----------
@@ -642,6 +694,7 @@ static bool
 sweep_scope(CdcSweep *sweep, int64 scope)
 {
 	Sweeper		sw = {.s = sweep};
+	bool		history = sweep->target->mode == CDC_MODE_HISTORY;
 	bool		waits;
 	char	   *why;
 
@@ -661,13 +714,19 @@ sweep_scope(CdcSweep *sweep, int64 scope)
 	CDC_FAULT("sweep_staged");
 	if (why == NULL)
 	{
-		stage_missing(&sw);
+		if (history)
+			count_missing_versions(&sw);
+		else
+			stage_missing(&sw);
 		if (sw.missing > sw.target_rows * sweep->pipeline->max_sweep_share)
 		{
 			stop(&sw);
 			return false;
 		}
-		delete_missing(&sw);
+		if (history)
+			end_missing_versions(&sw);
+		else
+			delete_missing(&sw);
 		CDC_FAULT("sweep_deleted");
 		if (sw.kept > 0)
 			why = psprintf(sw.kept == 1 ? INT64_FORMAT " row cannot be deleted: %s" :
