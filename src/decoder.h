@@ -116,6 +116,7 @@ struct CdcDecoder
 	char	   *schema;			/* copy of the last record's schema */
 	uint32_t	schema_len;
 	uint32_t	schema_size;
+	uint64_t	schema_no;		/* counts them */
 
 	CdcPositionMemo position_memo;
 	CdcSkeletons skeletons;

@@ -314,6 +314,7 @@ static void
 keep_schema(CdcDecoder *decoder, const CdcToken *schema)
 {
 	decoder->schema_len = 0;
+	decoder->schema_no++;
 	if (schema->len > SCHEMA_KEEP_MAX)
 		return;
 	if (schema->len > decoder->schema_size)
@@ -868,6 +869,8 @@ decode_text(CdcDecoder *decoder, const char *value, size_t len,
 	if (!classify(decoder, kind, value, change, error))
 		return false;
 	decoder->frame |= kind;
+	if (change->schema)
+		change->schema_no = decoder->schema_no;
 	change->new_names = change->shape == CDC_SHAPE_ROW ?
 		count_names(decoder, true) != flat_names :
 		count_names(decoder, false) != names;

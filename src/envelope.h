@@ -153,6 +153,8 @@ typedef struct CdcChange
 								 * record before */
 	const char *schema;			/* the embedded schema's text, or NULL */
 	uint32_t	schema_len;
+	uint64_t	schema_no;		/* the same in two records of a decoder: so is the
+								 * schema.  0: unknown */
 	uint8_t    *verdict;		/* the caller's: what it says of the source fields
 								 * that it watches, 0 to begin with; it is the same
 								 * for all records that have the same bytes there.

@@ -217,15 +217,21 @@ check_fit(CdcRank *rank, CdcRowSchema *rs)
 
 /* The schema of a record, if it was seen in the window. */
 static CdcRowSchema *
-find_schema(const CdcRankState *st, const CdcChange *change)
+find_schema(CdcRankState *st, const CdcChange *change)
 {
+	if (change->schema_no != 0 && change->schema_no == st->found_schema_no)
+		return st->found_schema;
 	for (int i = list_length(st->schemas) - 1; i >= 0; i--)
 	{
 		CdcRowSchema *rs = list_nth(st->schemas, i);
 
 		if (rs->schema->len == change->schema_len &&
 			memcmp(rs->schema->text, change->schema, change->schema_len) == 0)
+		{
+			st->found_schema = rs;
+			st->found_schema_no = change->schema_no;
 			return rs;
+		}
 	}
 	return NULL;
 }

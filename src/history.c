@@ -53,10 +53,7 @@ cdc_history_insert(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcToken *t
 	e->deleted = deleted;
 	newer->older = e;
 	if (!deleted && e->older && !e->older->deleted)
-	{
-		cdc_winner_merge(rank, e->older, rec, tokens);
-		tokens = rank->state->merged;
-	}
+		tokens = cdc_winner_merge(rank, e->older, rec, tokens);
 	cdc_winner_set_tokens(rank, e, tokens, cdc_event_key(rec));
 	cdc_winner_set_event(rank, e, rec, op);
 }

@@ -278,19 +278,20 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 {
 	const CdcBytes *value = &chunk->values[i];
 	CdcDecodeError error;
-	CdcEvent	rec = {
-		.chunk = chunk,
-		.i = i,
-		.offset = cdc_chunk_offset(chunk, i),
-		.progress = progress,
-		.since = since,
-		.old_key = old_key,
-	};
+	CdcEvent	rec;
 	int64		deleted_key = progress->deleted_key;
 	bool		resent = progress->resent_delete || !rank->multi_partition;
 	bool		added = true;
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
 
+	/* member by member: the change is large, and is filled by the decoder */
+	rec.chunk = chunk;
+	rec.i = i;
+	rec.offset = cdc_chunk_offset(chunk, i);
+	rec.progress = progress;
+	rec.rename = NULL;
+	rec.since = since;
+	rec.old_key = old_key;
 	progress->deleted_key = 0;
 	progress->resent_delete = false;
 	if (!cdc_decode_value(rank->state->decoder, value->data, value->len,

@@ -266,10 +266,8 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
 	}
 	else if (!isnew)
-	{
-		cdc_winner_merge(rank, w, rec, tokens);
-		cdc_winner_set_tokens(rank, w, rank->state->merged, cdc_event_key(rec));
-	}
+		cdc_winner_set_tokens(rank, w, cdc_winner_merge(rank, w, rec, tokens),
+							  cdc_event_key(rec));
 	else
 		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
 	if (arrived)

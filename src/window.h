@@ -49,6 +49,8 @@ typedef struct CdcRankState
 	CdcToken   *bad_tokens;		/* [ncolumns] scratch of break_key() in event.c */
 	CdcRowSchema *schema;		/* the last one seen */
 	List	   *schemas;
+	CdcRowSchema *found_schema; /* the last one that was looked for .. */
+	uint64		found_schema_no;	/* .. and its number in the decoder, or 0 */
 	CdcToken	connector_name;
 	char		connector_buf[32];
 	CdcConnector connector;
@@ -360,10 +362,11 @@ extern uint16 cdc_winner_add_origin(CdcRank *rank, CdcWinner *w,
 									const CdcOrigin *origin);
 
 /*
- * The record's tokens over those of the winner, in state->merged; with the
- * origin of each, if they come from several records.
+ * The record's tokens over those of the winner, with the origin of each, if they come
+ * from several records: in state->merged, or as they were given, if the winner has
+ * none to add.
  */
-extern void cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec,
+extern const CdcToken *cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec,
 							 const CdcToken *tokens);
 
 /* rename.c */

@@ -696,31 +696,35 @@ prune_origins(CdcRank *rank, CdcWinner *w, CdcToken *tokens)
 	pfree(was);
 }
 
+/* Has the winner a value that the record leaves out? */
+static inline bool
+keeps_value(const CdcToken *was, const CdcToken *now)
+{
+	return !cdc_token_is_set(now) && was->kind != CDC_JSON_MISSING;
+}
+
 /*
- * The record's tokens over those of the winner, in state->merged; with the
- * origin of each, if they come from several records.
+ * The record's tokens over those of the winner, with the origin of each, if they
+ * come from several records.  Mostly the record has all: then these are its own.
  */
-void
+const CdcToken *
 cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec, const CdcToken *tokens)
 {
 	CdcToken   *merged = rank->state->merged;
+	int			n = rank->target->ncolumns;
 	CdcOrigin	now;
 	bool		mixed = false;
 	uint16		origin;
 
-	for (int i = 0; i < rank->target->ncolumns; i++)
-	{
-		bool		keep = !cdc_token_is_set(&tokens[i]) &&
-		w->tokens[i].kind != CDC_JSON_MISSING;
-
-		merged[i] = keep ? w->tokens[i] : tokens[i];
-		mixed |= keep;
-	}
+	for (int i = 0; i < n && !mixed; i++)
+		mixed = keeps_value(&w->tokens[i], &tokens[i]);
 	if (!mixed)
 	{
 		w->norigins = 0;
-		return;
+		return tokens;
 	}
+	for (int i = 0; i < n; i++)
+		merged[i] = keeps_value(&w->tokens[i], &tokens[i]) ? w->tokens[i] : tokens[i];
 	if (w->norigins == 0)
 		(void) cdc_winner_add_origin(rank, w, &w->last);
 	cdc_event_get_origin(rank, rec, &now);
@@ -730,6 +734,7 @@ cdc_winner_merge(CdcRank *rank, CdcWinner *w, CdcEvent *rec, const CdcToken *tok
 			merged[i].origin = origin;
 	if (w->norigins > rank->target->ncolumns + 16)
 		prune_origins(rank, w, merged);
+	return merged;
 }
 
 bool
