@@ -50,6 +50,7 @@ class SecureKafka(services.Broker):
         'PLAINTEXT': ('PLAINTEXT', None, ()),
         'SSL': ('SSL', 'server', ()),
         'MTLS': ('SSL', 'server', ()),
+        'PROXIED': ('SSL', 'server', ()),   # mutual, through a proxy
         'SCRAM': ('SASL_SSL', 'server', ('SCRAM-SHA-512', 'SCRAM-SHA-256')),
         'SCRAM256': ('SASL_SSL', 'server', ('SCRAM-SHA-256',)),
         'PLAIN': ('SASL_SSL', 'server', ('PLAIN',)),
@@ -68,6 +69,9 @@ class SecureKafka(services.Broker):
         self.certificates = Certificates(own)
         self.keys = os.path.join(own, 'keys')
         self.ports = {name: services.free_port() for name in self.LISTENERS}
+        listeners = dict(self.ports)
+        self.proxy = services.Proxy(listeners['PROXIED'])
+        self.ports['PROXIED'] = self.proxy.port
         self.port = self.ports['PLAINTEXT']
         self.bootstrap = f'127.0.0.1:{self.port}'
         self.set_keys()
@@ -76,7 +80,7 @@ class SecureKafka(services.Broker):
         classpath = libs + '/*:' + compile_verifier(own, libs)
         super().__init__(name, root, classpath, 1, controller, {
             'process.roles': 'broker,controller',
-            'listeners': services.addresses({**self.ports, 'CONTROLLER': controller}),
+            'listeners': services.addresses({**listeners, 'CONTROLLER': controller}),
             'advertised.listeners': services.addresses(self.ports),
             'listener.security.protocol.map': ','.join(
                 f'{name}:{protocol}' for name, protocol in {**protocols, 'CONTROLLER': 'PLAINTEXT'}.items()),
@@ -102,11 +106,9 @@ class SecureKafka(services.Broker):
                 settings |= self.mechanism_settings(prefix + mechanism.lower() + '.', mechanism)
                 if name.endswith('SHORT'):
                     settings[prefix + mechanism.lower() + '.connections.max.reauth.ms'] = self.SESSION
-        settings |= {
-            'listener.name.mtls.ssl.client.auth': 'required',
-            'listener.name.mtls.ssl.truststore.type': 'PEM',
-            'listener.name.mtls.ssl.truststore.location': self.certificates.authority.path,
-        }
+        for prefix in ('listener.name.mtls.ssl.', 'listener.name.proxied.ssl.'):
+            settings |= {prefix + 'client.auth': 'required', prefix + 'truststore.type': 'PEM',
+                         prefix + 'truststore.location': self.certificates.authority.path}
         return settings
 
     def mechanism_settings(self, prefix, mechanism):

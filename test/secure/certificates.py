@@ -1,4 +1,5 @@
 """Certificates, good ones and bad ones, made by openssl."""
+import datetime
 import os
 
 from services import run
@@ -25,6 +26,12 @@ basicConstraints = critical, CA:true
 '''
 
 LOOPBACK = 'DNS:localhost, IP:127.0.0.1'
+
+
+def after(seconds):
+    """A time as openssl wants it."""
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    return at.strftime('%Y%m%d%H%M%SZ')
 
 
 def read(path):

@@ -26,7 +26,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'e2e'))
 
 import services  # noqa: E402
-from faults import CLOCK, FAULTS, GOOD_KEY, OK, WATCHED  # noqa: E402
+from certificates import after  # noqa: E402
+from faults import CLOCK, FAULTS, GOOD_KEY, OK, SSL, WATCHED, Case  # noqa: E402
 from msk_token import VECTOR, token  # noqa: E402
 from tap import tap, progress  # noqa: E402
 from broker import SecureKafka  # noqa: E402
@@ -203,13 +204,46 @@ class Run:
         self.kafka.set_keys()
         self.wires.wait_running('token', 30)
 
-    def run(self, workers=True):
+    def write_certificate(self, certificate, key):
+        for path, text in zip(self.renewed_files, (certificate, key)):
+            with open(path + '.new', 'w', encoding='ascii') as f:
+                f.write(text)
+            os.replace(path + '.new', path)
+
+    def short_certificate(self):
+        """A pipeline whose certificate is valid for a few seconds only"""
+        authority = self.kafka.certificates.authority
+        self.renewed_files = [os.path.join(authority.dir, name) for name in ('renewed', 'renewed-key')]
+        self.write_certificate(*authority.issue('short-lived', end=after(20)))
+        certificate, key = self.renewed_files
+        self.pipeline('renewed', self.wires.case(
+            Case('renewed', 'PROXIED', SSL, {'ssl_certificate_file': certificate, 'ssl_key_file': key})))
+        self.wires.wait_running('renewed')
+        # the broker looks at it when a connection is made
+        self.short_until = time.monotonic() + 20
+
+    def certificate_renewed(self):
+        """It has expired, connections break, and then there is a new one in the file"""
+        proxy = self.kafka.proxy
+        time.sleep(max(0, self.short_until - time.monotonic()))
+        proxy.set(proxy.CUT)
+        proxy.set(proxy.PASS)
+        row = self.wires.wait_reason('renewed', 'does not accept our certificate', TIMEOUT + 15)
+        self.ok(row['sqlstate'] == '28000', 'our certificate expires: cdc_status says so', row)
+        self.producers['renewed'].put()
+        self.write_certificate(*self.kafka.certificates.client)
+        began = time.monotonic()
+        self.wires.wait_running('renewed', 40)
+        progress(f'a new certificate in the file: goes on after {time.monotonic() - began:.1f} s')
+        self.landed_once('renewed')
+
+    def run(self, all_parts=True):
         self.wires.use(self.kafka)
         progress(self.name)
         self.pipeline('neighbour', self.wires.case(OK[0]))
         parts = [self.sessions, self.wrong_clock, self.revoked, self.short_sessions, self.token_denied]
-        if workers:
-            parts.insert(2, self.workers)
+        if all_parts:
+            parts = [self.short_certificate, *parts[:2], self.workers, *parts[2:], self.certificate_renewed]
         for part in parts:
             began = time.monotonic()
             tap.section(part)
@@ -285,7 +319,7 @@ def main():
         if os.path.exists(newer):
             # it comes before the one that the extension is linked with
             wires.restart_with(LD_PRELOAD=newer)
-            Run(wires, os.environ['NEW_VERSION'], *new.result()).run(workers=False)
+            Run(wires, os.environ['NEW_VERSION'], *new.result()).run(all_parts=False)
         else:
             tap.skip('a newer librdkafka', newer)
     except Exception:
