@@ -39,7 +39,6 @@
 #define VALUES_AHEAD	4
 #define RING			16		/* a power of two, more than HINT_AHEAD */
 
-#define CACHE_LINE		64
 #define MAX_LINES		8		/* of the values */
 
 typedef struct Hint
@@ -87,13 +86,6 @@ hash_kafka_key(const CdcBytes *key)
 	return (uint32) hash | 1;
 }
 
-static inline void
-fetch(const void *memory, Size size)
-{
-	for (const char *p = memory; p < (const char *) memory + size; p += CACHE_LINE)
-		__builtin_prefetch(p);
-}
-
 /* The hint of this hash, or the one that makes room for it. */
 static inline Hint *
 find_hint(const CdcAhead *ahead, uint32 hash)
@@ -123,9 +115,9 @@ make_hints(CdcAhead *ahead, const CdcRank *rank)
 	while (n * SET < 2 * rank->nwinners && n < MAX_SETS)
 		n *= 2;
 	ahead->memory = MemoryContextAllocExtended(rank->context,
-											   sizeof(Hint) * SET * n + CACHE_LINE,
+											   sizeof(Hint) * SET * n + CDC_CACHE_LINE,
 											   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	ahead->hints = (Hint *) TYPEALIGN(CACHE_LINE, ahead->memory);
+	ahead->hints = (Hint *) TYPEALIGN(CDC_CACHE_LINE, ahead->memory);
 	ahead->mask = n - 1;
 	for (uint32 i = 0; i < nbefore; i++)
 		if (before[i].winner)
@@ -197,8 +189,8 @@ cdc_ahead_fetch(CdcRank *rank, const CdcChunk *chunk, int i)
 		if (hint->winner && hint->hash == ahead->ring[j])
 		{
 			ahead->winners[j] = hint->winner;
-			fetch(cdc_winner_entry(rank, hint->entry), 2 * CACHE_LINE);
-			fetch(hint->winner, sizeof(CdcWinner) + CACHE_LINE);
+			cdc_prefetch(cdc_winner_entry(rank, hint->entry), 2 * CDC_CACHE_LINE);
+			cdc_prefetch(hint->winner, sizeof(CdcWinner) + CDC_CACHE_LINE);
 		}
 	}
 	if (i + VALUES_AHEAD < chunk->nrecords)
@@ -206,7 +198,7 @@ cdc_ahead_fetch(CdcRank *rank, const CdcChunk *chunk, int i)
 		const CdcWinner *w = ahead->winners[(i + VALUES_AHEAD) % RING];
 
 		if (w && w->blob)
-			fetch(w->blob, Min(w->blob_size, MAX_LINES * CACHE_LINE));
+			cdc_prefetch(w->blob, Min(w->blob_size, MAX_LINES * CDC_CACHE_LINE));
 	}
 }
 

@@ -52,6 +52,7 @@ cdc_stage_survey(CdcStage *stage)
 	{
 		CdcWinner  *w = rank->winners[i];
 
+		cdc_winners_fetch(rank, i);
 		for (int c = 0; cdc_winner_has_row(w) && c < n; c++)
 		{
 			bool		unavailable = (w->tokens[c].flags & CDC_JSON_UNAVAILABLE) != 0;
@@ -508,6 +509,7 @@ cdc_stage_winners(CdcStage *stage)
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(batch_context);
 		}
+		cdc_winners_fetch(rank, i);
 		if (i < rank->nwinners && rank->winners[i]->tokens != NULL)
 			stage->batch[stage->nbatch++] = rank->winners[i];
 	}

@@ -788,6 +788,25 @@ cdc_winner_keys_equal(CdcRank *rank, const CdcToken *a, const CdcToken *b)
 	return equal;
 }
 
+/* How far ahead winners are asked for, and their tokens. */
+#define WINNERS_AHEAD	16
+#define TOKENS_AHEAD	8
+#define MAX_FETCHED		(8 * CDC_CACHE_LINE)
+
+void
+cdc_winners_fetch(const CdcRank *rank, int64 i)
+{
+	const CdcWinner *w;
+
+	if (i + WINNERS_AHEAD >= rank->nwinners)
+		return;
+	/* the key is behind it */
+	cdc_prefetch(rank->winners[i + WINNERS_AHEAD], sizeof(CdcWinner) + CDC_CACHE_LINE);
+	w = rank->winners[i + TOKENS_AHEAD];
+	if (w->blob)
+		cdc_prefetch(w->blob, Min(w->blob_size, MAX_FETCHED));
+}
+
 /* A winner on its way to its place in the order of keys. */
 typedef struct Sorted
 {
@@ -854,6 +873,8 @@ cdc_rank_sort(CdcRank *rank)
 
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
+		if (i + WINNERS_AHEAD < rank->nwinners)
+			cdc_prefetch(rank->winners[i + WINNERS_AHEAD], sizeof(CdcWinner) + CDC_CACHE_LINE);
 		sorted[i].winner = rank->winners[i];
 		sorted[i].prefix = key_prefix(&rank->winners[i]->key);
 	}
