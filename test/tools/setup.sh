@@ -70,6 +70,7 @@ need_test()
 	need clang have clang
 	need libclang-rt-dev fuzzer
 	need kcat have kcat
+	need python3-venv /usr/bin/python3 -c 'import ensurepip'
 }
 
 need_kafka()

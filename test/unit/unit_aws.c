@@ -9,6 +9,9 @@
  *	unit_aws sign		read lines REGION TIME EXPIRES AGENT KEY SECRET [TOKEN]
  *						and print the expiry (ms) and the token of each; EXPIRES
  *						is 0 for credentials that last
+ *	unit_aws headers	read lines METHOD HOST PATH REGION TIME BODY KEY SECRET
+ *						[TOKEN] and print the value of the header Authorization
+ *						of each; BODY is - for none
  *
  *-------------------------------------------------------------------------
  */
@@ -299,22 +302,66 @@ test_addresses(void)
 	}
 }
 
+/* The words of a line; those that are missing are NULL. */
+static int
+split_line(char *line, char **fields, int max)
+{
+	int			n = 0;
+
+	for (char *p = strtok(line, " \n"); p && n < max; p = strtok(NULL, " \n"))
+		fields[n++] = p;
+	for (int i = n; i < max; i++)
+		fields[i] = NULL;
+	return n;
+}
+
+/* One header a line. */
+static int
+sign_headers(void)
+{
+	static char line[65536];
+	char	   *field[9];
+
+	while (fgets(line, sizeof(line), stdin))
+	{
+		CdcAwsText	text = {0};
+		char		stamp[CDC_AWS_TIME_LEN + 1];
+		CdcAwsRequest request;
+
+		if (split_line(line, field, 9) < 8 ||
+			!cdc_aws_time_format(strtoll(field[4], NULL, 10), stamp))
+			return 1;
+		request.method = field[0];
+		request.host = field[1];
+		request.path = field[2];
+		request.service = "service";
+		request.region = field[3];
+		request.body = strcmp(field[5], "-") == 0 ? "" : field[5];
+		request.content_type = request.body[0] ? "text/x" : NULL;
+		credentials.access_key = field[6];
+		credentials.secret_key = field[7];
+		credentials.session_token = field[8];
+		if (!cdc_aws_request_sign(&request, &credentials, stamp, &text))
+			return 1;
+		printf("%s\n", text.data);
+		cdc_aws_text_free(&text);
+	}
+	return 0;
+}
+
 /* One token a line, for comparison with another signer. */
 static int
 sign_lines(void)
 {
 	static char line[65536];
+	char	   *field[7];
 
 	while (fgets(line, sizeof(line), stdin))
 	{
-		char	   *field[7] = {NULL};
-		int			n = 0;
 		CdcAwsText	token = {0};
 		int64_t		expires;
 
-		for (char *p = strtok(line, " \n"); p && n < 7; p = strtok(NULL, " \n"))
-			field[n++] = p;
-		if (n < 6)
+		if (split_line(line, field, 7) < 6)
 			return 1;
 		credentials.access_key = field[4];
 		credentials.secret_key = field[5];
@@ -335,6 +382,8 @@ main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "sign") == 0)
 		return sign_lines();
+	if (argc > 1 && strcmp(argv[1], "headers") == 0)
+		return sign_headers();
 	test_reference_token();
 	test_documented_signature();
 	test_documented_headers();
