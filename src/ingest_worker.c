@@ -241,9 +241,7 @@ read_options(void *arg)
 	CdcKafkaOptions *options = cdc_kafka_options_get(process->server, process->owner);
 	ListCell   *lc;
 
-	result->hash = hash_text(0, options->bootstrap_servers);
-	result->hash = hash_combine64(result->hash, (uint64) options->connect_timeout);
-	result->hash = hash_combine64(result->hash, (uint64) options->stall_timeout);
+	result->hash = 0;
 	foreach(lc, options->properties)
 	{
 		const CdcKafkaProperty *property = lfirst(lc);
@@ -262,6 +260,7 @@ read_options(void *arg)
 	{
 		DefElem    *def = lfirst(lc);
 
+		result->hash = hash_text(hash_text(result->hash, def->defname), defGetString(def));
 		if (strcmp(def->defname, "workers") == 0)
 			result->nslices = atoi(defGetString(def));
 	}

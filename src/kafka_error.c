@@ -29,7 +29,6 @@
 #define SCRAM_FIXED_VERSION 0x020601ff
 
 #define VERIFY_FAILED	"x509 error "	/* our own */
-#define NO_TOKEN		"Failed to acquire SASL OAUTHBEARER token: "
 
 /* The numbers of OpenSSL's X509_V_ERR_*, which are part of its interface. */
 enum
@@ -213,7 +212,7 @@ static void
 explain_login(const CdcKafka *kafka, CdcKafkaError *error)
 {
 	int			sqlstate = ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION;
-	const char *token = strstr(kafka->reason, NO_TOKEN);
+	const char *problem = cdc_kafka_iam_problem(kafka);
 
 	if (says(kafka, "Unsupported SASL mechanism"))
 		set_cause(error, sqlstate, psprintf(_("the broker does not offer %s on this port"),
@@ -224,11 +223,11 @@ explain_login(const CdcKafka *kafka, CdcKafkaError *error)
 				  kafka->uses_tls ?
 				  _("Set the server's option \"security_protocol\" to ssl, or use the port for SASL.") :
 				  _("Set the server's option \"security_protocol\" to plaintext, or use the port for SASL."));
+	else if (problem)
+		set_cause(error, sqlstate, psprintf(_("there is no token of AWS's IAM: %s"),
+											problem), NULL);
 	else if (explain_token(kafka, error))
 		return;
-	else if (token)
-		set_cause(error, sqlstate, psprintf(_("there is no token of AWS's IAM: %s"),
-											token + strlen(NO_TOKEN)), cdc_kafka_iam_hint(kafka));
 	else if (kafka->iam)
 		set_cause(error, sqlstate, _("the broker does not accept our token"),
 				  _("Check the AWS credentials, that the policy of their user or role allows kafka-cluster:Connect to this cluster, the server's option \"region\", and this machine's clock."));

@@ -6,9 +6,9 @@
  * librdkafka wants a token when it connects, and asks for the next one when
  * four fifths of its life are over, by a callback that runs in our poll.  The
  * callback only notes it: to make a token may take requests to AWS, and nothing
- * may be raised or waited for under librdkafka's frames.  The token is made
- * when the poll has returned, in the main thread.  The first one is made before
- * the consumer connects, so that it need not ask.
+ * may be raised or waited for under librdkafka's frames.  Mostly it comes too
+ * late: a poll or a request makes the next one after three fourths.  The first
+ * one is made before the consumer connects, so that it need not ask.
  *
  * A token costs nothing as long as the credentials last; those that expire are
  * fetched anew before they do, since with the same credentials MSK goes on with
@@ -39,7 +39,8 @@
 
 #define PRINCIPAL		"kafka-cluster" /* any name: the broker takes AWS's */
 #define RENEW_BEFORE	(15 * 60)	/* s before they expire: AWS has new ones */
-#define CLOCK_INTERVAL	300	/* s between two questions what the time is */
+#define CLOCK_INTERVAL	60	/* s between two questions what the time is */
+#define RETRY_INTERVAL	10	/* s after a token could not be made */
 
 struct CdcKafkaIam
 {
@@ -53,12 +54,12 @@ struct CdcKafkaIam
 	char		source[CDC_KAFKA_REASON];	/* of the credentials */
 	CdcAwsResult clock;			/* what AWS has told of the time */
 	char		clock_host[256];
-	pg_time_t	clock_time;		/* when it has, or was asked */
+	pg_time_t	asked_clock;	/* since tokens are refused; 0: not yet */
 	char		problem[CDC_KAFKA_REASON];	/* why there is no token */
 	char		hint[CDC_KAFKA_REASON]; /* what to do about that, or "" */
 	bool		due;			/* set by the callback: a token is wanted */
 	pg_time_t	made;			/* the last token was */
-	pg_time_t	expires;		/* the last token does */
+	pg_time_t	renew_at;		/* even if nobody asks for the next one */
 };
 
 /* Runs under librdkafka's frames: it stores and nothing else. */
@@ -121,7 +122,6 @@ note_clock(CdcKafkaIam *iam, const CdcAwsResult *result)
 	if (result->skew_host == NULL)
 		return;
 	strlcpy(iam->clock_host, result->skew_host, sizeof(iam->clock_host));
-	iam->clock_time = (pg_time_t) time(NULL);
 	iam->clock.skew = result->skew;
 	iam->clock.skew_host = iam->clock_host;
 }
@@ -189,7 +189,7 @@ set_token(CdcKafka *kafka, pg_time_t now)
 											  PRINCIPAL, NULL, 0, iam->problem,
 											  sizeof(iam->problem)) == RD_KAFKA_RESP_ERR_NO_ERROR;
 		iam->made = now;
-		iam->expires = expires_ms / 1000;
+		iam->renew_at = now + (expires_ms / 1000 - now) * 3 / 4;
 	}
 	else
 		strlcpy(iam->problem, _("The token could not be signed."),
@@ -230,7 +230,22 @@ cdc_kafka_iam_start(CdcKafka *kafka)
 				 errdetail_internal("%s", kafka->iam->problem)));
 }
 
-/* After the callbacks have run, where it is safe to wait. */
+/* Credentials that can be used for a while yet should have been renewed. */
+static void
+log_old_credentials(CdcKafka *kafka, const CdcAwsResult *result)
+{
+	if (result->problem)
+		ereport(LOG,
+				(errmsg("could not renew the AWS credentials for Kafka server \"%s\"",
+						kafka->server),
+				 errdetail_internal("%s", result->problem),
+				 result->hint ? errhint("%s", result->hint) : 0));
+}
+
+/*
+ * Make the next token when it is time: where it is safe to wait.  A consumer
+ * that is not polled runs no callbacks, so the clock counts as well.
+ */
 void
 cdc_kafka_iam_renew(CdcKafka *kafka)
 {
@@ -239,22 +254,32 @@ cdc_kafka_iam_renew(CdcKafka *kafka)
 	CdcAwsResult result;
 
 	cdc_kafka_iam_doubt(kafka);
-	if (iam == NULL || !iam->due)
+	if (iam == NULL || !iam->tokens)
 		return;
-	iam->due = false;
 	now = (pg_time_t) time(NULL);
-	/* the request that librdkafka begins with comes after the first token */
-	if (now >= iam->made && now < iam->made + (iam->expires - iam->made) / 2)
+	if (!iam->due && now >= iam->made && now < iam->renew_at)
 		return;
-	iam->hint[0] = '\0';
+	/* the request that librdkafka begins with comes after the first token */
+	if (iam->due && now == iam->made)
+	{
+		iam->due = false;
+		return;
+	}
+	iam->due = false;
+	iam->hint[0] = iam->problem[0] = '\0';
 	if (!get_credentials(kafka, now, &result))
 	{
 		strlcpy(iam->problem, result.problem ? result.problem :
 				_("The AWS credentials have expired."), sizeof(iam->problem));
 		strlcpy(iam->hint, result.hint ? result.hint : "", sizeof(iam->hint));
 	}
-	else if (set_token(kafka, now))
-		return;
+	else
+	{
+		log_old_credentials(kafka, &result);
+		if (set_token(kafka, now))
+			return;
+	}
+	iam->renew_at = now + RETRY_INTERVAL;
 	rd_kafka_oauthbearer_set_token_failure(kafka->rk, iam->problem);
 }
 
@@ -283,8 +308,7 @@ cdc_kafka_iam_brokers(CdcKafka *kafka, const CdcKafkaOptions *options)
 
 /*
  * Have the brokers refused our token?  Then only AWS knows whether our clock is
- * right, and is asked now and then, unless it has told lately.  Waits for the
- * answer.
+ * right, and is asked at once, and again now and then.  Waits for the answer.
  */
 void
 cdc_kafka_iam_doubt(CdcKafka *kafka)
@@ -294,19 +318,30 @@ cdc_kafka_iam_doubt(CdcKafka *kafka)
 	CdcAwsResult result;
 	MemoryContext old_context;
 
-	if (iam == NULL || !iam->tokens ||
-		kafka->last_err != RD_KAFKA_RESP_ERR__AUTHENTICATION)
+	if (iam == NULL || !iam->tokens)
 		return;
+	if (kafka->last_err != RD_KAFKA_RESP_ERR__AUTHENTICATION)
+	{
+		iam->asked_clock = 0;
+		return;
+	}
 	now = (pg_time_t) time(NULL);
-	if (iam->clock_time != 0 && now >= iam->clock_time &&
-		now - iam->clock_time < CLOCK_INTERVAL)
+	if (iam->asked_clock != 0 && now >= iam->asked_clock &&
+		now - iam->asked_clock < CLOCK_INTERVAL)
 		return;
-	iam->clock_time = now;
+	iam->asked_clock = now;
 	MemoryContextReset(iam->scratch);
 	old_context = MemoryContextSwitchTo(iam->scratch);
 	cdc_aws_clock_ask(iam->settings, deadline(kafka), &result);
 	MemoryContextSwitchTo(old_context);
 	note_clock(iam, &result);
+}
+
+/* Why there is no new token; NULL if nothing is wrong with that. */
+const char *
+cdc_kafka_iam_problem(const CdcKafka *kafka)
+{
+	return kafka->iam && kafka->iam->problem[0] != '\0' ? kafka->iam->problem : NULL;
 }
 
 /*

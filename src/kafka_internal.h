@@ -194,6 +194,7 @@ extern void cdc_kafka_iam_end(CdcKafka *kafka);
 extern char *cdc_kafka_iam_brokers(CdcKafka *kafka,
 								   const struct CdcKafkaOptions *options);
 extern void cdc_kafka_iam_doubt(CdcKafka *kafka);
+extern const char *cdc_kafka_iam_problem(const CdcKafka *kafka);
 extern const char *cdc_kafka_iam_hint(const CdcKafka *kafka);
 
 /* kafka_abort.c */

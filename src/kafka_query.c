@@ -57,6 +57,7 @@ begin_request(Request *request, CdcKafka *kafka)
 {
 	cdc_kafka_list_free(kafka);
 	kafka->all_down = false;
+	cdc_kafka_iam_renew(kafka);
 	request->kafka = kafka;
 	request->nreasons = kafka->nreasons;
 	request->start = GetCurrentTimestamp();

@@ -33,7 +33,7 @@ Prints its addresses, then reads commands, one a line, and answers each with
     session SECONDS                     .. and new connections are cut after that; 0: not
     refuse [WORD ..]                    .. nobody is let in, for this reason; none: as before
     clock SECONDS                       .. the broker's clock is ahead by that
-    logins                              .. welcome=N refused=N tokens=N since the last
+    logins                              .. welcome=N refused=N tokens=N [REASON ..] since the last
     count                               requests since the last count, by name
     sync, quit
 
@@ -498,6 +498,8 @@ class Commands:
     def do_logins(self):
         door = self.cluster.door
         counts = f"welcome={door.counts['welcome']} refused={door.counts['refused']} tokens={len(door.tokens)}"
+        counts += ''.join(' ' + reason for reason in sorted(door.reasons))
+        door.reasons.clear()
         door.counts.clear()
         door.tokens.clear()
         return counts

@@ -81,7 +81,7 @@ class Door:
         self.skew = 0           # of this broker's clock
         self.counts = collections.Counter()
         self.tokens = set()
-        self.last_reason = ''
+        self.reasons = set()
 
     def admit(self, sock):
         """A socket for the broker behind the door."""
@@ -136,7 +136,7 @@ class Door:
             check_token(token, self.secrets, time.time() + self.skew)
         except Refused as e:
             self.counts['refused'] += 1
-            self.last_reason = str(e)
+            self.reasons.add(str(e).replace(' ', '_'))
             return str(e)
         self.counts['welcome'] += 1
         self.tokens.add(token)
