@@ -356,8 +356,8 @@ leave_out(CdcStage *stage, const CdcWinner *w, const CdcOrigin *blamed,
 
 /*
  * A winner that cannot be converted goes to quarantine; the record is blamed
- * that the value came from, and the later ones of the key wait behind it.  If a delete preceded
- * it in the window, that much is applied.
+ * that the value came from, and the later ones of the key wait behind it.  If a
+ * delete preceded it in the window, that much is applied.
  */
 static void
 refuse_winner(CdcStage *stage, CdcWinner *w, const CdcConvertError *error)
