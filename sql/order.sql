@@ -307,6 +307,12 @@ CREATE FUNCTION serial(n int) RETURNS jsonb RETURN jsonb_build_object('connector
 SELECT * FROM send(serial(1), 'c 16 a');
 SELECT * FROM send(serial(1), 'c 16 a');
 SELECT * FROM send(serial(2), 'c 17 a');
+-- Oracle: within a transaction each event has its number
+CREATE FUNCTION scn(n int) RETURNS jsonb RETURN jsonb_build_object('connector', 'oracle', 'db', 'd',
+	'scn', '2868546', 'commit_scn', '2868550', 'txId', '0a001b', 'txSeq', n);
+SELECT * FROM send(scn(1), 'c 18 a');
+SELECT * FROM send(scn(1), 'c 18 a');
+SELECT * FROM send(scn(2), 'c 18 b');
 -- what is kept is bounded
 SELECT * FROM send(bin(10), 'c 20 a');
 SELECT s.* FROM (SELECT array_agg('c ' || i || ' b') a FROM generate_series(21, 90) i) x, send(bin(11), VARIADIC a) s;

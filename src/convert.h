@@ -44,7 +44,8 @@ typedef struct CdcConvertError
 	int			sqlerrcode;
 	char	   *message;		/* palloc'ed in the current context */
 	char	   *column;			/* the target's column that the server named, or
-								 * NULL; only cdc_try() sets it */
+								 * NULL; only cdc_try() sets it .. */
+	char	   *constraint;		/* .. and this */
 } CdcConvertError;
 
 typedef struct CdcConverter CdcConverter;

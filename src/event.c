@@ -108,7 +108,7 @@ break_key(CdcRank *rank, const CdcEvent *rec, CdcBadRecord *bad)
 	}
 	w = cdc_winner_find(rank, &key);
 	if (w)
-		w->broken_by = rec->offset;
+		cdc_winner_break(rank, w, &bad->at);
 	bad->has_key = cdc_rank_key_hash(rank, st->bad_tokens, st->schema, st->connector,
 									 &bad->key_hash);
 }

@@ -121,7 +121,7 @@ truncate_version(CdcRank *rank, const CdcWinner *like, const CdcTruncate *t)
 	w->refresh_time = like->refresh_time;
 	w->op = 't';
 	w->deleted = w->archived = true;
-	w->broken_by = -1;
+	w->broken_by = NULL;
 	w->last = t->at;
 	w->time = t->time;
 	return w;

@@ -53,7 +53,7 @@ mark(CdcRank *rank, CdcWinner *w, const CdcTruncate *t)
 	cdc_marked_note_origins(rank, w);
 	w->deleted = w->marked = true;
 	w->amends = false;
-	w->broken_by = -1;
+	w->broken_by = NULL;
 	w->op = 't';
 	w->last = t->at;
 	w->time = w->ended = t->time;

@@ -82,6 +82,8 @@ keep_error(const Failed *failed, const CdcConvertError *error)
 	kept.message = MemoryContextStrdup(failed->context, error->message);
 	if (error->column)
 		kept.column = MemoryContextStrdup(failed->context, error->column);
+	if (error->constraint)
+		kept.constraint = MemoryContextStrdup(failed->context, error->constraint);
 	return kept;
 }
 

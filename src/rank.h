@@ -57,8 +57,7 @@ typedef struct CdcWinner
 	bool		amends;			/* it only brings values that a change which was
 								 * applied before has waited for */
 	bool		refused;		/* it went to quarantine */
-	int64		broken_by;		/* offset of a later record of the key that is bad,
-								 * or -1 */
+	const CdcOrigin *broken_by; /* a later record of the key that is bad, or NULL */
 	int64		first;			/* ordinal of the change that the row began with in
 								 * this window; -1: not known, as older ones came
 								 * later */

@@ -84,15 +84,30 @@ upsert_before(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcBytes *key,
 
 /* The change waits for the record that has broken its key. */
 static CdcBadRecord *
-block(CdcRank *rank, CdcEvent *rec, const CdcWinner *w)
+block(CdcRank *rank, CdcEvent *rec, CdcWinner *w)
 {
-	int64		broken_by = w->broken_by;	/* which cdc_event_bad() sets */
+	const CdcOrigin *broken_by = w->broken_by;	/* which cdc_event_bad() sets */
 	CdcBadRecord *bad = cdc_event_bad(rank, rec, NULL,
 									  ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 									  CDC_BLOCKED_MESSAGE);
 
-	bad->blocked_by = broken_by;
+	bad->blocked_by = broken_by->offset;
+	w->broken_by = broken_by;	/* the next one waits for it, too */
 	return bad;
+}
+
+/* Is the key broken by a record that does not come after this one? */
+static bool
+is_broken(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
+{
+	CdcOrigin	now;
+
+	if (w->broken_by == NULL || rank->looking_back)
+		return false;
+	if (!rank->multi_partition || w->broken_by->partition == rec->chunk->partition)
+		return true;
+	cdc_event_get_origin(rank, rec, &now);
+	return !cdc_origin_older(&now, w->broken_by);
 }
 
 /*
@@ -116,7 +131,7 @@ is_refused(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	const CdcRefusal *refusal;
 	CdcBadRecord *bad;
 	CdcWinner  *w;
-	int64		broken_by;
+	const CdcOrigin *broken_by;
 	bool		older;
 
 	if (rank->looking_back)
@@ -127,18 +142,19 @@ is_refused(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 		return false;
 	w = cdc_winner_find(rank, key);
 	older = w && cdc_event_is_older(rank, rec, w);
-	if (w && !older && w->broken_by >= 0 && rec->change.has_after &&
+	if (w && !older && is_broken(rank, rec, w) && rec->change.has_after &&
 		must_wait(rank, tokens, w, rec->change.op))
 		return false;			/* what is before it is to blame */
-	broken_by = older ? w->broken_by :
-		refusal->blocked_by >= 0 ? refusal->blocked_by : rec->offset;
+	broken_by = w ? w->broken_by : NULL;
 	bad = cdc_event_bad(rank, rec, refusal->column, refusal->sqlerrcode, refusal->message);
 	bad->blocked_by = refusal->blocked_by;
 	bad->has_key = cdc_rank_key_hash(rank, tokens, rank->state->schema,
 									 rank->state->connector, &bad->key_hash);
 	/* its key in Kafka need not tell the row */
-	if (w)
+	if (w && (older || (broken_by && refusal->blocked_by >= 0)))
 		w->broken_by = broken_by;
+	else if (w)
+		cdc_winner_break(rank, w, &bad->at);
 	if (rec->change.op == 'd')
 		cdc_event_note_delete(rec, false);
 	return true;
@@ -228,7 +244,7 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		w->mixed |= w->last.partition != rec->chunk->partition;
 		cross_truncates(rank, rec, w);
 	}
-	if (!isnew && w->broken_by >= 0 && !rank->looking_back)
+	if (!isnew && is_broken(rank, rec, w))
 	{
 		if (must_wait(rank, tokens, w, op))
 		{
@@ -238,7 +254,7 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 											 rank->state->connector, &bad->key_hash);
 			return;
 		}
-		w->broken_by = -1;
+		w->broken_by = NULL;
 	}
 	arrived = arrive(rank, rec, key, tokens);
 	if (mode == CDC_MODE_HISTORY)
@@ -318,7 +334,7 @@ cdc_row_mark_deleted(CdcRank *rank, CdcWinner *w, CdcEvent *rec, char op)
 	if (!w->deleted)
 		cdc_marked_note_origins(rank, w);
 	w->deleted = w->marked = true;
-	w->broken_by = -1;
+	w->broken_by = NULL;
 	cdc_winner_set_event(rank, w, rec, op);
 	w->ended = w->time;
 }
@@ -353,20 +369,20 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	}
 	if (!isnew)
 		cross_truncates(rank, rec, w);
-	if (!isnew && w->deleted && w->broken_by < 0 && mode == CDC_MODE_SOFT_DELETE &&
+	if (!isnew && w->deleted && w->broken_by == NULL && mode == CDC_MODE_SOFT_DELETE &&
 		rank->multi_partition)
 	{
 		cdc_marked_delete_again(rank, w, rec, op);
 		return;
 	}
-	if (!isnew && w->deleted && w->broken_by < 0 &&
+	if (!isnew && w->deleted && w->broken_by == NULL &&
 		(mode == CDC_MODE_MIRROR ? rec->change.shape == CDC_SHAPE_TOMBSTONE &&
 		 !rank->multi_partition :
 		 mode == CDC_MODE_HISTORY ? rec->change.shape == CDC_SHAPE_TOMBSTONE ||
 		 !rank->multi_partition : true))
 		return;					/* the delete itself says more; in history each may end
 								 * what has come late */
-	if (!isnew && mode == CDC_MODE_HISTORY && w->broken_by >= 0)
+	if (!isnew && mode == CDC_MODE_HISTORY && w->broken_by)
 	{
 		(void) block(rank, rec, w);
 		return;
@@ -390,7 +406,7 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	w->from = NULL;
 	w->floor = NULL;
 	w->fresh = isnew && begins_anew(rank, rec, w);
-	w->broken_by = -1;
+	w->broken_by = NULL;
 	w->norigins = 0;
 	for (int i = 0; i < rank->target->ncolumns; i++)
 	{

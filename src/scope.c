@@ -115,7 +115,7 @@ cdc_scope_truncate(CdcRank *rank, CdcEvent *rec)
 				memset(&w->tokens[c], 0, sizeof(CdcToken));
 		w->deleted = true;
 		w->fresh = false;
-		w->broken_by = -1;
+		w->broken_by = NULL;
 		w->norigins = 0;
 		cdc_winner_set_event(rank, w, rec, 'd');
 	}

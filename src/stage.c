@@ -15,6 +15,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -22,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "stage.h"
@@ -552,17 +555,87 @@ is_final(const CdcConvertError *error)
 	}
 }
 
-/* Of a row that is marked as deleted: the change before the delete. */
-static const CdcOrigin *
-last_update(const CdcWinner *w)
+/* The columns that a CHECK constraint of the target tells of, or NULL. */
+static Bitmapset *
+check_columns(Oid relid, const char *constraint)
 {
-	const CdcOrigin *update = NULL;
+	Oid			oid = constraint ? get_relation_constraint_oid(relid, constraint, true) : InvalidOid;
+	HeapTuple	tup = OidIsValid(oid) ? SearchSysCache1(CONSTROID, ObjectIdGetDatum(oid)) : NULL;
+	Bitmapset  *columns = NULL;
+	bool		isnull;
+	Datum		d;
+
+	if (!HeapTupleIsValid(tup))
+		return NULL;
+	d = SysCacheGetAttr(CONSTROID, tup, Anum_pg_constraint_conkey, &isnull);
+	if (((Form_pg_constraint) GETSTRUCT(tup))->contype == CONSTRAINT_CHECK && !isnull)
+	{
+		ArrayType  *keys = DatumGetArrayTypeP(d);
+
+		for (int i = 0; i < ARR_DIMS(keys)[0]; i++)
+			columns = bms_add_member(columns, ((int16 *) ARR_DATA_PTR(keys))[i]);
+	}
+	ReleaseSysCache(tup);
+	return columns;
+}
+
+/* Of the changes that these columns come from (NULL: of all), the newest. */
+static const CdcOrigin *
+newest_of_columns(const CdcTarget *target, const CdcWinner *w, const char *column,
+				  const Bitmapset *columns)
+{
+	const CdcOrigin *newest = NULL;
+
+	for (int c = 0; c < target->ncolumns; c++)
+	{
+		const CdcToken *t = &w->tokens[c];
+		const CdcOrigin *at = &w->origins[t->origin];
+
+		if (target->columns[c].key_no >= 0 || t->kind == CDC_JSON_MISSING ||
+			(t->flags & CDC_JSON_UNAVAILABLE) ||
+			(column && strcmp(column, target->columns[c].name) != 0) ||
+			(columns && !bms_is_member(target->columns[c].attnum, columns)))
+			continue;
+		if (newest == NULL || at->ordinal > newest->ordinal)
+			newest = at;
+	}
+	return newest;
+}
+
+/* The first change of the window that is on top of others. */
+static const CdcOrigin *
+oldest_origin(const CdcWinner *w)
+{
+	const CdcOrigin *oldest = &w->last;
 
 	for (int i = 0; i < w->norigins; i++)
-		if (!cdc_origin_equal(&w->origins[i], &w->last) &&
-			(update == NULL || w->origins[i].ordinal > update->ordinal))
-			update = &w->origins[i];
-	return update ? update : &w->last;
+		if (w->origins[i].ordinal > w->first && w->origins[i].ordinal < oldest->ordinal)
+			oldest = &w->origins[i];
+	return oldest;
+}
+
+/*
+ * Which of the changes that a row is made of is it that the target refuses?  Where
+ * the error names no column the last one is blamed first, and if that was not all,
+ * then all but the row that they change: those that are not to blame wait with it.
+ */
+static const CdcOrigin *
+blame(const CdcStage *stage, const CdcWinner *w, const CdcConvertError *error)
+{
+	const CdcTarget *target = stage->rank->target;
+	const CdcOrigin *at = NULL;
+	Bitmapset  *columns;
+
+	if (w->norigins == 0 || !cdc_winner_has_row(w))
+		return &w->last;
+	columns = check_columns(target->relid, error->constraint);
+	if (error->column || columns)
+		at = newest_of_columns(target, w, error->column, columns);
+	if (at == NULL && stage->round > 0)
+		at = oldest_origin(w);
+	if (at == NULL && w->marked)
+		at = newest_of_columns(target, w, NULL, NULL);
+	return at ? at : &w->last;
 }
 
 void
@@ -574,10 +647,10 @@ cdc_stage_refused(void *arg, int64 row, const CdcConvertError *error)
 
 	if (is_truncate(stage->rank, w))
 		w = w->newer ? w->newer : w->older;
-	blamed = w->marked ? last_update(w) : &w->last;
+	blamed = blame(stage, w, error);
 	/* a delete that came before it is an earlier change, too */
 	if (stage->heeds_target && is_final(error) &&
-		(hides_others(w, blamed) || (w->fresh && !w->deleted && !w->last.synced)))
+		(hides_others(w, blamed) || (w->fresh && !w->deleted && !blamed->synced)))
 		leave_out(stage, w, blamed, error, error->column);
 	refuse(stage->rank, w, &w->last,
 		   error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,

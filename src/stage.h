@@ -21,6 +21,7 @@ typedef struct CdcStage
 	CdcRefusals *refusals;		/* bad records that took the place of other changes
 								 * of the window are added; NULL: they are not */
 	bool		heeds_target;	/* .. and those of the rows that the target refuses */
+	int			round;			/* the window was ranked so often before */
 	bool	   *never_set;		/* [ncolumns] */
 	bool	   *partly_set;
 	bool		needs_rows;

@@ -221,6 +221,7 @@ apply_window(Window *window)
 	if (window->round < RANK_AGAIN && keeps_last_only(sync->target))
 		stage.refusals = window->refusals;
 	stage.heeds_target = stage.refusals && window->round < MERGE_AGAIN;
+	stage.round = window->round;
 	cdc_moves_store(sync->moves);
 	if (mode != CDC_MODE_APPEND && !sync->target->keyless)
 		cdc_rank_sort(rank);

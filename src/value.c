@@ -53,6 +53,7 @@ cdc_try(bool (*func) (void *arg), void *arg, CdcConvertError *error)
 		error->sqlerrcode = edata->sqlerrcode;
 		error->message = pstrdup(edata->message ? edata->message : "error without a message");
 		error->column = edata->column_name ? pstrdup(edata->column_name) : NULL;
+		error->constraint = edata->constraint_name ? pstrdup(edata->constraint_name) : NULL;
 		FreeErrorData(edata);
 	}
 	return false;

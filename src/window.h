@@ -335,6 +335,9 @@ extern bool cdc_winner_looks_back_to(const CdcRank *rank, const CdcWinner *w,
 /* Is the value of a column from before this place? */
 extern bool cdc_winner_token_is_below(const CdcWinner *w, int column, const CdcOrigin *at);
 
+/* Later changes that leave values out wait for this record, which is bad. */
+extern void cdc_winner_break(CdcRank *rank, CdcWinner *w, const CdcOrigin *at);
+
 /* The winner's row begins with this change: it has no part in what is older. */
 extern void cdc_winner_set_floor(CdcRank *rank, CdcWinner *w, const CdcOrigin *at);
 

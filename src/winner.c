@@ -327,7 +327,6 @@ cdc_winner_new(CdcRank *rank, const CdcBytes *key)
 	memset(w, 0, sizeof(CdcWinner));
 	w->key.data = key->len > 0 ? memcpy(w + 1, key->data, key->len) : (char *) (w + 1);
 	w->key.len = key->len;
-	w->broken_by = -1;
 	if (rank->nwinners == rank->maxwinners)
 	{
 		rank->maxwinners *= 2;
@@ -506,6 +505,16 @@ cdc_event_is_older(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
 	return cdc_origin_older(&now, &w->last);
 }
 
+/* This record, which is bad, may have changed the winner's row. */
+void
+cdc_winner_break(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
+{
+	CdcOrigin  *copy = MemoryContextAlloc(rank->context, sizeof(CdcOrigin));
+
+	*copy = *at;
+	w->broken_by = copy;
+}
+
 /* What is older than this has no part in the winner's row. */
 void
 cdc_winner_set_floor(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
@@ -590,7 +599,7 @@ cdc_winner_bury(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
 	w->fresh = false;
 	w->floor = NULL;
 	w->norigins = 0;
-	w->broken_by = -1;
+	w->broken_by = NULL;
 	w->last = *at;
 }
 
