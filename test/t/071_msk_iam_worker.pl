@@ -45,7 +45,7 @@ sub aws
 aws('lifetime 14');
 $broker->command('session 2');
 $ENV{AWS_CONTAINER_CREDENTIALS_FULL_URI} = "http://127.0.0.1:$aws_port/agent";
-$ENV{AWS_ENDPOINT_URL_STS} = "http://127.0.0.1:$aws_port";
+$ENV{AWS_ENDPOINT_URL} = "http://127.0.0.1:$aws_port";
 
 my $node = PostgreSQL::Test::Cluster->new('worker');
 $node->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
@@ -152,6 +152,23 @@ aws('skew 0');
 $broker->command('clock 0');
 produce();
 all_landed('it goes on when that is right');
+status_becomes('^running', 'and says so');
+
+#
+# The worker goes over to brokers that AWS tells
+#
+aws('key ASIACONTAINER container/secret+ container/token+==');
+aws("brokers bootstrapBrokerStringSaslIam $servers");
+aws('seen');
+sql("ALTER SERVER k OPTIONS (DROP bootstrap_servers, DROP region, ADD cluster_arn 'arn:aws:kafka:us-east-1:1:cluster/wh/ab-1')");
+for (1 .. 100)
+{
+	last if aws('seen') =~ /bootstrap-brokers/;
+	usleep(100_000);
+	fail('AWS is asked for the brokers') if $_ == 100;
+}
+produce();
+all_landed('it reads from the brokers of a cluster that is named by its ARN');
 status_becomes('^running', 'and says so');
 
 my $log = slurp_file($node->logfile);
