@@ -20,6 +20,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -59,6 +60,27 @@ cdc_kafka_reason_clear(CdcKafka *kafka)
 	kafka->log_due = false;
 }
 
+/*
+ * What a broker or its certificate says may be any bytes, and a part of a text
+ * may end within a character; it is to be stored as text, and printed on a line.
+ */
+static void
+make_text(char *text)
+{
+	unsigned char *p = (unsigned char *) text;
+
+	while (*p)
+	{
+		int			len = pg_utf_mblen(p);
+
+		if (len == 1 ? *p >= ' ' && *p < 0x7f :
+			strnlen((char *) p, len) == len && pg_utf8_islegal(p, len))
+			p += len;
+		else
+			*p++ = '?';
+	}
+}
+
 /* Called by callbacks: stores, and nothing else. */
 void
 cdc_kafka_reason_store(CdcKafka *kafka, rd_kafka_resp_err_t err,
@@ -69,6 +91,7 @@ cdc_kafka_reason_store(CdcKafka *kafka, rd_kafka_resp_err_t err,
 	kafka->log_due = true;
 	strlcpy(kafka->reason, reason ? reason : rd_kafka_err2str(err),
 			CDC_KAFKA_REASON);
+	make_text(kafka->reason);
 }
 
 /*
@@ -108,6 +131,7 @@ cdc_kafka_certificate_store(CdcKafka *kafka, const char *text)
 	end = strstr(kafka->certificate, " verification callback failed");
 	if (end)
 		*end = '\0';
+	make_text(kafka->certificate);
 }
 
 /* ----------

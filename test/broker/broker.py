@@ -490,7 +490,7 @@ class Commands:
         self.cluster.door.session = float(seconds)
 
     def do_refuse(self, *words):
-        self.cluster.door.refuse = ' '.join(words)
+        self.cluster.door.refuse = ' '.join(words).encode().decode('unicode_escape')
 
     def do_clock(self, seconds):
         self.cluster.door.skew = float(seconds)

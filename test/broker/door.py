@@ -21,7 +21,7 @@ FAILED = 58                     # SASL_AUTHENTICATION_FAILED
 
 
 def text(value):
-    return struct.pack('>h', -1) if value is None else struct.pack('>h', len(value)) + value.encode()
+    return struct.pack('>h', -1) if value is None else struct.pack('>h', len(value.encode('utf-8', 'surrogateescape'))) + value.encode('utf-8', 'surrogateescape')
 
 
 def blob(value):

@@ -223,6 +223,13 @@ is(found($dump), '', 'and them nowhere else');
 is($life->sql('postgres', 'SET ROLE spy; SELECT count(*), count(umoptions) FROM pg_user_mappings'),
 	scalar(@servers) . '|0', 'pg_user_mappings shows no options to others');
 
+#
+# What a broker says is text, whatever bytes it sends
+#
+$iam->command('refuse no\\udcff\\n\\xe4\\udce2\\udc82way');
+(undef, $err) = run_sql('SELECT count(*) FROM etl.iam', 'etl');
+like($err, qr/no\?\?\xc3\xa4\?\?way/, 'bytes that are no text');
+
 unlike($life->log_since(0), qr/PANIC:|was terminated by signal/, 'no crash');
 $node->stop;
 done_testing();
