@@ -26,6 +26,7 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -123,7 +124,9 @@ may_write(Relation rel)
 {
 	AclMode		mode = ACL_SELECT | ACL_INSERT | ACL_UPDATE | ACL_DELETE;
 
-	return pg_class_aclmask(RelationGetRelid(rel), GetUserId(), mode, ACLMASK_ALL) == mode;
+	return pg_class_aclmask(RelationGetRelid(rel), GetUserId(), mode, ACLMASK_ALL) == mode &&
+		object_aclcheck_compat(NamespaceRelationId, RelationGetNamespace(rel), GetUserId(),
+							   ACL_USAGE) == ACLCHECK_OK;
 }
 
 /* The place of a column in the key, or -1. */

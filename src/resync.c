@@ -5,10 +5,10 @@
  *
  * The records are folded into a table beside the target; then the target is
  * brought to what that table holds, by a merge of the rows in which the two
- * differ; where rows have no key, by contents.c.  It is the contents that are swapped, not the tables: readers see
- * the old rows until the commit, and the target keeps its OID, and so all that
- * hangs on it (privileges, policies, triggers, views, foreign keys,
- * publications, columns that no event feeds).
+ * differ; where rows have no key, by contents.c.  It is the contents that are
+ * swapped, not the tables: readers see the old rows until the commit, and the
+ * target keeps its OID, and so all that hangs on it (privileges, policies,
+ * triggers, views, foreign keys, publications, columns that no event feeds).
  *
  * All of it is the caller's transaction: a cancel or a crash leaves nothing
  * behind.  The tables beside are UNLOGGED, so that of their files, too, nothing

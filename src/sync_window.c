@@ -243,6 +243,8 @@ apply_window(Window *window)
 		cdc_history_date(rank);
 	}
 	cdc_staging_clear(sync->pipeline->staging);
+	/* SPI has left us in the memory of the whole sync */
+	MemoryContextSwitchTo(sync->window);
 	merge.tids = cdc_stage_winners(&stage);
 	if (window->refusals->n > window->refusals->sorted)
 		return false;
@@ -260,6 +262,7 @@ apply_window(Window *window)
 	merge.deleted = cdc_scope_apply(rank);
 	if (rank->truncate)
 		note_truncate(&merge, rank);
+	MemoryContextSwitchTo(sync->window);
 	if (mode == CDC_MODE_HISTORY)
 		cdc_versions_merge(&merge, &stage, sync->npartitions > 1);
 	else if (sync->target->keyless)
