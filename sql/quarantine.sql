@@ -76,6 +76,61 @@ SELECT * FROM sync('q');
 SELECT * FROM cdc_retry('q');
 SELECT * FROM q_target ORDER BY id;
 
+-- Where rows that are gone are kept, a truncate removes what is bad before it just
+-- so: of earlier windows, of its own, and what comes behind it from another partition.
+CREATE TABLE ts_target (id int PRIMARY KEY, n int, op text, deleted_at timestamp);
+CREATE TABLE th_target (id int, n int CHECK (n <> 13), valid_from timestamp, valid_to timestamp, current bool);
+CREATE INDEX ON th_target (id);
+SELECT cdc_create('ts', target => 'ts_target', options => '{"mode": "soft_delete", "max_quarantine_share": 1}');
+SELECT cdc_create('th', target => 'th_target', key => '{id}', options => '{"mode": "history", "landing": "ts_debezium", "max_quarantine_share": 1}');
+-- changes of a partition, as "op id n second"
+CREATE PROCEDURE bring(partition int, VARIADIC changes text[]) LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO ts_debezium (kafka_partition, kafka_key, kafka_value)
+		SELECT partition, CASE WHEN w[1] <> 't' THEN convert_to(format('{"id":%s}', w[2]), 'UTF8') END,
+			convert_to(jsonb_build_object('op', w[1], 'after', CASE WHEN w[1] <> 't' THEN jsonb_build_object('id', w[2]::int, 'n', w[3]) END,
+				'source', jsonb_build_object('connector', 'postgresql', 'ts_ms', w[4]::int * 1000, 'sequence', format('["%s","%s"]', w[4], w[4])))::text, 'UTF8')
+		FROM unnest(changes) WITH ORDINALITY c, string_to_array(c.c, ' ') w ORDER BY c.ordinality;
+	PERFORM cdc_sync(p) FROM unnest('{ts,th}'::text[]) p;
+END $$;
+CREATE FUNCTION brought(OUT soft_delete text, OUT history text, OUT bad text) LANGUAGE sql AS $$
+	SELECT (SELECT string_agg(concat_ws(' ', id, n, op, to_char(deleted_at, 'SS')), ', ' ORDER BY id) FROM ts_target),
+		(SELECT string_agg(format('%s %s %s-%s', id, n, to_char(valid_from, 'SS'), CASE WHEN NOT current THEN to_char(valid_to, 'SS') END), ', '
+			ORDER BY id, valid_from) FROM th_target),
+		(SELECT string_agg(concat_ws(' ', pipeline, kafka_partition, kafka_offset, state), ', ' ORDER BY pipeline, kafka_partition, kafka_offset)
+			FROM cdcsync.quarantine WHERE pipeline IN ('ts', 'th')) $$;
+\x on
+CALL bring(0, 'c 1 1 01', 'c 2 x 02', 'c 3 3 03', 'u 3 x 04');
+SELECT * FROM brought();
+CALL bring(0, 't - - 10', 'c 4 4 11');
+SELECT * FROM brought();
+-- one window: what comes after the truncate does not wait for what was bad before it
+CALL bring(0, 'c 5 x 12', 'u 4 x 13', 'c 7 13 13', 't - - 14', 'c 5 5 15', 'c 6 x 16', 'c 7 7 17');
+SELECT * FROM brought();
+-- what is left is tried again when the reason has gone
+ALTER TABLE ts_target ALTER n TYPE text;
+ALTER TABLE th_target DROP CONSTRAINT th_target_n_check, ALTER n TYPE text;
+SELECT p, r.* FROM unnest('{ts,th}'::text[]) p, cdc_retry(p) r;
+SELECT * FROM brought();
+-- three partitions, the second of which is behind
+ALTER TABLE ts_target ALTER n TYPE int USING nullif(n, 'x')::int;
+ALTER TABLE th_target ALTER n TYPE int USING nullif(n, 'x')::int;
+CALL bring(1, 'c 10 x 20', 'c 11 1 20');
+CALL bring(2, 'c 12 x 21');
+CALL bring(0, 't - - 30', 'c 13 x 31');
+SELECT * FROM brought();
+CALL bring(1, 'u 10 x 22', 'c 14 x 32');
+CALL bring(2, 'c 15 x 23', 'c 16 6 33');
+SELECT * FROM brought();
+SELECT count(*) FROM cdcsync.barrier WHERE pipeline IN ('ts', 'th') AND kind = 'truncate';
+ALTER TABLE ts_target ALTER n TYPE text;
+ALTER TABLE th_target ALTER n TYPE text;
+SELECT p, r.* FROM unnest('{ts,th}'::text[]) p, cdc_retry(p) r;
+SELECT * FROM brought();
+\x off
+DROP FUNCTION brought;
+SELECT cdc_drop(p, drop_target => true) FROM unnest('{th,ts}'::text[]) p;
+
 -- the row is known by the target's key: another spelling, no Kafka key, a Kafka
 -- key that is not the row's
 CREATE TABLE k_target (id numeric PRIMARY KEY, n int);

@@ -328,6 +328,13 @@ extern void cdc_rank_sort(CdcRank *rank);
 extern void cdc_truncate_note(CdcRank *rank, const CdcOrigin *at, Timestamp time,
 							  bool applied);
 
+/*
+ * Is what was made at this place gone with the last truncate?  Forget the bad
+ * records from the first-th on that are.
+ */
+extern bool cdc_truncate_buries(const CdcRank *rank, const CdcOrigin *at);
+extern void cdc_truncate_bad(CdcRank *rank, int64 first);
+
 /* The window is complete: the truncates end the rows that are older. */
 extern void cdc_marked_finish(CdcRank *rank);
 

@@ -252,7 +252,7 @@ newest_origin(const CdcWinner *w)
 static bool
 is_truncate(const CdcRank *rank, const CdcWinner *w)
 {
-	return w->op == 't' && rank->truncates != NIL && rank->target->mode == CDC_MODE_HISTORY;
+	return w->op == 't' && rank->target->mode == CDC_MODE_HISTORY;
 }
 
 /*
@@ -324,13 +324,16 @@ bury_refused(CdcStage *stage, CdcWinner *w)
 /*
  * Is the key to be ranked again without the record that is blamed, as the window
  * has other changes of it: earlier ones under it, or, of a row that is marked, its
- * delete?
+ * delete?  Of versions it is those that follow a truncate, which is the end of the
+ * record.
  */
 static bool
-hides_others(const CdcWinner *w, const CdcOrigin *blamed)
+hides_others(const CdcRank *rank, const CdcWinner *w, const CdcOrigin *blamed)
 {
 	if (blamed->synced || blamed->old_key || (w->deleted && w->op == 'u'))
 		return false;
+	if (rank->target->mode == CDC_MODE_HISTORY)
+		return cdc_truncate_buries(rank, blamed);
 	return (w->marked && !cdc_origin_equal(blamed, &w->last)) ||
 		blamed->ordinal > w->first;
 }
@@ -370,7 +373,7 @@ refuse_winner(CdcStage *stage, CdcWinner *w, const CdcConvertError *error)
 
 	if (w->norigins > 0)
 		origin = &w->origins[w->tokens[stage->column].origin];
-	if (stage->refusals && column->key_no < 0 && hides_others(w, origin))
+	if (stage->refusals && column->key_no < 0 && hides_others(stage->rank, w, origin))
 		leave_out(stage, w, origin, error, column->name);
 	refuse(stage->rank, w, origin, column->name, error);
 	if (column->key_no < 0)
@@ -650,7 +653,9 @@ cdc_stage_refused(void *arg, int64 row, const CdcConvertError *error)
 	blamed = blame(stage, w, error);
 	/* a delete that came before it is an earlier change, too */
 	if (stage->heeds_target && is_final(error) &&
-		(hides_others(w, blamed) || (w->fresh && !w->deleted && !blamed->synced)))
+		(hides_others(stage->rank, w, blamed) ||
+		 (stage->rank->target->mode != CDC_MODE_HISTORY && w->fresh && !w->deleted &&
+		  !blamed->synced)))
 		leave_out(stage, w, blamed, error, error->column);
 	refuse(stage->rank, w, &w->last,
 		   error->column ? MemoryContextStrdup(stage->rank->context, error->column) : NULL,

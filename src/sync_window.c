@@ -174,12 +174,22 @@ typedef struct Window
 	int			sqlerrcode;		/* of that */
 } Window;
 
-/* A bad change of such a target has taken the place of those before it. */
+/*
+ * A bad change has taken the place of those before it, or takes versions along that
+ * have followed a truncate.
+ */
 static bool
-keeps_last_only(const CdcTarget *target)
+hides_others(const CdcRank *rank)
 {
-	return !target->keyless &&
-		(target->mode == CDC_MODE_MIRROR || target->mode == CDC_MODE_SOFT_DELETE);
+	switch (rank->target->mode)
+	{
+		case CDC_MODE_APPEND:
+			return false;
+		case CDC_MODE_HISTORY:
+			return rank->truncated || rank->has_truncate;
+		default:
+			return !rank->target->keyless;
+	}
 }
 
 /* Note which columns some event has set. */
@@ -218,7 +228,7 @@ apply_window(Window *window)
 
 	CdcMode		mode = sync->target->mode;
 
-	if (window->round < RANK_AGAIN && keeps_last_only(sync->target))
+	if (window->round < RANK_AGAIN && hides_others(rank))
 		stage.refusals = window->refusals;
 	stage.heeds_target = stage.refusals && window->round < MERGE_AGAIN;
 	stage.round = window->round;
@@ -230,7 +240,7 @@ apply_window(Window *window)
 	else if (sync->target->keyless)
 		cdc_keyless_arrange(rank);
 	cdc_stage_survey(&stage);
-	if (sync->quarantine && rank->truncated && mode == CDC_MODE_MIRROR)
+	if (sync->quarantine && rank->truncated && mode != CDC_MODE_APPEND)
 		cdc_quarantine_truncate(sync->pipeline->name, &rank->truncated_at,
 								rank->multi_partition);
 	if (sync->quarantine && rank->scope_truncates != NIL)
@@ -350,6 +360,7 @@ try_window(void *arg)
 	if (cdc_track_is_due(sync->track) && rank->ordinal == 0 && window->taken == 0 &&
 		sync->track->truncate == NULL)
 		return true;			/* nothing was read before the change */
+	cdc_truncate_bad(rank, 0);
 	written = rank->nbad;
 	/* first those that are known: later changes of their keys heed them */
 	cdc_quarantine_write(sync->pipeline, rank, 0, written);
@@ -361,6 +372,7 @@ try_window(void *arg)
 	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
 	if (window->trip || window->again)
 		return false;
+	cdc_truncate_bad(rank, written);
 	cdc_quarantine_write(sync->pipeline, rank, written, rank->nbad);
 	if (window->taken > 0)
 		window->applied = cdc_quarantine_release(sync->pipeline->name);

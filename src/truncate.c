@@ -70,14 +70,20 @@ truncate_winners(CdcRank *rank, const CdcOrigin *at)
 	}
 }
 
-/* The same of the records that are bad. */
-static void
-truncate_bad(CdcRank *rank, const CdcOrigin *at)
+bool
+cdc_truncate_buries(const CdcRank *rank, const CdcOrigin *at)
 {
-	int64		left = 0;
+	return (rank->truncated || rank->has_truncate) && rank->target->mode != CDC_MODE_APPEND &&
+		cdc_origin_older(at, &rank->truncated_at);
+}
 
-	for (int64 i = 0; i < rank->nbad; i++)
-		if (!cdc_origin_older(&rank->bad[i].at, at))
+void
+cdc_truncate_bad(CdcRank *rank, int64 first)
+{
+	int64		left = first;
+
+	for (int64 i = first; i < rank->nbad; i++)
+		if (!cdc_truncate_buries(rank, &rank->bad[i].at))
 			rank->bad[left++] = rank->bad[i];
 	rank->nbad = left;
 }
@@ -193,7 +199,6 @@ truncate_window(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
 			cdc_keyless_truncate(rank, now);
 		else
 			truncate_winners(rank, now);
-		truncate_bad(rank, now);
 	}
 	else if (rank->target->mode != CDC_MODE_MIRROR)
 		end_rows(rank, rec);
@@ -201,12 +206,13 @@ truncate_window(CdcRank *rank, CdcEvent *rec, const CdcOrigin *now)
 	{
 		cdc_winners_clear(rank);
 		rank->nchanges = 0;
-		rank->nbad = 0;			/* what they would have changed is gone */
 	}
 	rank->truncated = true;
 	if (!rank->has_truncate || cdc_origin_older(&rank->truncated_at, now))
 		rank->truncated_at = *now;
 	rank->has_truncate = rank->multi_partition;
+	/* what they would have changed is gone */
+	cdc_truncate_bad(rank, 0);
 }
 
 /* t: nothing that came before lives on. */
