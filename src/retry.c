@@ -28,6 +28,7 @@
 #include "exact.h"
 #include "quarantine.h"
 #include "retry.h"
+#include "shmem.h"
 #include "staging.h"
 #include "sync.h"
 #include "wake.h"
@@ -40,24 +41,32 @@ PG_FUNCTION_INFO_V1(cdc_discard);
 #define MAX_RELATED		1000
 
 /*
- * Names of the other pipelines that have waiting records, and whose targets are
- * bound to this one's by a foreign key or are the same.  owner: only of this one,
- * InvalidOid: of any.
+ * So many ms after a window was refused as a whole nobody needs to be told any
+ * more: the longest pause before the next try is shorter.
+ */
+#define REFUSED_FOR		(10 * 60 * 1000)
+
+/*
+ * Names of the other pipelines that have waiting records (all: or none), and whose
+ * targets are bound to this one's by a foreign key or are the same.  owner: only of
+ * this one, InvalidOid: of any.
  */
 static List *
-related_pipelines(const char *name, Oid target, Oid owner)
+related_pipelines(const char *name, Oid target, Oid owner, bool all)
 {
-	static const Oid types[] = {TEXTOID, OIDOID, OIDOID};
+	static const Oid types[] = {TEXTOID, OIDOID, OIDOID, BOOLOID};
 	static CdcPlan plan = {
-		.sql = "SELECT s.name FROM (SELECT DISTINCT pipeline AS name FROM cdcsync.quarantine WHERE state = 'waiting' AND pipeline <> $1) w "
+		.sql = "SELECT s.name FROM (SELECT pipeline AS name FROM cdcsync.quarantine WHERE state = 'waiting' AND pipeline <> $1 "
+		"UNION SELECT name FROM cdcsync.pipeline WHERE $4 AND name <> $1) w "
 		"JOIN cdcsync.pipeline p USING (name) JOIN cdcsync.pipeline_state s USING (name) "
 		"WHERE s.state = 'active' AND (s.owner = $3 OR $3 = 0) AND (p.target = $2 OR EXISTS "
 		"(SELECT FROM pg_constraint c WHERE c.contype = 'f' AND (c.conrelid = $2 AND c.confrelid = p.target "
 		"OR c.confrelid = $2 AND c.conrelid = p.target))) ORDER BY 1 LIMIT 1000",
-		.nargs = 3,
+		.nargs = 4,
 		.types = types
 	};
-	Datum		values[] = {CStringGetTextDatum(name), ObjectIdGetDatum(target), ObjectIdGetDatum(owner)};
+	Datum		values[] = {CStringGetTextDatum(name), ObjectIdGetDatum(target), ObjectIdGetDatum(owner),
+	BoolGetDatum(all)};
 	MemoryContext context = CurrentMemoryContext;
 	List	   *names = NIL;
 	uint64		n;
@@ -77,9 +86,33 @@ related_pipelines(const char *name, Oid target, Oid owner)
 }
 
 void
+cdc_retry_note_refused(void)
+{
+	CdcSharedDatabase *shared = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
+
+	shared->refused_at = GetCurrentTimestamp();
+	cdc_shared_release(CDC_SHARED_DATABASE, shared);
+}
+
+/* Has a window been refused as a whole lately? */
+static bool
+any_refused(void)
+{
+	CdcSharedDatabase *shared = cdc_shared_find(CDC_SHARED_DATABASE, &MyDatabaseId, false);
+	TimestampTz at;
+
+	if (shared == NULL)
+		return false;
+	at = shared->refused_at;
+	cdc_shared_release(CDC_SHARED_DATABASE, shared);
+	return at != 0 && !TimestampDifferenceExceeds(at, GetCurrentTimestamp(), REFUSED_FOR);
+}
+
+void
 cdc_retry_wake(const CdcPipeline *pipeline)
 {
-	List	   *names = related_pipelines(pipeline->name, pipeline->target, InvalidOid);
+	List	   *names = related_pipelines(pipeline->name, pipeline->target, InvalidOid,
+										  any_refused());
 	ListCell   *lc;
 
 	foreach(lc, names)
@@ -115,7 +148,8 @@ is_its_own(const ErrorData *edata)
 void
 cdc_retry_related(const CdcPipeline *pipeline)
 {
-	List	   *names = related_pipelines(pipeline->name, pipeline->target, pipeline->owner);
+	List	   *names = related_pipelines(pipeline->name, pipeline->target, pipeline->owner,
+										  false);
 
 	/* the list grows while it is worked off */
 	for (int i = 0; i < list_length(names) && i < MAX_RELATED; i++)
@@ -127,7 +161,7 @@ cdc_retry_related(const CdcPipeline *pipeline)
 		if (cdc_attempt(retry_one_related, &call, is_its_own, &error) &&
 			call.result.applied > 0)
 			names = list_concat(names, related_pipelines(call.name, call.target,
-														 pipeline->owner));
+														 pipeline->owner, false));
 	}
 }
 

@@ -17,6 +17,12 @@
 extern void cdc_retry_wake(const CdcPipeline *pipeline);
 
 /*
+ * A worker's window was refused as a whole, by rows that refer to those that are
+ * to go: from now on those who may take these away wake it, too.
+ */
+extern void cdc_retry_note_refused(void);
+
+/*
  * The target of this pipeline has changed: try records again that wait in
  * pipelines of the same owner whose targets are bound to it by a foreign key, and
  * so on from those.  In the caller's transaction; what another session is at is

@@ -112,6 +112,8 @@ typedef struct CdcSharedDatabase
 	int			suspended;		/* commands that need the database alone */
 	bool		stopped;		/* by cdc_stop() */
 	bool		absent;			/* a manager has found no extension */
+	TimestampTz refused_at;		/* when a foreign key has refused a whole window
+								 * last, 0: never */
 	CdcProblem	problem;		/* why there is no manager */
 } CdcSharedDatabase;
 

@@ -7,6 +7,7 @@
  * The state of a pipeline is the first of these that is true:
  *	  stopped, paused	so says the catalog
  *	  waiting			there is no manager, and so no worker
+ *	  waiting			its sync has to delete rows that those of other targets refer to
  *	  backing off		its sync, or the reading of its topic, has failed and will be
  *						tried again
  *	  waiting			it is left to a person or a scheduler; what it needs of
@@ -499,7 +500,12 @@ decide(const Pipeline *p, const Workers *workers, State *state)
 	if (!workers->manager)
 		wait_for_manager(state, workers);
 	else if (p->shared.problem.failures > 0 && p->auto_sync)
+	{
 		back_off(state, &p->shared.problem);
+		/* as records that a foreign key refuses: others may let it pass */
+		if (strcmp(state->sqlstate, "23503") == 0)
+			state->state = "waiting";
+	}
 	else if (p->landing.problem.failures > 0 && p->auto_landing)
 		back_off(state, &p->landing.problem);
 	else if (p->landing.note[0] && p->auto_landing)

@@ -49,6 +49,7 @@
 #include "options.h"
 #include "pipeline.h"
 #include "retention.h"
+#include "retry.h"
 #include "session.h"
 #include "sync.h"
 #include "worker.h"
@@ -59,6 +60,7 @@
 #define READ_PAUSE		200		/* ms, at least, between two readings of the catalog */
 #define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
 #define LOOK_INTERVAL	1000	/* ms; whether the reason of a failure is gone */
+#define FOREIGN_KEY		"23503"	/* a failure that other pipelines may end */
 
 /*
  * How long a lock is waited for, in ms beyond deadlock_timeout: until then
@@ -301,6 +303,7 @@ due_at(Job *job)
 	int64		landed = landed_count(job);
 	CdcSharedPipeline *shared;
 	TimestampTz at = job->retry_at;
+	bool		poked;
 
 	/* nearly always */
 	if (job->landed == landed && at == DT_NOEND)
@@ -317,12 +320,15 @@ due_at(Job *job)
 		else
 			at = Min(at, shared->synced_at + job->interval);
 	}
-	if (at != DT_NOEND && job->poked != shared->poked)
+	poked = job->poked != shared->poked;
+	if (at != DT_NOEND && poked)
 		at = 0;
 	at = Max(at, job->not_before);
 	if (shared->problem.failures > 0)
 	{
-		at = Max(at, shared->problem.next_try);
+		/* what refers to the rows that it has to delete may be gone */
+		if (!poked || strcmp(shared->problem.sqlstate, FOREIGN_KEY) != 0)
+			at = Max(at, shared->problem.next_try);
 		failing = true;
 	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
@@ -482,6 +488,8 @@ note_failure(Turn *turn, ErrorData *error)
 	cdc_problem_add(&shared->problem, error);
 	known = strcmp(before, shared->problem.message) == 0;
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	if (error->sqlerrcode == ERRCODE_FOREIGN_KEY_VIOLATION)
+		cdc_retry_note_refused();
 	/* what the failed try itself had altered says nothing */
 	job->altered = false;
 	if (!known)

@@ -409,6 +409,36 @@ sql(q{INSERT INTO a.c_debezium (kafka_key, kafka_value) VALUES ('{"id":1}', '{"o
 is(sql(q{SELECT wait_for('NOT EXISTS (SELECT FROM a.g WHERE id = 1)')}), 't', 'the child goes: all are gone');
 is(sql($waiting), 'none', 'and nothing waits');
 
+# The source has truncated three tables at once.  The one that is referenced is
+# refused as a whole until the others have been synced, and goes at once then.
+sub truncate_source
+{
+	sql(qq{INSERT INTO a.${_}_debezium (kafka_value) VALUES ('{"op":"t","source":{}}')}) foreach @_;
+}
+my $left = q{(SELECT count(*) FROM a.g) + (SELECT count(*) FROM a.p) + (SELECT count(*) FROM a.c)};
+cmp_ok(sql("SELECT $left"), '>', 0, 'there are rows to truncate');
+truncate_source('p');
+is(sql(q{SELECT wait_for($$EXISTS (SELECT FROM cdc_status WHERE pipeline = 'p' AND next_try > clock_timestamp() + '3 s')$$)}),
+	't', 'a truncate is refused, and its pauses get longer');
+is(sql(q{SELECT state, sqlstate, hint ~ '^The source has truncated the table' FROM cdc_status WHERE pipeline = 'p'}),
+	'waiting|23503|t', '.. it waits, and cdc_status says for what');
+truncate_source('g');
+is(sql(q{SELECT wait_for($$EXISTS (SELECT FROM cdc_status WHERE pipeline = 'g' AND state = 'waiting')$$)}),
+	't', 'so does what that one refers to');
+my $begin = time;
+truncate_source('c');
+is(sql("SELECT wait_for('$left = 0')"), 't', 'the last one lets all of them go');
+cmp_ok(time - $begin, '<', 3, '.. before the pause is over');
+is(sql(q{SELECT wait_for($$NOT EXISTS (SELECT FROM cdc_status WHERE pipeline IN ('g', 'p', 'c') AND sqlstate IS NOT NULL)$$)}),
+	't', 'and nothing is wrong any more');
+foreach my $order ([qw(g p c)], [qw(c p g)], [qw(p c g)])
+{
+	land('alice', $_, 1, 1, 1) foreach qw(g p c);
+	is(sql('SELECT wait_for($$EXISTS (SELECT FROM a.c)$$)'), 't', 'rows again');
+	truncate_source(@$order);
+	is(sql("SELECT wait_for('$left = 0')"), 't', "truncated in the order @$order");
+}
+
 #
 # A topic: its end when the call begins is what counts
 #
