@@ -136,6 +136,36 @@ join(CdcRank *rank, CdcMove *move, const CdcToken *old_key_tokens, CdcToken *tok
 }
 
 /*
+ * Has the row arrived under new_key already, and is there still?  Then the event is
+ * sent again, and by now the old key may have another row.
+ */
+static bool
+has_arrived(CdcRank *rank, const CdcEvent *rec, const CdcBytes *new_key)
+{
+	const CdcWinner *w = cdc_winner_find(rank, new_key);
+	int			cmp;
+
+	return w && !w->deleted && w->from &&
+		cdc_bytes_equal(w->from->key, rec->rename->key) &&
+		cdc_position_compare(&w->from->position, &rec->change.position, &cmp) &&
+		cmp == 0;
+}
+
+/* It keeps what it has, and waits on for what is on its way. */
+static void
+arrive_again(CdcRank *rank, const CdcEvent *rec, const CdcBytes *new_key,
+			 CdcToken *tokens)
+{
+	const CdcMove *move = cdc_move_arrival(rank->state->moves, new_key, &rec->rename->key,
+										   &rec->change.position);
+
+	for (int i = 0; move && i < rank->target->ncolumns; i++)
+		if (move->wanted[i] && (tokens[i].flags & CDC_JSON_UNAVAILABLE))
+			memset(&tokens[i], 0, sizeof(CdcToken));
+	drop_missing(rank, tokens);
+}
+
+/*
  * A row arrives under its key and lacks values of the old key's row: take
  * them if the old row has departed already, else from where it is now, and
  * remember what is to be corrected when it departs.
@@ -159,6 +189,11 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 	/* tried again: the old key's row may be another one by now */
 	if (rec->since != 0)
 		return false;
+	if (has_arrived(rank, rec, new_key))
+	{
+		arrive_again(rank, rec, new_key, tokens);
+		return false;
+	}
 	old_winner = cdc_winner_find(rank, old_key);
 	if (rank->multi_partition)
 	{
