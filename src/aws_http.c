@@ -6,7 +6,8 @@
  * The only file that includes libcurl.  It runs in the main thread; its thread
  * that looks up names gets no signals, which are for the backend alone.  Nothing
  * is logged, redirects are not followed, answers have a greatest size, and a
- * cancel is noticed within a tenth of a second.
+ * cancel is noticed within a tenth of a second; but libcurl before 7.87.0 waits
+ * for that thread first, for as long as the system's resolver tries.
  *
  * No error is raised under libcurl's frames: what it hands over is gathered in
  * malloc'ed memory.
@@ -25,6 +26,7 @@
 
 #include "aws_http.h"
 #include "aws_sign.h"
+#include "compat.h"
 
 #define BODY_MAX	(1024 * 1024)
 #define SLICE		100			/* ms until interrupts are looked at */
@@ -118,6 +120,7 @@ set_up(Transfer *transfer, const CdcHttpRequest *request)
 	if (authorities && authorities[0] != '\0')
 		curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_quick_exit_compat(easy);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) request->timeout);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->errbuf);

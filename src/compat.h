@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * compat.h
- *	  The only file that tests the version of PostgreSQL or librdkafka.
+ *	  The only file that tests the version of PostgreSQL, librdkafka or libcurl.
  *
  * A wrapper has the signature of the newest version and the suffix _compat.
- * Include it after postgres.h.
+ * Include it after postgres.h and, where that is used, libcurl.
  *
  *-------------------------------------------------------------------------
  */
@@ -214,6 +214,19 @@ cdc_input_function_compat(FmgrInfo *flinfo, char *str, Oid typioparam,
 #else
 #define index_beginscan_compat(heap, index, snapshot, instrument, nkeys, norderbys) \
 	index_beginscan(heap, index, snapshot, nkeys, norderbys)
+#endif
+
+/*
+ * From 7.87.0 on, libcurl can leave a thread behind that still looks up a name;
+ * the thread frees what it holds.  Before, ending a request waits for it.
+ */
+#ifdef LIBCURL_VERSION_NUM
+#if LIBCURL_VERSION_NUM >= 0x075700
+#define curl_quick_exit_compat(easy) \
+	((void) curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L))
+#else
+#define curl_quick_exit_compat(easy) ((void) (easy))
+#endif
 #endif
 
 #endif							/* CDC_COMPAT_H */
