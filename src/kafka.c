@@ -566,7 +566,7 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 		open_pipe(kafka);
 		start_consumer(kafka, options->properties);
 		/* librdkafka has its own copies; a next token is made from ours */
-		if (options->aws == NULL)
+		if (!options->security.iam)
 			cdc_kafka_options_wipe(options);
 		cdc_kafka_connection_check(kafka);
 		kafka->answered = true;

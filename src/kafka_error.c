@@ -63,15 +63,17 @@ cdc_kafka_reason_clear(CdcKafka *kafka)
 /*
  * What a broker or its certificate says may be any bytes, and a part of a text
  * may end within a character; it is to be stored as text, and printed on a line.
+ * In a database of another encoding than UTF-8 only ASCII is sure to be text.
  */
 static void
 make_text(char *text)
 {
+	bool		utf8 = GetDatabaseEncoding() == PG_UTF8;
 	unsigned char *p = (unsigned char *) text;
 
 	while (*p)
 	{
-		int			len = pg_utf_mblen(p);
+		int			len = utf8 ? pg_utf_mblen(p) : 1;
 
 		if (len == 1 ? *p >= ' ' && *p < 0x7f :
 			strnlen((char *) p, len) == len && pg_utf8_islegal(p, len))
