@@ -52,15 +52,16 @@ is_allowed(const char *uri)
 
 /* The header with the token that the agent wants; NULL and no problem: none. */
 static bool
-authorization(CdcAwsSearch *search, const char **header)
+authorization(CdcAwsSearch *search, char **header)
 {
 	const char *file = cdc_aws_env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
 	const char *token = cdc_aws_env("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+	char	   *of_file = NULL;
 
 	*header = NULL;
 	if (file)
 	{
-		token = cdc_aws_token_file_read(search, file);
+		token = of_file = cdc_aws_token_file_read(search, file);
 		if (token == NULL)
 			return false;
 	}
@@ -72,6 +73,7 @@ authorization(CdcAwsSearch *search, const char **header)
 	}
 	if (token)
 		*header = psprintf("Authorization: %s", token);
+	cdc_aws_string_wipe(&of_file);
 	return true;
 }
 
@@ -80,10 +82,12 @@ cdc_aws_container_find(CdcAwsSearch *search)
 {
 	const char *relative = cdc_aws_env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
 	const char *full = cdc_aws_env("AWS_CONTAINER_CREDENTIALS_FULL_URI");
-	const char *headers[2] = {NULL, NULL};
-	CdcHttpRequest request = {.method = "GET",.headers = headers,.near = true};
+	char	   *headers[2] = {NULL, NULL};
+	CdcHttpRequest request = {
+		.method = "GET",.headers = (const char *const *) headers,.near = true
+	};
 	CdcHttpAnswer answer;
-	CdcAwsOutcome outcome;
+	CdcAwsOutcome outcome = CDC_AWS_FAILED;
 
 	if (relative == NULL && full == NULL)
 		return CDC_AWS_ABSENT;
@@ -97,9 +101,9 @@ cdc_aws_container_find(CdcAwsSearch *search)
 							"AWS_CONTAINER_CREDENTIALS_FULL_URI");
 	if (!authorization(search, &headers[0]))
 		return CDC_AWS_FAILED;
-	if (!cdc_aws_ask(search, &request, TIMEOUT, TRIES, &answer))
-		return CDC_AWS_FAILED;
-	outcome = cdc_aws_credentials_read(search, &answer, _("the agent of the container"));
+	if (cdc_aws_ask(search, &request, TIMEOUT, TRIES, &answer))
+		outcome = cdc_aws_credentials_read(search, &answer, _("the agent of the container"));
+	cdc_aws_headers_wipe(headers);
 	cdc_http_answer_wipe(&answer);
 	return outcome;
 }

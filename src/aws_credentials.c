@@ -27,8 +27,8 @@
 
 #define PROBE_TIMEOUT	2000	/* ms */
 
-static void
-wipe(char **secret)
+void
+cdc_aws_string_wipe(char **secret)
 {
 	if (*secret)
 	{
@@ -41,9 +41,9 @@ wipe(char **secret)
 void
 cdc_aws_credentials_wipe(CdcAwsCredentials *credentials)
 {
-	wipe(&credentials->access_key);
-	wipe(&credentials->secret_key);
-	wipe(&credentials->session_token);
+	cdc_aws_string_wipe(&credentials->access_key);
+	cdc_aws_string_wipe(&credentials->secret_key);
+	cdc_aws_string_wipe(&credentials->session_token);
 	credentials->expires = 0;
 }
 

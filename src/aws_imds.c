@@ -91,24 +91,15 @@ ask_role(CdcAwsSearch *search, const char *const *headers)
 	return NULL;
 }
 
-CdcAwsOutcome
-cdc_aws_imds_find(CdcAwsSearch *search)
+/* With the token of a session among the headers. */
+static CdcAwsOutcome
+ask_credentials(CdcAwsSearch *search, const char *const *headers)
 {
-	const char *disabled = cdc_aws_env("AWS_EC2_METADATA_DISABLED");
-	const char *headers[2] = {NULL, NULL};
 	CdcHttpRequest request = {.method = "GET",.headers = headers,.near = true};
 	CdcHttpAnswer answer;
 	CdcAwsOutcome outcome;
-	char	   *session;
-	char	   *role;
+	char	   *role = ask_role(search, headers);
 
-	if (disabled && pg_strcasecmp(disabled, "true") == 0)
-		return CDC_AWS_ABSENT;
-	session = begin_session(search);
-	if (session == NULL)
-		return CDC_AWS_FAILED;
-	headers[0] = psprintf("X-aws-ec2-metadata-token: %s", session);
-	role = ask_role(search, headers);
 	if (role == NULL)
 		return CDC_AWS_FAILED;
 	request.url = psprintf("%s" ROLES "%s", endpoint(), role);
@@ -116,5 +107,25 @@ cdc_aws_imds_find(CdcAwsSearch *search)
 		return CDC_AWS_FAILED;
 	outcome = cdc_aws_credentials_read(search, &answer, psprintf(_("the role \"%s\" of the EC2 instance"), role));
 	cdc_http_answer_wipe(&answer);
+	return outcome;
+}
+
+CdcAwsOutcome
+cdc_aws_imds_find(CdcAwsSearch *search)
+{
+	const char *disabled = cdc_aws_env("AWS_EC2_METADATA_DISABLED");
+	char	   *headers[2] = {NULL, NULL};
+	char	   *session;
+	CdcAwsOutcome outcome;
+
+	if (disabled && pg_strcasecmp(disabled, "true") == 0)
+		return CDC_AWS_ABSENT;
+	session = begin_session(search);
+	if (session == NULL)
+		return CDC_AWS_FAILED;
+	headers[0] = psprintf("X-aws-ec2-metadata-token: %s", session);
+	cdc_aws_string_wipe(&session);
+	outcome = ask_credentials(search, (const char *const *) headers);
+	cdc_aws_headers_wipe(headers);
 	return outcome;
 }

@@ -51,9 +51,14 @@ extern char *cdc_aws_file_read(const char *path, size_t max, int *save_errno);
 extern char *cdc_aws_encoded(const char *value);
 extern bool cdc_aws_headers_sign(CdcAwsRequest *request,
 								 const CdcAwsCredentials *credentials,
-								 const char **headers);
+								 char **headers);
+extern void cdc_aws_headers_wipe(char **headers);
+extern char *cdc_aws_message(char *message);
 extern const char *cdc_aws_endpoint(const char *variable, const char *service,
 									const char *region);
+
+/* aws_credentials.c: overwrite and free a string, which may be NULL. */
+extern void cdc_aws_string_wipe(char **secret);
 
 /* One function a source. */
 extern CdcAwsOutcome cdc_aws_environment_find(CdcAwsSearch *search);

@@ -3,7 +3,7 @@
  * aws_options.c
  *	  The options of a Kafka server and of a user mapping that are about AWS.
  *
- * They are checked when they are set.  No value of a user mapping is ever
+ * They are checked when they are set.  No value that may be a secret is ever
  * shown.
  *
  * Whose identity: a key in the mapping is its role's own.  Everything else is
@@ -142,18 +142,6 @@ check_profile(const char *name, const char *value)
 				 errhint("It is the name of a profile in the files of AWS.")));
 }
 
-static void
-check_bool(const char *name, const char *value)
-{
-	bool		result;
-
-	if (!parse_bool(value, &result))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": \"%s\"", name, value),
-				 errhint("Valid values are: true, false.")));
-}
-
 void
 cdc_aws_option_check(const char *name, const char *value)
 {
@@ -170,7 +158,6 @@ cdc_aws_option_check(const char *name, const char *value)
 		{"role_arn", check_role_arn},
 		{"role_session_name", check_session_name},
 		{"profile", check_profile},
-		{"aws_server_identity", check_bool},
 	};
 
 	for (int i = 0; i < lengthof(checks); i++)

@@ -153,7 +153,10 @@ look_up(const char *text, bool prefixed, const char *section, const char *key,
 			char	   *value = value_of(line, end, key);
 
 			if (value)
+			{
+				cdc_aws_string_wipe(&result);
 				result = value;
+			}
 		}
 		line = *end ? end + 1 : end;
 	}
@@ -169,6 +172,8 @@ profile_value(const Files *files, const char *profile, const char *key, bool *ex
 
 	if (value == NULL)
 		value = other;
+	else
+		cdc_aws_string_wipe(&other);
 	return value && value[0] != '\0' ? value : NULL;
 }
 

@@ -27,6 +27,7 @@
 
 #define FILE_MAX	65536		/* bytes of a file with a token */
 #define PAUSE		200			/* ms between two tries */
+#define REASON_MAX	300			/* bytes of a message that is quoted */
 
 CdcAwsOutcome
 cdc_aws_fail(CdcAwsSearch *search, const char *hint, const char *format,...)
@@ -189,7 +190,7 @@ cdc_aws_encoded(const char *value)
  */
 bool
 cdc_aws_headers_sign(CdcAwsRequest *request, const CdcAwsCredentials *credentials,
-					 const char **headers)
+					 char **headers)
 {
 	char		stamp[CDC_AWS_TIME_LEN + 1];
 	CdcAwsText	text = {0};
@@ -212,6 +213,14 @@ cdc_aws_headers_sign(CdcAwsRequest *request, const CdcAwsCredentials *credential
 		headers[n++] = psprintf("X-Amz-Security-Token: %s", credentials->session_token);
 	headers[n] = NULL;
 	return true;
+}
+
+/* They hold tokens. */
+void
+cdc_aws_headers_wipe(char **headers)
+{
+	for (; *headers; headers++)
+		cdc_aws_string_wipe(headers);
 }
 
 /* ----------
@@ -310,6 +319,25 @@ cdc_aws_credentials_set(CdcAwsSearch *search, char *access_key, char *secret_key
 	}
 	cdc_aws_credentials_wipe(credentials);
 	return false;
+}
+
+/*
+ * What may be quoted of a message with which AWS refuses, or NULL: that of a
+ * wrong signature goes on with the headers, session token and all; and what is
+ * not ASCII may be no text in this database.
+ */
+char *
+cdc_aws_message(char *message)
+{
+	if (message == NULL)
+		return NULL;
+	message[strcspn(message, "\r\n")] = '\0';
+	if (strlen(message) > REASON_MAX || strstr(message, "Canonical"))
+		return NULL;
+	for (const char *p = message; *p; p++)
+		if (*p < ' ' || *p >= 0x7f)
+			return NULL;
+	return message[0] != '\0' ? message : NULL;
 }
 
 /* The form that the metadata service and containers have in common. */

@@ -23,7 +23,7 @@
 #define TIMEOUT			4000	/* ms */
 #define TRIES			2
 #define CONTENT_TYPE	"application/x-www-form-urlencoded; charset=utf-8"
-#define REASON_MAX		300
+#define CODE_MAX		100
 
 /* The text of the first element of that name; NULL if there is none. */
 static char *
@@ -63,15 +63,12 @@ static CdcAwsOutcome
 refused(CdcAwsSearch *search, const CdcHttpAnswer *answer, const char *role_arn)
 {
 	char	   *code = element(answer->body, "Code");
-	char	   *message = element(answer->body, "Message");
+	const char *message = cdc_aws_message(element(answer->body, "Message"));
 
-	if (code == NULL || strlen(code) > REASON_MAX)
+	if (code == NULL || !cdc_aws_secret_valid(code) || strlen(code) > CODE_MAX)
 		return cdc_aws_fail(search, NULL, _("The role \"%s\" cannot be assumed: status %d."),
 							role_arn, answer->status);
-	if (message)
-		message[strcspn(message, "\r\n")] = '\0';
-	if (message == NULL || strlen(message) > REASON_MAX ||
-		strcmp(code, "SignatureDoesNotMatch") == 0)
+	if (message == NULL || strcmp(code, "SignatureDoesNotMatch") == 0)
 		message = "";
 	return cdc_aws_fail(search, refusal_hint(code),
 						_("The role \"%s\" cannot be assumed: %s%s%s."), role_arn, code,
@@ -118,16 +115,16 @@ CdcAwsOutcome
 cdc_aws_role_assume(CdcAwsSearch *search, const char *role_arn,
 					const char *external_id, const char *session_name)
 {
-	const char *headers[6];
+	char	   *headers[6];
 	const char *url = endpoint(search);
 	CdcAwsRequest signing = {
 		.method = "POST",.path = "/",.service = "sts",
 		.region = search->settings->region,.content_type = CONTENT_TYPE
 	};
-	CdcHttpRequest request = {.method = "POST",.headers = headers};
+	CdcHttpRequest request = {.method = "POST",.headers = (const char *const *) headers};
 	CdcHttpAnswer answer;
 	StringInfoData body;
-	CdcAwsOutcome outcome;
+	CdcAwsOutcome outcome = CDC_AWS_FAILED;
 
 	initStringInfo(&body);
 	add_parameter(&body, "Action", "AssumeRole");
@@ -142,9 +139,9 @@ cdc_aws_role_assume(CdcAwsSearch *search, const char *role_arn,
 	if (!cdc_aws_headers_sign(&signing, &search->result->credentials, headers))
 		return cdc_aws_fail(search, NULL, _("The request for the role \"%s\" could not be signed."),
 							role_arn);
-	if (!cdc_aws_ask(search, &request, TIMEOUT, TRIES, &answer))
-		return CDC_AWS_FAILED;
-	outcome = take_answer(search, &answer, role_arn, search->result->source);
+	if (cdc_aws_ask(search, &request, TIMEOUT, TRIES, &answer))
+		outcome = take_answer(search, &answer, role_arn, search->result->source);
+	cdc_aws_headers_wipe(headers);
 	cdc_http_answer_wipe(&answer);
 	return outcome;
 }

@@ -97,7 +97,7 @@ static const KafkaOption kafka_options[] = {
 	{"aws_access_key_id", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"aws_secret_access_key", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"aws_session_token", UserMappingRelationId, cdc_aws_option_check, NULL},
-	{"aws_server_identity", UserMappingRelationId, cdc_aws_option_check, NULL},
+	{"aws_server_identity", UserMappingRelationId, check_bool, NULL},
 	{"profile", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"role_arn", UserMappingRelationId, cdc_aws_option_check, NULL},
 	{"external_id", UserMappingRelationId, cdc_aws_option_check, NULL},

@@ -20,7 +20,6 @@
 
 #define TIMEOUT		4000		/* ms */
 #define TRIES		2
-#define REASON_MAX	300
 
 /* The member of the answer, by what a client shows and the network. */
 static const struct
@@ -101,12 +100,7 @@ refused(CdcAwsSearch *search, const CdcHttpAnswer *answer)
 	const char *hint = NULL;
 
 	if (cdc_aws_json_read(answer->body, answer->len, lengthof(names), names, values))
-		message = values[0] ? values[0] : values[1];
-	/* that of a wrong signature goes on with the headers */
-	if (message)
-		message[strcspn(message, "\r\n")] = '\0';
-	if (message && (strlen(message) > REASON_MAX || strstr(message, "Canonical")))
-		message = NULL;
+		message = cdc_aws_message(values[0] ? values[0] : values[1]);
 	if (answer->status == 403)
 		hint = _("The policy of the user or role must allow kafka:GetBootstrapBrokers for this cluster; or name the brokers in \"bootstrap_servers\".");
 	else if (answer->status == 404)
@@ -142,11 +136,11 @@ cdc_msk_brokers_ask(const CdcAwsSettings *settings,
 	const char *member = member_name(network, access_of(security));
 	const char *url = cdc_aws_endpoint("AWS_ENDPOINT_URL_KAFKA", "kafka", settings->region);
 	const char *host = strstr(url, "://") ? strstr(url, "://") + 3 : url;
-	const char *headers[6];
+	char	   *headers[6];
 	CdcAwsRequest signing = {
 		.method = "GET",.host = host,.service = "kafka",.region = settings->region,.body = ""
 	};
-	CdcHttpRequest request = {.method = "GET",.headers = headers};
+	CdcHttpRequest request = {.method = "GET",.headers = (const char *const *) headers};
 	CdcHttpAnswer answer;
 	char	   *brokers = NULL;
 
@@ -166,6 +160,7 @@ cdc_msk_brokers_ask(const CdcAwsSettings *settings,
 	}
 	if (cdc_aws_ask(&search, &request, TIMEOUT, TRIES, &answer))
 		brokers = read_answer(&search, &answer, member);
+	cdc_aws_headers_wipe(headers);
 	cdc_http_answer_wipe(&answer);
 	if (brokers == NULL && cdc_aws_clock_text(result))
 		result->hint = cdc_aws_clock_text(result);

@@ -178,7 +178,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif action == 'AssumeRole':
             problem = self.signature_problem(body, 'sts')
             if not problem and state['external'] and parameters.get('ExternalId') != state['external']:
-                problem = ('AccessDenied', 'User: arn:aws:iam::1:user/x is not authorized to perform: sts:AssumeRole')
+                user = 'b\u00f6se\x01' if parameters.get('ExternalId') == 'odd' else 'x'
+                problem = ('AccessDenied', f'User: arn:aws:iam::1:user/{user} is not authorized to perform: sts:AssumeRole')
         else:
             problem = ('InvalidAction', 'There is no such action.')
         if problem:

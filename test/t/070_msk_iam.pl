@@ -333,6 +333,8 @@ reads('a role at last');
 like(step('credentials'), qr/^t\|of the role "arn:aws:iam::1:role\/last", assumed by the role "warehouse-role"/, 'its source is told');
 aws('external another');
 like(step('credentials'), qr/^f\|The role "arn:aws:iam::1:role\/last" cannot be assumed: AccessDenied: User: .*\|The trust policy/, 'a role that is denied');
+mapping("role_arn 'arn:aws:iam::1:role/last', external_id 'odd'");
+like(step('credentials'), qr/^f\|The role "arn:aws:iam::1:role\/last" cannot be assumed: AccessDenied\.\|The trust policy/, 'a message that may be no text is not quoted');
 aws('external -');
 mapping("aws_access_key_id 'AKIDEXAMPLE', aws_secret_access_key 'wrong', role_arn 'arn:aws:iam::1:role/last'");
 like(step('credentials'), qr/^f\|The role .* cannot be assumed: SignatureDoesNotMatch\.\|Check the secret key/, 'a wrong secret');
