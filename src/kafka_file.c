@@ -16,7 +16,9 @@
  */
 #include "postgres.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
@@ -49,51 +51,55 @@ cdc_kafka_file_check(const char *name, const char *value)
 				 errhint("It is the absolute path of a file of the server.")));
 }
 
-/* A file that is read to its end, and not one that one might wait for. */
 static void
-check_kind(const char *name, const char *path)
+could_not_read(const char *name, const char *path)
 {
+	ereport(ERROR,
+			(errcode_for_file_access(),
+			 errmsg("could not read the file of option \"%s\": \"%s\": %m",
+					name, path)));
+}
+
+/*
+ * Opens a file that is read to its end, and not one that one might wait for:
+ * what stands at the path may be replaced at any time, so the open file counts.
+ */
+static int
+open_ordinary(const char *name, const char *path)
+{
+	int			fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
 	struct stat st;
 
-	if (stat(path, &st) < 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read the file of option \"%s\": \"%s\": %m",
-						name, path)));
+	if (fd < 0 || fstat(fd, &st) < 0)
+		could_not_read(name, path);
 	if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("could not read the file of option \"%s\": \"%s\"",
 						name, path),
 				 errdetail("It is no ordinary file, or longer than 1 MB.")));
+	return fd;
 }
 
+/* An error closes the file with the transaction. */
 char *
 cdc_kafka_file_read(const char *name, const char *path)
 {
-	FILE	   *file;
-	char	   *text;
+	int			fd = open_ordinary(name, path);
+	char	   *text = palloc(FILE_MAX_BYTES + 1);
 	char	   *result;
-	size_t		len;
+	size_t		len = 0;
+	ssize_t		n;
 
-	check_kind(name, path);
-	file = AllocateFile(path, PG_BINARY_R);
-	if (file == NULL)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read the file of option \"%s\": \"%s\": %m",
-						name, path)));
-	/* no other copy of a key than ours */
-	setvbuf(file, NULL, _IONBF, 0);
-	text = palloc(FILE_MAX_BYTES + 1);
-	len = fread(text, 1, FILE_MAX_BYTES, file);
+	while ((n = read(fd, text + len, FILE_MAX_BYTES - len)) > 0)
+		len += n;
 	text[len] = '\0';
-	if (ferror(file))
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read the file of option \"%s\": \"%s\": %m",
-						name, path)));
-	FreeFile(file);
+	if (n < 0)
+	{
+		explicit_bzero(text, len);
+		could_not_read(name, path);
+	}
+	CloseTransientFile(fd);
 	if (!cdc_is_pem(text))
 	{
 		explicit_bzero(text, len);
