@@ -443,8 +443,7 @@ def run_asan(tap, work, sources, seed, pg_config, kills):
         tap.skip('no error of memory is found', 'the compiler has no AddressSanitizer')
         return
     bin_dir = special_build(sources, work, 'asan', pg_config,
-                            'COPT=-fsanitize=address -fno-omit-frame-pointer',
-                            'SHLIB_LINK=-lrdkafka -lpthread -fsanitize=address')
+                            'COPT=-fsanitize=address -fno-omit-frame-pointer')
     directory = os.path.join(work, 'asan')
     os.makedirs(directory)
     reports = os.path.join(directory, 'report')
