@@ -432,6 +432,8 @@ read_unset(CdcStagingReader *r)
 	for (int i = 0; i < r->target->ncolumns; i++)
 		for (int j = 0; j < n; j++)
 			r->unset[i] |= abs(numbers[j]) == r->target->columns[i].attnum;
+	if (PointerGetDatum(a) != r->slot->tts_values[r->unset_at])
+		pfree(a);
 }
 
 bool
