@@ -168,5 +168,29 @@ CALL events('rising', '{d}', 1400, 1600);
 SELECT inserted, updated, deleted FROM cdc_sync('rising');
 SELECT count(*), count(DISTINCT id), sum(id::int) FROM rising;
 
+-- a publication of deletes alone needs a replica identity for them, and for nothing else
+CALL pair('published', 'mirror', '(id int NOT NULL UNIQUE, n bigint)', '{id}');
+CALL events('published', '{c}', 1, 5);
+SELECT * FROM compare('published');
+SET client_min_messages = error;	-- of wal_level
+CREATE PUBLICATION deletes FOR TABLE published, published_sql WITH (publish = 'delete');
+CALL events('published', '{u}', 1, 2);
+SELECT * FROM compare('published');
+CALL events('published', '{d}', 1, 1);
+SELECT cdc_sync('published');
+SELECT cdc_sync('published_sql');
+ALTER PUBLICATION deletes SET (publish = 'update');
+SELECT * FROM compare('published');
+DROP PUBLICATION deletes;
+SET client_min_messages = warning;
+
+-- a default that looks at the rows before
+CREATE FUNCTION so_many() RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT count(*) FROM merge.counted); END';
+CREATE TABLE counted (id int PRIMARY KEY, n bigint, before bigint DEFAULT so_many());
+SELECT cdc_create('counted', target => 'counted');
+CALL events('counted', '{c}', 1, 5);
+SELECT inserted FROM cdc_sync('counted');
+SELECT string_agg(before::text, ' ' ORDER BY before) FROM counted;
+
 SELECT cdc_drop('*', true);
 DROP SCHEMA merge CASCADE;

@@ -19,10 +19,12 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_am.h"
@@ -80,10 +82,12 @@ typedef struct CdcDirectState
 	AttrNumber *unfed;			/* [nunfed] columns that no event feeds */
 	int			nunfed;
 	bool	   *has_default;	/* [natts] the one above is made */
-	bool		may_change;		/* the publications of the table let rows change */
+	bool		may_update;		/* the publications of the table let rows change, */
+	bool		may_delete;		/* .. and go */
 	TupleDesc	desc;			/* of .. */
 	TupleTableSlot *inserts[INSERT_ROWS];
 	int			ninserts;
+	bool		one_by_one;		/* a default may look at the rows before */
 } CdcDirectState;
 
 /* Is there anything in the table that only the executor heeds? */
@@ -153,6 +157,18 @@ has_all_rows(const CdcTarget *target, Relation index)
 }
 
 /*
+ * Does our snapshot see no row whose versions it may have mixed up when it was
+ * built?  As the planner asks.
+ */
+static bool
+is_safe(Relation index)
+{
+	return !index->rd_index->indcheckxmin ||
+		TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+							  TransactionXmin);
+}
+
+/*
  * Is it an index over the key, whose idea of equality is the key's?  Fills the
  * scan keys.
  */
@@ -163,7 +179,8 @@ finds_by_key(CdcDirectState *st, Relation index)
 
 	if (!form->indisunique || !form->indisvalid || !form->indimmediate ||
 		index->rd_rel->relam != BTREE_AM_OID ||
-		form->indnkeyatts != st->target->nkeys || !has_all_rows(st->target, index))
+		form->indnkeyatts != st->target->nkeys || !has_all_rows(st->target, index) ||
+		!is_safe(index))
 		return false;
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
@@ -381,6 +398,7 @@ cdc_direct_set_default(CdcDirect *d, AttrNumber attnum)
 		Node	   *expr = TupleDescAttr(RelationGetDescr(d->rel), i)->attisdropped ? NULL :
 			build_column_default(d->rel, attnum);
 
+		st->one_by_one |= expr && contain_volatile_functions_not_nextval(expr);
 		if (expr)
 			st->defaults[i] = ExecInitExpr(expression_planner((Expr *) expr), NULL);
 		st->has_default[i] = true;
@@ -429,13 +447,16 @@ store_row(CdcDirect *d, TupleTableSlot *slot)
 		ExecConstraints(d->state->result, slot, d->state->estate);
 }
 
-/* Updates and deletes of a published table need a replica identity. */
+/*
+ * Updates and deletes of a published table need a replica identity; a publication
+ * may have one of them and not the other.
+ */
 static void
-check_identity(CdcDirect *d)
+check_identity(CdcDirect *d, CmdType command, bool *checked)
 {
-	if (!d->state->may_change)
-		CheckCmdReplicaIdentity(d->rel, CMD_UPDATE);
-	d->state->may_change = true;
+	if (!*checked)
+		CheckCmdReplicaIdentity(d->rel, command);
+	*checked = true;
 }
 
 /*
@@ -464,7 +485,7 @@ cdc_direct_update(CdcDirect *d)
 	LockTupleMode lock;
 	CDC_UPDATE_INDEXES which;
 
-	check_identity(d);
+	check_identity(d, CMD_UPDATE, &st->may_update);
 	store_row(d, st->row);
 	if (table_tuple_update(d->rel, &d->old->tts_tid, st->row, st->cid, GetActiveSnapshot(),
 						   InvalidSnapshot, true, &failure, &lock, &which) != TM_Ok)
@@ -482,7 +503,7 @@ cdc_direct_delete(CdcDirect *d)
 {
 	TM_FailureData failure;
 
-	check_identity(d);
+	check_identity(d, CMD_DELETE, &d->state->may_delete);
 	return table_tuple_delete(d->rel, &d->old->tts_tid, d->state->cid, GetActiveSnapshot(),
 							  InvalidSnapshot, true, &failure, false) == TM_Ok;
 }
@@ -491,10 +512,14 @@ static void
 flush_inserts(CdcDirect *d)
 {
 	CdcDirectState *st = d->state;
+	MemoryContext old;
 
 	if (st->ninserts == 0)
 		return;
+	/* what it makes of rows with long values stays behind */
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(st->estate));
 	table_multi_insert(d->rel, st->inserts, st->ninserts, st->cid, 0, NULL);
+	MemoryContextSwitchTo(old);
 	for (int i = 0; i < st->ninserts; i++)
 	{
 		if (st->result->ri_NumIndices > 0)
@@ -518,7 +543,7 @@ cdc_direct_insert(CdcDirect *d)
 	store_row(d, slot);
 	/* the caller's values are of his row, which he leaves */
 	ExecMaterializeSlot(slot);
-	if (++st->ninserts == INSERT_ROWS)
+	if (++st->ninserts == INSERT_ROWS || st->one_by_one)
 		flush_inserts(d);
 }
 
