@@ -301,6 +301,21 @@ cdc_kafka_partitions(CdcKafka *kafka, const char *topic)
  */
 
 /*
+ * Partitions may have been added since the client has last looked: it answers by
+ * itself that it knows none.
+ */
+static bool
+look_again(CdcKafka *kafka, int timeout)
+{
+	const struct rd_kafka_metadata *metadata;
+
+	if (rd_kafka_metadata(kafka->rk, true, NULL, &metadata, timeout) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return false;
+	rd_kafka_metadata_destroy(metadata);
+	return true;
+}
+
+/*
  * Ask for the offsets of partitions first .. first + n - 1 of a topic by time,
  * which may be RD_KAFKA_OFFSET_BEGINNING or _END: that is how brokers tell the
  * watermarks, one request for all partitions of a broker.
@@ -311,6 +326,7 @@ topic_offsets(CdcKafka *kafka, const char *topic, int32 first, int n,
 {
 	Request		request;
 	rd_kafka_topic_partition_list_t *list;
+	bool		looked = false;
 
 	begin_request(&request, kafka);
 	list = kafka->list = rd_kafka_topic_partition_list_new(n);
@@ -330,6 +346,13 @@ topic_offsets(CdcKafka *kafka, const char *topic, int32 first, int n,
 			err = list->elems[i].err;
 		if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
 			break;
+		if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION && !looked)
+		{
+			looked = look_again(kafka, request.slice);
+			if (looked)
+				continue;
+			err = RD_KAFKA_RESP_ERR__TIMED_OUT;
+		}
 		try_again(&request, err, topic);
 	}
 	for (int i = 0; i < n; i++)

@@ -119,7 +119,7 @@ def partitions_added(line, admin):
     topic.put(2, 'b', 2)
     topic.put(3, 'c', 2)
     topic.put(1, 'd')
-    wait_for(lambda: topic.offsets() == '0:0 0:1 2:0 2:1', 30, 'the new partition')
+    wait_for(lambda: topic.offsets() == '0:0 0:1 2:0 2:1', 12, 'the new partition')
     topic.expect({1: 'd', 2: 'b', 3: 'c'}, 'a new partition is read from its first record')
     topic.put(4, 'e', 1)
     topic.expect({1: 'd', 2: 'b', 3: 'c', 4: 'e'}, 'one that was empty too')
