@@ -152,11 +152,7 @@ compare_changes(const void *a, const void *b)
 
 	if ((x->since != 0) != (y->since != 0))
 		return x->since != 0 ? -1 : 1;
-	if (x->partition != y->partition)
-		return x->partition < y->partition ? -1 : 1;
-	if (x->epoch != y->epoch)
-		return x->epoch < y->epoch ? -1 : 1;
-	return x->offset < y->offset ? -1 : x->offset > y->offset;
+	return cdc_origin_compare(x, y);
 }
 
 void

@@ -37,6 +37,17 @@ cdc_origin_equal(const CdcOrigin *a, const CdcOrigin *b)
 		a->partition == b->partition;
 }
 
+/* By partition, epoch and offset: <0, 0 or >0, for qsort(). */
+static inline int
+cdc_origin_compare(const CdcOrigin *a, const CdcOrigin *b)
+{
+	if (a->partition != b->partition)
+		return a->partition < b->partition ? -1 : 1;
+	if (a->epoch != b->epoch)
+		return a->epoch < b->epoch ? -1 : 1;
+	return a->offset < b->offset ? -1 : a->offset > b->offset;
+}
+
 /*
  * Has Kafka Connect sent an event again?  It stands behind another of its
  * partition, and is older at the source's position and not newer at its clock.

@@ -708,14 +708,9 @@ compare_bad(const void *a, const void *b)
 {
 	const CdcOrigin *x = &((const CdcBadRecord *) a)->at;
 	const CdcOrigin *y = &((const CdcBadRecord *) b)->at;
+	int			cmp = cdc_origin_compare(x, y);
 
-	if (x->partition != y->partition)
-		return x->partition < y->partition ? -1 : 1;
-	if (x->epoch != y->epoch)
-		return x->epoch < y->epoch ? -1 : 1;
-	if (x->offset != y->offset)
-		return x->offset < y->offset ? -1 : 1;
-	return (int) y->old_key - (int) x->old_key;
+	return cmp != 0 ? cmp : (int) y->old_key - (int) x->old_key;
 }
 
 /* The same, and of one record that was noted twice the reason before the rest. */

@@ -23,14 +23,7 @@
 static int
 compare(const void *a, const void *b)
 {
-	const CdcOrigin *x = &((const CdcRefusal *) a)->at;
-	const CdcOrigin *y = &((const CdcRefusal *) b)->at;
-
-	if (x->partition != y->partition)
-		return x->partition < y->partition ? -1 : 1;
-	if (x->epoch != y->epoch)
-		return x->epoch < y->epoch ? -1 : 1;
-	return x->offset < y->offset ? -1 : x->offset > y->offset;
+	return cdc_origin_compare(&((const CdcRefusal *) a)->at, &((const CdcRefusal *) b)->at);
 }
 
 void
