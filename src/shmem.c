@@ -464,6 +464,27 @@ cdc_shared_release(CdcSharedKind kind, void *entry)
 	dshash_release_lock(tables[kind], entry);
 }
 
+static int64
+landed_in(int32 landing)
+{
+	CdcLandingKey key = {.database = MyDatabaseId,.landing = landing};
+	CdcSharedLanding *shared = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
+	int64		landed = 0;
+
+	if (shared)
+	{
+		landed = shared->landed;
+		cdc_shared_release(CDC_SHARED_LANDING, shared);
+	}
+	return landed;
+}
+
+int64
+cdc_shared_landed(int32 landing, int32 other)
+{
+	return landed_in(landing) + (other ? landed_in(other) : 0);
+}
+
 void
 cdc_shared_scan(CdcSharedKind kind, Oid database,
 				bool (*func) (void *entry, void *arg), void *arg)

@@ -184,6 +184,12 @@ extern void *cdc_shared_insert(CdcSharedKind kind, const void *key);
 extern void cdc_shared_release(CdcSharedKind kind, void *entry);
 
 /*
+ * Changes whenever something lands in a landing of this database, or in the other
+ * one (0: there is none).
+ */
+extern int64 cdc_shared_landed(int32 landing, int32 other);
+
+/*
  * Call back for each entry of a database (InvalidOid: all); the entry is
  * deleted if the function returns false.  It must not raise an error.
  */

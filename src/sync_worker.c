@@ -79,8 +79,8 @@ typedef struct Job
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
 	int32		schema_landing; /* of the schema-change topic, 0: none */
-	int64		landed;			/* landed_count() when nothing was left to do, for
-								 * all we know; -1: unknown */
+	int64		landed;			/* cdc_shared_landed() when nothing was left to do,
+								 * for all we know; -1: unknown */
 	TimestampTz not_before;		/* somebody else was at it */
 	TimestampTz retry_at;		/* of records that wait for others, DT_NOEND: none */
 	int64		poked;			/* CdcSharedPipeline.poked when they were tried last */
@@ -233,30 +233,6 @@ refresh_jobs(void)
  * ----------
  */
 
-/* What has landed, ever, in a landing. */
-static int64
-landed_in(int32 landing)
-{
-	CdcLandingKey key = {.database = MyDatabaseId,.landing = landing};
-	CdcSharedLanding *shared = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
-	int64		landed = 0;
-
-	if (shared)
-	{
-		landed = shared->landed;
-		cdc_shared_release(CDC_SHARED_LANDING, shared);
-	}
-	return landed;
-}
-
-/* Changes whenever something lands where the job reads. */
-static int64
-landed_count(const Job *job)
-{
-	return landed_in(job->landing) +
-		(job->schema_landing ? landed_in(job->schema_landing) : 0);
-}
-
 /* Another session has altered a relation (invalid: any). */
 static void
 relation_changed(Datum arg, Oid relid)
@@ -300,7 +276,7 @@ forget_pause(Job *job)
 static TimestampTz
 due_at(Job *job)
 {
-	int64		landed = landed_count(job);
+	int64		landed = cdc_shared_landed(job->landing, job->schema_landing);
 	CdcSharedPipeline *shared;
 	TimestampTz at = job->retry_at;
 	bool		poked;
@@ -524,7 +500,7 @@ note_success(Turn *turn, int64 landed)
 static bool
 take_window(Turn *turn)
 {
-	int64		landed = landed_count(turn->job);
+	int64		landed = cdc_shared_landed(turn->job->landing, turn->job->schema_landing);
 	ErrorData  *error;
 
 	if (!cdc_worker_try(sync_window, turn, &error))
