@@ -180,6 +180,12 @@ FROM (VALUES (1, 0, 'c', 5, 'e', 'E', 1020, '', 0), (2, 0, 'd', 5, NULL, NULL, 1
 ORDER BY n;
 SELECT events, quarantined FROM cdc_sync('w');
 SELECT id, name, big, last_op FROM w_target WHERE id > 4 ORDER BY id;
+-- and once more, alone in a sync: it is the last event of its partition
+INSERT INTO w_debezium (kafka_partition, kafka_key, kafka_value, kafka_headers)
+VALUES (1, '{"id":6}', event('c', 6, 'e', 1021, '__debezium_unavailable_value'),
+	'[{"key": "__debezium.oldkey", "value": "{\"id\":5}"}]');
+SELECT events, quarantined FROM cdc_sync('w');
+SELECT id, name, big, last_op FROM w_target WHERE id > 4 ORDER BY id;
 SELECT count(*) FROM cdcsync.moved;
 SELECT cdc_drop('w', drop_target => true);
 

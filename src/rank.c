@@ -121,6 +121,16 @@ keeps_all(const CdcTarget *target)
 		target->mode == CDC_MODE_HISTORY;
 }
 
+/* Is it a create at the last position of its partition?  Only key changes ask. */
+static bool
+is_create_at_last(const CdcRank *rank, const CdcProgress *p, const CdcChange *c)
+{
+	int			cmp;
+
+	return rank->multi_partition && c->op == 'c' &&
+		cdc_position_compare(&c->position, &p->position, &cmp) && cmp == 0;
+}
+
 /*
  * Is it a re-send of Kafka Connect: older than what the partition has applied,
  * at the source's position and at its clock, or the same?  Else note the position.
@@ -156,6 +166,7 @@ is_resent(CdcRank *rank, CdcEvent *rec)
 			cdc_event_note_delete(rec, true);
 		return true;
 	}
+	rec->at_last = is_create_at_last(rank, p, c);
 	note_position(p, c);
 	return false;
 }
@@ -290,6 +301,7 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 	rec.offset = cdc_chunk_offset(chunk, i);
 	rec.progress = progress;
 	rec.rename = NULL;
+	rec.at_last = false;
 	rec.since = since;
 	rec.old_key = old_key;
 	progress->deleted_key = 0;

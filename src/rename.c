@@ -137,15 +137,20 @@ join(CdcRank *rank, CdcMove *move, const CdcToken *old_key_tokens, CdcToken *tok
 
 /*
  * Has the row arrived under new_key already, and is there still?  Then the event is
- * sent again, and by now the old key may have another row.
+ * sent again, and by now the old key may have another row.  Nothing tells what an
+ * earlier window has done but the position: the delete alone can have it, too, and
+ * that has left its departure.
  */
 static bool
-has_arrived(CdcRank *rank, const CdcEvent *rec, const CdcBytes *new_key)
+has_arrived(CdcRank *rank, const CdcEvent *rec, const CdcBytes *new_key,
+			const CdcToken *tokens)
 {
 	const CdcWinner *w = cdc_winner_find(rank, new_key);
 	int			cmp;
 
-	return w && !w->deleted && w->from &&
+	if (w == NULL || w->tokens == NULL)
+		return rec->at_last && fetch_target_row(rank, tokens) != NULL;
+	return !w->deleted && w->from &&
 		cdc_bytes_equal(w->from->key, rec->rename->key) &&
 		cdc_position_compare(&w->from->position, &rec->change.position, &cmp) &&
 		cmp == 0;
@@ -189,7 +194,7 @@ cdc_rename_arrive(CdcRank *rank, CdcEvent *rec, const CdcBytes *new_key,
 	/* tried again: the old key's row may be another one by now */
 	if (rec->since != 0)
 		return false;
-	if (has_arrived(rank, rec, new_key))
+	if (has_arrived(rank, rec, new_key, tokens))
 	{
 		arrive_again(rank, rec, new_key, tokens);
 		return false;

@@ -74,6 +74,8 @@ typedef struct CdcEvent
 	CdcProgress *progress;
 	CdcChange	change;
 	CdcRename  *rename;			/* NULL: none */
+	bool		at_last;		/* several partitions: a create at the last position
+								 * that its own has had before */
 	TimestampTz since;			/* it comes out of quarantine, where it has been
 								 * since; 0: it does not */
 	bool		old_key;		/* .. for the delete of a key change's old key */
