@@ -95,6 +95,14 @@ def parse(data):
     return unwrap(loads(data.decode()))
 
 
+def readable(record):
+    """Is the record's value JSON, or null?"""
+    try:
+        return record.value is None or bool(parse(record.value))
+    except (ValueError, UnicodeDecodeError):
+        return False
+
+
 def fields_of(schema, part):
     """name -> description of the fields of one part of an envelope's schema."""
     for field in (schema or {}).get('fields', []):
@@ -216,6 +224,36 @@ class Fold:
                 self.blocked[key] = where
                 self.needed.setdefault(key, {})[where] = self.bad[where][1]
             return 'bad'
+
+    def forgive(self, records):
+        """Need no copy of an unreadable record that something else may end.
+
+        It has no position that shows that it was sent again, and so but Kafka's
+        time to order it by: what another partition has of its key, or a
+        truncate, comes after it if Kafka got it later.
+        """
+        seen = set()
+        for copy in records:
+            if copy.index in seen:
+                where = (copy.partition, copy.offset)
+                key, _ = self.bad.get(where, (None, None))
+                if where in self.needed.get(key, ()) and not readable(copy) \
+                        and any(r.partition != copy.partition
+                                and r.timestamp > copy.timestamp
+                                and self._ends(r, key) for r in records):
+                    del self.needed[key][where]
+            elif copy.index is not None:
+                seen.add(copy.index)
+
+    def _ends(self, record, key):
+        """Could the record end what waits for this key?"""
+        if b'"op":"t"' in (record.value or b''):
+            return True
+        try:
+            mine = self._record_key(record.key)
+            return mine is not None and self._normal_key(mine) == key
+        except Bad:
+            return False
 
     def _apply(self, record):
         last = self._last.pop(record.partition, None)
@@ -482,6 +520,7 @@ def fold(table, records, spread=False):
         records = in_source_order(records)
     for record in records:
         state.apply(record)
+    state.forgive(records)
     return state
 
 
