@@ -267,10 +267,10 @@ TABLES = (
 )
 
 
-def report(r):
-    """All of it as Markdown."""
+def report(r, tables=TABLES):
+    """Markdown: how it was made, and the tables."""
     text = "".join(f"- {name}: {fact}\n" for name, fact in r.facts.items())
-    for title, make in TABLES:
+    for title, make in tables:
         try:
             made = make(r)
         except KeyError:
@@ -305,15 +305,18 @@ def write(path, text):
         f.write(text)
 
 
-def update_readme(r):
-    """The tables and the graph, in the place of those before."""
+def update_readme(r, results):
+    """The first table and the graph, in the place of those before; all tables are beside the results."""
     path = os.path.join(REPO, "README.md")
     with open(path, encoding="utf-8") as f:
         text = f.read()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
     image = f"![Cost by events and by pipelines]({PICTURE})"
-    write(path, f"{before}{BEGIN}\n{report(r)}\n{image}\n\n{END}{after}")
+    rest = os.path.relpath(os.path.splitext(os.path.abspath(results))[0] + ".md", REPO)
+    more = ("Growth with events and pipelines, memory, latency, other kinds of rows, WAL and the steady load of this run: "
+            f"[{rest}]({rest}).")
+    write(path, f"{before}{BEGIN}\n{report(r, TABLES[:1])}\n{more}\n\n{image}\n\n{END}{after}")
     write(os.path.join(REPO, PICTURE), picture(r))
 
 
@@ -321,7 +324,7 @@ def main():
     *option, path = sys.argv[1:]
     results = Results.read(path)
     if option == ["--readme"]:
-        update_readme(results)
+        update_readme(results, path)
     else:
         write(os.path.splitext(path)[0] + ".md", report(results))
 
