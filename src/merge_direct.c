@@ -141,7 +141,7 @@ update_row(DirectMerge *m, char action)
 	return true;
 }
 
-static void
+static bool
 insert_row(DirectMerge *m)
 {
 	cdc_direct_set_unfed(m->direct);
@@ -157,8 +157,10 @@ insert_row(DirectMerge *m)
 			m->direct->nulls[to - 1] = m->staged->nulls[i];
 		}
 	}
-	cdc_direct_insert(m->direct);
+	if (!cdc_direct_insert(m->direct))
+		return false;
 	m->inserted++;
+	return true;
 }
 
 /* One staged row; false: SQL has to do it. */
@@ -172,7 +174,8 @@ merge_row(DirectMerge *m, char action)
 	{
 		for (int k = 0; k < m->target->nkeys; k++)
 			m->key[k] = m->staged->values[m->target->keys[k]];
-		found = cdc_direct_find(m->direct, m->key);
+		if (!cdc_direct_find(m->direct, m->key, &found))
+			return false;
 	}
 	if (action == 'd')
 		return !found || (soft ? mark_row(m) : delete_row(m));
@@ -180,8 +183,7 @@ merge_row(DirectMerge *m, char action)
 		return update_row(m, action);
 	if (found && !delete_row(m))
 		return false;
-	insert_row(m);
-	return true;
+	return insert_row(m);
 }
 
 static bool

@@ -65,7 +65,8 @@ end_current(DirectVersions *v)
 	v->looked = true;
 	for (int k = 0; k < v->target->nkeys; k++)
 		v->key[k] = v->staged->values[v->target->keys[k]];
-	v->was = cdc_direct_find(d, v->key);
+	if (!cdc_direct_find(d, v->key, &v->was))
+		return false;
 	if (!v->was)
 		return true;
 	cdc_direct_set_old(d);
@@ -89,7 +90,7 @@ set_left_out(DirectVersions *v, int i, bool was)
 		cdc_direct_set_default(v->direct, at);
 }
 
-static void
+static bool
 add_version(DirectVersions *v, char action)
 {
 	CdcDirect  *d = v->direct;
@@ -111,8 +112,10 @@ add_version(DirectVersions *v, char action)
 		if (was && !d->nulls[at] && (i == v->from || i == v->to))
 			d->values[at] = TimestampGetDatum(later(d->values[at], v->since));
 	}
-	cdc_direct_insert(d);
+	if (!cdc_direct_insert(d))
+		return false;
 	v->inserted++;
+	return true;
 }
 
 /* The changes of one key; false: SQL has to do it. */
@@ -132,8 +135,8 @@ apply_unit(DirectVersions *v, int64 first, int64 last)
 		if (!cdc_staging_read(v->staged, &all->merge->tids[row]) ||
 			((action == 'f' || action == 'x') && !end_current(v)))
 			return false;
-		if (action != 'x')
-			add_version(v, action);
+		if (action != 'x' && !add_version(v, action))
+			return false;
 	}
 	return true;
 }
