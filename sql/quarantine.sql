@@ -306,6 +306,13 @@ SELECT cdc_create('x', target => 'x_target');
 INSERT INTO x_debezium (kafka_key, kafka_value)
 	SELECT key(i), ev('c', jsonb_build_object('id', i, 'n', CASE WHEN i % 50 = 0 THEN 'x' ELSE '1' END)) FROM generate_series(1, 6000) i;
 SELECT * FROM sync('x');
+-- the share itself is not more than it, as it is written
+SELECT cdc_drop('x');
+TRUNCATE x_target;
+SELECT cdc_create('x', target => 'x_target', options => '{"max_quarantine_share": 0.29}');
+INSERT INTO x_debezium (kafka_key, kafka_value)
+	SELECT key(i), ev('c', jsonb_build_object('id', i, 'n', CASE WHEN i > 71 THEN 'x' ELSE '1' END)) FROM generate_series(1, 100) i;
+SELECT * FROM sync('x');
 
 -- a bad full image hides nothing of what was before it in its window: in one window
 -- of all the row is as after windows of one record each

@@ -159,6 +159,15 @@ SELECT rows('a');
 SELECT state, exact FROM cdc_status WHERE pipeline = 'a';
 SELECT * FROM sweeps WHERE pipeline = 'a';
 
+-- the share itself is not too much, as it is written
+SELECT make('limit', '{"max_sweep_share": 0.29}');
+SELECT count(ev('limit_debezium', 0, i::text, 'x', 'c', 'false', i)) FROM generate_series(1, 100) i;
+SELECT inserted FROM cdc_sync('limit');
+SELECT count(ev('limit_debezium', 0, i::text, 'x', 'r', CASE i WHEN 30 THEN 'first' WHEN 100 THEN 'last' ELSE 'true' END, 200))
+FROM generate_series(30, 100) i;
+SELECT deleted FROM cdc_sync('limit');
+SELECT cdc_drop('limit');
+
 -- an option that is not what it seems
 SELECT cdc_alter('a', options => '{"max_sweep_share": 2}');
 SELECT cdc_alter('a', options => '{"on_snapshot": "delete"}');
@@ -176,6 +185,21 @@ SELECT reason FROM cdcsync.inexact;
 -- a whole one makes up for it
 SELECT ev('a_debezium', 0, '19', 'nineteen', 'r', 'last', 180);
 SELECT deleted FROM cdc_sync('a');
+SELECT rows('a'), exact FROM cdc_status WHERE pipeline = 'a';
+
+-- a record that may be a row of it, but tells no key: then nobody knows what it lacks
+SELECT ev('a_debezium', 0, '18', 'eighteen', 'c', 'false', 185);
+SELECT ev('a_debezium', 0, '19', 'nineteen', 'r', 'first', 186);
+INSERT INTO a_debezium (kafka_value) VALUES ('{"op":"r","after":{"id":18,');
+SELECT ev('a_debezium', 0, '19', 'nineteen', 'r', 'last', 186);
+SELECT quarantined, deleted FROM cdc_sync('a');
+SELECT rows('a'), exact FROM cdc_status WHERE pipeline = 'a';
+-- .. a delete is none, nor is what comes behind its end
+SELECT ev('a_debezium', 0, '19', 'nineteen', 'r', 'first', 187);
+INSERT INTO a_debezium (kafka_value) VALUES ('{"op":"d","before":{"nothing":1},"after":null}');
+SELECT ev('a_debezium', 0, '19', 'nineteen', 'r', 'last', 187);
+INSERT INTO a_debezium (kafka_value) VALUES ('{"op":"c","after":{"id":18,');
+SELECT quarantined, deleted FROM cdc_sync('a');
 SELECT rows('a'), exact FROM cdc_status WHERE pipeline = 'a';
 
 -- a gap in it, and behind one

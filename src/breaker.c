@@ -245,7 +245,8 @@ cdc_breaker_check(CdcBreaker *breaker, const CdcRank *rank, int *sqlerrcode)
 
 		while (bad[first].no <= bad[i].no - SHARE_RECORDS)
 			first++;
-		if (i - first + 1 <= (int64) (share * Max(seen, SHARE_LEAST)))
+		/* divided, as a product need not be what it is in decimal */
+		if ((double) (i - first + 1) / Max(seen, SHARE_LEAST) <= share)
 			continue;
 		reason = commonest(bad + first, i - first + 1, &same);
 		*sqlerrcode = MAKE_SQLSTATE(reason[0], reason[1], reason[2], reason[3], reason[4]);

@@ -99,13 +99,12 @@ break_key(CdcRank *rank, const CdcEvent *rec, CdcBadRecord *bad)
 	CdcBytes	key;
 	CdcWinner  *w;
 
-	if (cdc_event_record_key(rank, rec, NULL, st->bad_tokens, &key) != NULL)
+	bool		known = cdc_event_record_key(rank, rec, NULL, st->bad_tokens, &key) == NULL;
+
+	if (rank->seen && (known || (rec->change.op != 'd' && rec->change.shape != CDC_SHAPE_TOMBSTONE)))
+		rank->seen(rank->seen_arg, known ? st->bad_tokens : NULL, NULL, CDC_CONNECTOR_UNKNOWN, NULL);
+	if (rank->seen || !known)
 		return;
-	if (rank->seen)
-	{
-		rank->seen(rank->seen_arg, rank->state->bad_tokens, NULL, CDC_CONNECTOR_UNKNOWN, NULL);
-		return;
-	}
 	w = cdc_winner_find(rank, &key);
 	if (w)
 		cdc_winner_break(rank, w, &bad->at);

@@ -162,7 +162,8 @@ typedef struct CdcProgress
 
 /*
  * Told of each row that a record shows to be there, by its key (tokens by
- * column).  change: NULL for a record that is bad but for its key.
+ * column).  change: NULL for a record that is bad but for its key; tokens: NULL
+ * for one whose key is not known either.
  */
 typedef void (*CdcRankSeen) (void *arg, const CdcToken *tokens,
 							 const CdcRowSchema *schema, CdcConnector connector,

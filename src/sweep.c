@@ -71,6 +71,7 @@ typedef struct Sweeper
 	CdcStagingWriter *writer;
 	int			nbatch;
 	bool		mixed;			/* rows of another table */
+	bool		nameless;		/* a row, perhaps, whose key is not known */
 
 	/* deleting */
 	int64		target_rows;
@@ -113,6 +114,16 @@ action_of(Sweeper *sw, const CdcChange *change)
 	return ACTION_SNAPSHOT;
 }
 
+/* Is the record behind the last row that the partition has of the snapshot? */
+static bool
+is_behind(const Sweeper *sw)
+{
+	const CdcSnapshotRun *run = sw->run;
+
+	return (run->end_offset >= 0 && sw->offset > run->end_offset) ||
+		(run->streamed_offset >= 0 && sw->offset >= run->streamed_offset);
+}
+
 /* A CdcRankSeen: stage the key. */
 static void
 stage_key(void *arg, const CdcToken *tokens, const CdcRowSchema *schema,
@@ -125,8 +136,9 @@ stage_key(void *arg, const CdcToken *tokens, const CdcRowSchema *schema,
 	Datum	   *values = palloc0(sizeof(Datum) * width);
 	bool	   *nulls = palloc(sizeof(bool) * width);
 	char		action = action_of(sw, change);
-	bool		ok = action != 0;
+	bool		ok = action != 0 && tokens != NULL;
 
+	sw->nameless |= tokens == NULL && !is_behind(sw);
 	memset(nulls, true, width);
 	for (int k = 0; ok && k < target->nkeys; k++)
 	{
@@ -294,7 +306,8 @@ stage_keys(Sweeper *sw)
 	(void) cdc_staging_end(sw->writer);
 	MemoryContextDelete(sw->batch);
 	MemoryContextDelete(sw->rank_context);
-	return why ? why : sw->mixed ? "its rows are of several tables" : NULL;
+	return why ? why : sw->mixed ? "its rows are of several tables" :
+		sw->nameless ? "a record that may be one of its rows cannot be read" : NULL;
 }
 
 /* ----------
@@ -718,7 +731,9 @@ sweep_scope(CdcSweep *sweep, int64 scope)
 			count_missing_versions(&sw);
 		else
 			stage_missing(&sw);
-		if (sw.missing > sw.target_rows * sweep->pipeline->max_sweep_share)
+		/* divided, as a product need not be what it is in decimal */
+		if (sw.missing > 0 &&
+			(double) sw.missing / sw.target_rows > sweep->pipeline->max_sweep_share)
 		{
 			stop(&sw);
 			return false;
