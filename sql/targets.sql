@@ -174,6 +174,37 @@ INSERT INTO x_debezium (kafka_key, kafka_value) VALUES
 SELECT * FROM sync('x');
 SELECT * FROM x ORDER BY id;
 SELECT * FROM bad WHERE pipeline = 'x';
+-- ranges that overlap what they leave
+INSERT INTO x_debezium (kafka_key, kafka_value) VALUES
+	(key(1), ev('u', NULL, '{"id":1,"v":"[2,5)"}')), (key(3), ev('u', NULL, '{"id":3,"v":"[1,2)"}')),
+	(key(2), ev('u', NULL, '{"id":2,"v":"[5,7)"}'));
+SELECT * FROM sync('x');
+SELECT * FROM x ORDER BY id;
+-- unique values that an index or the table computes; null as a value like others; of some rows
+CREATE TABLE w (id int PRIMARY KEY, a text NOT NULL, b text, c text NOT NULL, e int, n int,
+	d text GENERATED ALWAYS AS (upper(c)) STORED UNIQUE, UNIQUE NULLS NOT DISTINCT (e));
+CREATE UNIQUE INDEX ON w (lower(a));
+CREATE UNIQUE INDEX ON w (coalesce(b, ''), abs(n));
+CREATE UNIQUE INDEX ON w (n) WHERE n > 0;
+CREATE TABLE w_child (id int REFERENCES w ON DELETE CASCADE);
+SELECT cdc_create('w', target => 'w');
+INSERT INTO w_debezium (kafka_key, kafka_value)
+	SELECT key(i), ev('c', NULL, jsonb_build_object('id', i, 'a', 'A' || i, 'b', nullif('b' || i, 'b1'), 'c', 'c' || i, 'e', nullif(i, 1), 'n', i))
+	FROM generate_series(1, 4) i;
+SELECT * FROM sync('w');
+INSERT INTO w_child SELECT id FROM w;
+INSERT INTO w_debezium (kafka_key, kafka_value)
+	SELECT key(i), ev('u', NULL, jsonb_build_object('id', i, 'a', 'a' || j, 'b', nullif('b' || j, 'b1'), 'c', 'C' || j, 'e', nullif(j, 1), 'n', j))
+	FROM generate_series(1, 4) i, LATERAL (SELECT i % 4 + 1 AS j) k;
+SELECT * FROM sync('w');
+SELECT *, (SELECT count(*) FROM w_child c WHERE c.id = w.id) AS children FROM w ORDER BY id;
+-- what leaves a value out keeps it, though another wants it
+INSERT INTO w_debezium (kafka_key, kafka_value) VALUES
+	(key(1), ev('u', NULL, '{"id":1,"n":20,"b":"x"}')), (key(2), ev('u', NULL, '{"id":2,"a":"A2"}')),
+	(key(3), ev('u', NULL, '{"id":3,"a":"a3"}'));
+SELECT * FROM sync('w');
+SELECT id, a, n FROM w ORDER BY id;
+SELECT * FROM bad WHERE pipeline = 'w';
 -- a swap of values that have no spare one: the rows wait, with the reason
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE TABLE n (id int PRIMARY KEY, v mood NOT NULL UNIQUE);
