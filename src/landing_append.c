@@ -40,9 +40,10 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "array_buffer.h"
 #include "catalog.h"
+#include "chunk_headers.h"
 #include "compat.h"
-#include "headers.h"
 #include "landing.h"
 #include "wake.h"
 
@@ -69,54 +70,6 @@
 
 /* Arrays below this are left to the executor. */
 #define COMPRESS_BYTES		2000
-
-#define ARRAY_START			((Size) ARR_OVERHEAD_NONULLS(1))
-
-/* A one-dimensional array that grows at its end. */
-typedef struct ArrayBuffer
-{
-	char	   *data;			/* room for the array's header, then elements */
-	Size		used;
-	Size		size;
-	int			nitems;
-	bool		has_nulls;
-	bits8	   *nulls;			/* bit set: not NULL, as in arrays */
-	int			nulls_size;
-} ArrayBuffer;
-
-/* A header list of a chunk, found by its bytes. */
-typedef struct HeaderEntry
-{
-	CdcBytes	bytes;
-	uint32		hash;
-	int16		no;
-	char		status;
-} HeaderEntry;
-
-static inline uint32
-header_hash(CdcBytes bytes)
-{
-	return hash_bytes((const unsigned char *) bytes.data, (int) bytes.len);
-}
-
-static inline bool
-header_equal(CdcBytes a, CdcBytes b)
-{
-	return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
-}
-
-#define SH_PREFIX			headerset
-#define SH_ELEMENT_TYPE		HeaderEntry
-#define SH_KEY_TYPE			CdcBytes
-#define SH_KEY				bytes
-#define SH_HASH_KEY(tb, key)	header_hash(key)
-#define SH_EQUAL(tb, a, b)	header_equal(a, b)
-#define SH_STORE_HASH
-#define SH_GET_HASH(tb, a)	(a)->hash
-#define SH_SCOPE			static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
 
 /* A partition: its position, and the chunk that is being filled. */
 typedef struct Slot
@@ -146,21 +99,13 @@ typedef struct Slot
 	char		timestamp_type;
 	bool		has_holes;		/* offsets is in use */
 	bool		mixed_headers;	/* header_nos is in use */
-	ArrayBuffer offsets;
-	ArrayBuffer timestamps;
-	ArrayBuffer keys;
-	ArrayBuffer values;
-	ArrayBuffer header_nos;
+	CdcArrayBuffer offsets;
+	CdcArrayBuffer timestamps;
+	CdcArrayBuffer keys;
+	CdcArrayBuffer values;
+	CdcArrayBuffer header_nos;
 
-	/* its distinct header lists */
-	MemoryContext header_cxt;
-	Size		header_bytes;
-	headerset_hash *header_set;
-	CdcBytes	last_header;	/* of the last record, with its number */
-	int16		last_no;
-	int			nheaders;
-	int			headers_size;
-	Datum	   *headers;
+	CdcChunkHeaders headers;
 	Size		last_key;		/* where the newest record's are in their arrays */
 	Size		last_value;
 } Slot;
@@ -191,7 +136,7 @@ typedef struct SlotEntry
 
 struct CdcLandingAppend
 {
-	MemoryContext cxt;
+	CdcBufferMemory memory;		/* of all chunks */
 	MemoryContext scratch;		/* reset after each chunk */
 	MemoryContext big_scratch;	/* the same for big ones; NULL: not made */
 	CdcLanding	landing;
@@ -201,155 +146,7 @@ struct CdcLandingAppend
 	slotmap_hash *map;
 	List	   *slots;
 	Slot	   *last;			/* slot of the last record */
-	Size		held;			/* bytes in all buffers */
 };
-
-/* ----------
- * Arrays that grow
- * ----------
- */
-
-static void
-array_reserve(CdcLandingAppend *append, ArrayBuffer *array, Size more)
-{
-	Size		need = array->used + more;
-	Size		size = array->size;
-
-	if (array->data == NULL)
-	{
-		array->used = ARRAY_START;
-		need += ARRAY_START;
-	}
-	if (likely(array->data != NULL && need <= size))
-		return;
-	if (need > MaxAllocSize)
-		elog(ERROR, "array of a chunk exceeds %zu bytes", (Size) MaxAllocSize);
-
-	size = Max(size, 1024);
-	while (size < need)
-		size *= 2;
-	size = Min(size, MaxAllocSize);
-	if (array->data)
-		array->data = repalloc(array->data, size);
-	else
-		array->data = MemoryContextAlloc(append->cxt, size);
-	append->held += size - array->size;
-	array->size = size;
-}
-
-static void
-array_mark(CdcLandingAppend *append, ArrayBuffer *array, bool isnull)
-{
-	int			i = array->nitems++;
-
-	if (likely(!isnull && !array->has_nulls))
-		return;
-	if (i / BITS_PER_BYTE >= array->nulls_size)
-	{
-		int			size = Max(64, 2 * (i / BITS_PER_BYTE + 1));
-
-		if (array->nulls)
-			array->nulls = repalloc(array->nulls, size);
-		else
-			array->nulls = MemoryContextAlloc(append->cxt, size);
-		append->held += size - array->nulls_size;
-		array->nulls_size = size;
-	}
-	if (!array->has_nulls)
-	{
-		memset(array->nulls, 0xFF, i / BITS_PER_BYTE + 1);
-		array->has_nulls = true;
-	}
-	if (isnull)
-		array->nulls[i / BITS_PER_BYTE] &= ~(1 << (i % BITS_PER_BYTE));
-	else
-		array->nulls[i / BITS_PER_BYTE] |= 1 << (i % BITS_PER_BYTE);
-}
-
-/* Returns where the element is, 0 if it is NULL. */
-static Size
-array_add_bytes(CdcLandingAppend *append, ArrayBuffer *array, CdcBytes bytes)
-{
-	Size		len;
-	char	   *element;
-
-	array_mark(append, array, bytes.data == NULL);
-	if (bytes.data == NULL)
-		return 0;
-
-	len = INTALIGN((Size) bytes.len + VARHDRSZ);
-	array_reserve(append, array, len);
-	element = array->data + array->used;
-	if (len > bytes.len + VARHDRSZ)
-		memset(element + len - sizeof(int32), 0, sizeof(int32));	/* padding */
-	SET_VARSIZE(element, bytes.len + VARHDRSZ);
-	memcpy(VARDATA(element), bytes.data, bytes.len);
-	array->used += len;
-	return array->used - len;
-}
-
-static void
-array_add_int64(CdcLandingAppend *append, ArrayBuffer *array, int64 value)
-{
-	array_mark(append, array, false);
-	array_reserve(append, array, sizeof(int64));
-	memcpy(array->data + array->used, &value, sizeof(int64));
-	array->used += sizeof(int64);
-}
-
-static void
-array_add_int16(CdcLandingAppend *append, ArrayBuffer *array, int16 value)
-{
-	array_mark(append, array, false);
-	array_reserve(append, array, sizeof(int16));
-	memcpy(array->data + array->used, &value, sizeof(int16));
-	array->used += sizeof(int16);
-}
-
-/* Write the array's header; the buffer is the array then. */
-static Datum
-array_finish(CdcLandingAppend *append, ArrayBuffer *array, Oid elemtype)
-{
-	Size		start = ARRAY_START;
-	ArrayType  *result;
-
-	array_reserve(append, array, 0);	/* all elements may be NULL */
-	if (array->has_nulls)
-	{
-		start = ARR_OVERHEAD_WITHNULLS(1, array->nitems);
-		array_reserve(append, array, start - ARRAY_START);
-		memmove(array->data + start, array->data + ARRAY_START,
-				array->used - ARRAY_START);
-		array->used += start - ARRAY_START;
-	}
-
-	result = (ArrayType *) array->data;
-	SET_VARSIZE(result, array->used);
-	result->ndim = 1;
-	result->dataoffset = array->has_nulls ? (int32) start : 0;
-	result->elemtype = elemtype;
-	ARR_DIMS(result)[0] = array->nitems;
-	ARR_LBOUND(result)[0] = 1;
-	if (array->has_nulls)
-		memcpy(array->data + sizeof(ArrayType) + 2 * sizeof(int), array->nulls,
-			   (array->nitems + BITS_PER_BYTE - 1) / BITS_PER_BYTE);
-	return PointerGetDatum(result);
-}
-
-static void
-array_clear(CdcLandingAppend *append, ArrayBuffer *array, bool release)
-{
-	if (array->data && (release || array->size > KEEP_BYTES))
-	{
-		append->held -= array->size;
-		pfree(array->data);
-		array->data = NULL;
-		array->size = 0;
-	}
-	array->used = array->data ? ARRAY_START : 0;
-	array->nitems = 0;
-	array->has_nulls = false;
-}
 
 /* ----------
  * The positions
@@ -512,24 +309,16 @@ move_positions(CdcLandingAppend *append)
 static void
 slot_clear(CdcLandingAppend *append, Slot *slot, bool release)
 {
-	array_clear(append, &slot->offsets, release);
-	array_clear(append, &slot->timestamps, release);
-	array_clear(append, &slot->keys, release);
-	array_clear(append, &slot->values, release);
-	array_clear(append, &slot->header_nos, release);
+	Size		keep = release ? 0 : KEEP_BYTES;
 
-	append->held -= slot->header_bytes;
-	if (slot->header_cxt)
-		MemoryContextReset(slot->header_cxt);
-	slot->header_bytes = 0;
-	slot->header_set = NULL;
-	slot->headers = NULL;
-	slot->headers_size = 0;
-	slot->nheaders = 0;
-	slot->last_header.data = NULL;
-	slot->last_header.len = 0;
-	slot->last_no = 0;
+	cdc_array_clear(&append->memory, &slot->offsets, keep);
+	cdc_array_clear(&append->memory, &slot->timestamps, keep);
+	cdc_array_clear(&append->memory, &slot->keys, keep);
+	cdc_array_clear(&append->memory, &slot->values, keep);
+	cdc_array_clear(&append->memory, &slot->header_nos, keep);
 
+	append->memory.held -= slot->headers.bytes;
+	cdc_chunk_headers_clear(&slot->headers);
 	slot->bytes = 0;
 	slot->nrecords = 0;
 	slot->has_holes = false;
@@ -546,13 +335,6 @@ compress(CdcLandingAppend *append, Datum array)
 		return array;
 	result = toast_compress_datum(array, append->compression);
 	return DatumGetPointer(result) ? result : array;
-}
-
-static Datum
-header_array(Slot *slot)
-{
-	return PointerGetDatum(construct_array(slot->headers, slot->nheaders,
-										   JSONBOID, -1, false, TYPALIGN_INT));
 }
 
 /* The INSERT into a chunk table. */
@@ -631,7 +413,7 @@ scratch_context(CdcLandingAppend *append, Size bytes)
 	if (bytes < SMALL_BYTES)
 		return append->scratch;
 	if (append->big_scratch == NULL)
-		append->big_scratch = GenerationContextCreate(append->cxt,
+		append->big_scratch = GenerationContextCreate(append->memory.cxt,
 													  "cdcsync append big scratch",
 													  0, SCRATCH_BYTES,
 													  8 * SCRATCH_BYTES);
@@ -669,7 +451,7 @@ cdc_record_hash(const CdcRecord *record)
 
 /* An element of a bytea array that has not been finished. */
 static CdcBytes
-element_bytes(const ArrayBuffer *array, Size at)
+element_bytes(const CdcArrayBuffer *array, Size at)
 {
 	CdcBytes	bytes = {NULL, 0};
 
@@ -731,18 +513,18 @@ flush(CdcLandingAppend *append, Slot *slot, bool release)
 	values[4] = TimestampGetDatum(slot->refresh_time);
 	values[5] = CharGetDatum(slot->timestamp_type);
 	if (slot->has_holes)
-		values[6] = compress(append, array_finish(append, &slot->offsets, INT8OID));
+		values[6] = compress(append, cdc_array_finish(&append->memory, &slot->offsets, INT8OID));
 	else
 		nulls[6] = 'n';
-	values[7] = compress(append, array_finish(append, &slot->timestamps, TIMESTAMPOID));
-	values[8] = compress(append, array_finish(append, &slot->keys, BYTEAOID));
-	values[9] = compress(append, array_finish(append, &slot->values, BYTEAOID));
-	if (slot->nheaders > 0)
-		values[10] = compress(append, header_array(slot));
+	values[7] = compress(append, cdc_array_finish(&append->memory, &slot->timestamps, TIMESTAMPOID));
+	values[8] = compress(append, cdc_array_finish(&append->memory, &slot->keys, BYTEAOID));
+	values[9] = compress(append, cdc_array_finish(&append->memory, &slot->values, BYTEAOID));
+	if (slot->headers.n > 0)
+		values[10] = compress(append, cdc_chunk_headers_array(&slot->headers));
 	else
 		nulls[10] = 'n';
 	if (slot->mixed_headers)
-		values[11] = compress(append, array_finish(append, &slot->header_nos, INT2OID));
+		values[11] = compress(append, cdc_array_finish(&append->memory, &slot->header_nos, INT2OID));
 	else
 		nulls[11] = 'n';
 
@@ -773,7 +555,7 @@ shed(CdcLandingAppend *append)
 		if (slot->nrecords == 0)
 			slot_clear(append, slot, true);
 	}
-	while (append->held > TOTAL_BYTES)
+	while (append->memory.held > TOTAL_BYTES)
 	{
 		Slot	   *fullest = NULL;
 
@@ -804,7 +586,7 @@ slot_make(CdcLandingAppend *append, int64 partition)
 	MemoryContext old;
 
 	Assert(!found);
-	old = MemoryContextSwitchTo(append->cxt);
+	old = MemoryContextSwitchTo(append->memory.cxt);
 	entry->slot = palloc0(sizeof(Slot));
 	entry->slot->partition = partition;
 	entry->slot->high_offset = -1;
@@ -839,79 +621,24 @@ slot_start(Slot *slot, int64 offset)
 	slot->next_offset = offset;
 }
 
-/* ----------
- * Headers
- * ----------
- */
-
-/*
- * Number of a header list in the chunk, from 1; jsonb is made once for each
- * list that differs.  given: the list as jsonb, whose bytes key then is.
- */
-static int16
-header_no(CdcLandingAppend *append, Slot *slot, CdcBytes key,
-		  const Jsonb *given)
-{
-	HeaderEntry *entry;
-	bool		found;
-
-	if (key.len == 0)
-		return 0;
-	if (slot->last_no > 0 && header_equal(slot->last_header, key))
-		return slot->last_no;
-
-	if (slot->header_cxt == NULL)
-		slot->header_cxt = AllocSetContextCreate(append->cxt,
-												 "cdcsync chunk headers",
-												 ALLOCSET_SMALL_SIZES);
-	if (slot->header_set == NULL)
-		slot->header_set = headerset_create(slot->header_cxt, 16, NULL);
-	entry = headerset_insert(slot->header_set, key, &found);
-	if (!found)
-	{
-		MemoryContext old = MemoryContextSwitchTo(slot->header_cxt);
-		char	   *copy = palloc(key.len);
-		Datum		jsonb;
-		Size		bytes;
-
-		memcpy(copy, key.data, key.len);
-		entry->bytes.data = copy;
-		jsonb = given ? PointerGetDatum(copy) :
-			PointerGetDatum(cdc_headers_to_jsonb(key));
-		if (slot->nheaders == slot->headers_size)
-		{
-			slot->headers_size = Max(16, 2 * slot->headers_size);
-			slot->headers = slot->headers ?
-				repalloc(slot->headers, slot->headers_size * sizeof(Datum)) :
-				palloc(slot->headers_size * sizeof(Datum));
-		}
-		slot->headers[slot->nheaders++] = jsonb;
-		entry->no = slot->nheaders;
-		MemoryContextSwitchTo(old);
-
-		bytes = (given ? 0 : key.len) + VARSIZE(DatumGetPointer(jsonb)) +
-			sizeof(HeaderEntry) + sizeof(Datum);
-		slot->bytes += bytes;
-		slot->header_bytes += bytes;
-		append->held += bytes;
-	}
-	slot->last_header = entry->bytes;
-	slot->last_no = entry->no;
-	return entry->no;
-}
-
-/* Note the header list of the record that comes next. */
+/* Note the header list of the record that comes next; as cdc_chunk_headers_no(). */
 static void
-add_header(CdcLandingAppend *append, Slot *slot, int16 no, int16 previous)
+add_header(CdcLandingAppend *append, Slot *slot, CdcBytes key, const Jsonb *given)
 {
+	int16		previous = slot->headers.last_no;
+	Size		before = slot->headers.bytes;
+	int16		no = cdc_chunk_headers_no(&slot->headers, append->memory.cxt, key, given);
+
+	slot->bytes += slot->headers.bytes - before;
+	append->memory.held += slot->headers.bytes - before;
 	if (slot->nrecords > 0 && !slot->mixed_headers && no != previous)
 	{
 		slot->mixed_headers = true;
 		for (int i = 0; i < slot->nrecords; i++)
-			array_add_int16(append, &slot->header_nos, previous);
+			cdc_array_add_int16(&append->memory, &slot->header_nos, previous);
 	}
 	if (slot->mixed_headers)
-		array_add_int16(append, &slot->header_nos, no);
+		cdc_array_add_int16(&append->memory, &slot->header_nos, no);
 }
 
 /* ----------
@@ -946,7 +673,7 @@ cdc_landing_append_begin(const CdcLanding *landing,
 											  ALLOCSET_DEFAULT_SIZES);
 	CdcLandingAppend *append = MemoryContextAllocZero(cxt, sizeof(*append));
 
-	append->cxt = cxt;
+	append->memory.cxt = cxt;
 	append->scratch = AllocSetContextCreate(cxt, "cdcsync append scratch",
 											ALLOCSET_DEFAULT_SIZES);
 	append->landing = *landing;
@@ -992,7 +719,7 @@ fit_chunk(CdcLandingAppend *append, Slot *slot, const CdcRecord *record,
 	if (slot->nrecords > 0 &&
 		(slot->refresh_time != refresh_time ||
 		 slot->timestamp_type != record->timestamp_type ||
-		 slot->nheaders == PG_INT16_MAX ||
+		 slot->headers.n == PG_INT16_MAX ||
 		 slot->bytes + bytes > KEEP_BYTES))
 		flush(append, slot, false);
 	if (slot->nrecords == 0)
@@ -1005,7 +732,7 @@ fit_chunk(CdcLandingAppend *append, Slot *slot, const CdcRecord *record,
 	{
 		slot->has_holes = true;
 		for (int i = 0; i < slot->nrecords; i++)
-			array_add_int64(append, &slot->offsets, slot->first_offset + i);
+			cdc_array_add_int64(&append->memory, &slot->offsets, slot->first_offset + i);
 	}
 }
 
@@ -1016,8 +743,6 @@ append_record(CdcLandingAppend *append, int64 partition,
 {
 	Slot	   *slot = slot_find(append, partition, true);
 	CdcBytes	header_key = record->headers;
-	int16		previous;
-	int16		no;
 
 	slot_start(slot, record->offset);
 	if (record->offset < slot->next_offset)
@@ -1034,18 +759,15 @@ append_record(CdcLandingAppend *append, int64 partition,
 		header_key.len = VARSIZE(headers);
 	}
 	fit_chunk(append, slot, record, refresh_time);
-	previous = slot->last_no;
-	no = header_no(append, slot, header_key, headers);
-	slot->last_no = no;
-	add_header(append, slot, no, previous);
+	add_header(append, slot, header_key, headers);
 	if (slot->has_holes)
-		array_add_int64(append, &slot->offsets, record->offset);
+		cdc_array_add_int64(&append->memory, &slot->offsets, record->offset);
 	if (TIMESTAMP_NOT_FINITE(timestamp))
-		array_mark(append, &slot->timestamps, true);
+		cdc_array_mark(&append->memory, &slot->timestamps, true);
 	else
-		array_add_int64(append, &slot->timestamps, timestamp);
-	slot->last_key = array_add_bytes(append, &slot->keys, record->key);
-	slot->last_value = array_add_bytes(append, &slot->values, record->value);
+		cdc_array_add_int64(&append->memory, &slot->timestamps, timestamp);
+	slot->last_key = cdc_array_add_bytes(&append->memory, &slot->keys, record->key);
+	slot->last_value = cdc_array_add_bytes(&append->memory, &slot->values, record->value);
 
 	slot->from_kafka = from_kafka;
 	slot->newest_timestamp = record->timestamp;
@@ -1058,7 +780,7 @@ append_record(CdcLandingAppend *append, int64 partition,
 
 	if (slot->bytes >= CHUNK_BYTES)
 		flush(append, slot, false);
-	if (append->held > TOTAL_BYTES)
+	if (append->memory.held > TOTAL_BYTES)
 		shed(append);
 }
 
@@ -1133,5 +855,5 @@ cdc_landing_append_end(CdcLandingAppend *append)
 	/* a position may have moved without a record: the watermark is to follow */
 	if (append->landing.id != CDC_LANDING_COPY)
 		cdc_wake_landed_at_commit(append->landing.id, append->records);
-	MemoryContextDelete(append->cxt);
+	MemoryContextDelete(append->memory.cxt);
 }
