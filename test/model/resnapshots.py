@@ -7,7 +7,9 @@ of new connectors or of old ones, aborted and begun again, in several partitions
 with incremental snapshots in between.  Its records are inserted and synced in
 slices, some syncs are rolled back.  Whenever all has been synced, and no
 snapshot is under way, the target must be what the source's table was when the
-last record was sent, and must be called exact.
+last record was sent, and must be called exact.  In the modes that keep what is
+gone, the rows that count are those that are there still; of a key, history must
+have each value that was sent once, one after the other.
 
 The model is the source itself: it knows nothing of how the target is swept.
 """
@@ -21,6 +23,15 @@ import time
 import pg
 
 HISTORIES = 150
+
+# mode -> columns of the target, and which of its rows are there
+TARGETS = {
+    'mirror': ('id int PRIMARY KEY, val text', 'true'),
+    'soft_delete': ('id int PRIMARY KEY, val text, deleted_at timestamp',
+                    'deleted_at IS NULL'),
+    'history': ('id int, val text, valid_from timestamp, valid_to timestamp, '
+                'current boolean', 'current'),
+}
 
 
 class History:
@@ -145,6 +156,12 @@ class History:
         return self
 
 
+def told(sent):
+    """The (key, value) pairs that records tell."""
+    images = [json.loads(record[2])['after'] for record in sent if record[2]]
+    return {(image['id'], image['val']) for image in images if image}
+
+
 class Tester:
     def __init__(self, report):
         self.report = report
@@ -159,14 +176,22 @@ class Tester:
             'INSERT INTO %s_debezium (kafka_partition, kafka_timestamp, '
             'kafka_key, kafka_value) VALUES %s' % (name, ', '.join(rows)))
 
-    def _compare(self, name, state):
+    def _compare(self, name, mode, state, sent):
         have = self.database.reader.json(
-            "SELECT coalesce(json_object_agg(id, val), '{}') FROM %s_t" % name)
-        want = {str(key): val for key, val in state.items()}
+            "SELECT coalesce(json_agg(json_build_array(id, val) ORDER BY id), "
+            "'[]') FROM %s_t WHERE %s" % (name, TARGETS[mode][1]))
+        want = [[key, val] for key, val in sorted(state.items())]
         problems = []
         if have != want:
-            problems.append('target %r, source %r' % (
-                sorted(have.items()), sorted(want.items())))
+            problems.append('target %r, source %r' % (have, want))
+        if mode == 'soft_delete':
+            ids = self.database.reader.json(
+                "SELECT coalesce(json_agg(id ORDER BY id), '[]') FROM %s_t"
+                % name)
+            if ids != sorted({key for key, _ in told(sent)}):
+                problems.append('rows of the keys %r' % ids)
+        if mode == 'history':
+            problems += self._compare_versions(name, sent)
         if self.database.reader.run(
                 "SELECT exact FROM cdc_status WHERE pipeline = '%s'" % name,
                 log=False) != 't':
@@ -175,15 +200,36 @@ class Tester:
                 log=False))
         return problems
 
+    def _compare_versions(self, name, sent):
+        versions = self.database.reader.json(
+            "SELECT coalesce(json_agg(json_build_array(id, val, valid_from, "
+            "valid_to, current) ORDER BY id, valid_from, valid_to, "
+            "substr(val, 2)::int), '[]') FROM %s_t" % name)
+        problems = []
+        values = [(key, val) for key, val, *_ in versions]
+        if sorted(values) != sorted(told(sent)):
+            problems.append('versions %r, values sent %r' % (
+                sorted(values), sorted(told(sent))))
+        for last, version in zip([[None] * 5] + versions, versions):
+            key, val, since, until, current = version
+            if current != (until is None) or until is not None and until < since:
+                problems.append('version %r' % version)
+            if last[0] == key and (last[3] is None or last[3] > since or
+                                   int(last[1][1:]) > int(val[1:])):
+                problems.append('versions %r, %r' % (last, version))
+        return problems
+
     def history(self, seed):
         history = History(seed).make()
+        mode = random.Random(seed + 2).choice(sorted(TARGETS))
         choose = random.Random(seed + 1)
         app, name = self.database.app, 'r%d' % seed
         app.log.clear()
-        app.run('CREATE TABLE %s_t (id int PRIMARY KEY, val text)' % name)
-        app.run("SELECT cdc_create('%s', target => '%s_t', options => "
-                "'{\"on_snapshot\": \"replace\", \"max_sweep_share\": 1}')"
-                % (name, name))
+        app.run('CREATE TABLE %s_t (%s)' % (name, TARGETS[mode][0]))
+        app.run("SELECT cdc_create('%s', target => '%s_t', key => '{id}', "
+                "options => '{\"on_snapshot\": \"replace\", "
+                "\"max_sweep_share\": 1, \"mode\": \"%s\"}')"
+                % (name, name, mode))
         # the landing knows all partitions from the beginning
         pg.announce(app, name, history.partitions)
         problems, compared, at = [], 0, 0
@@ -201,10 +247,11 @@ class Tester:
             pg.sync(app, name, choose.choice([None, None, 1]))
             if some[-1][4] is not None:
                 compared += 1
-                problems = self._compare(name, some[-1][4])
-        what = 'seed %d (%d partitions%s): %d records, compared %d times' % (
-            seed, history.partitions, ', old marks' if history.old else '',
-            len(history.records), compared)
+                problems = self._compare(name, mode, some[-1][4],
+                                         history.records[:at])
+        what = 'seed %d (%s, %d partitions%s): %d records, compared %d times' % (
+            seed, mode, history.partitions,
+            ', old marks' if history.old else '', len(history.records), compared)
         if problems:
             problems.append('after record %d of:' % at)
             problems += ['%d: %s' % (n, r[2]) for n, r in
