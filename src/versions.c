@@ -658,15 +658,14 @@ cdc_versions_merge(CdcMerge *merge, CdcStage *stage, bool late)
 		pass_over_unchanged(&v);
 	if (merge->nrows > 0)
 		v.sql = make_statement(&v);
+	cdc_merge_constraints(merge, false);
 	if (late)
 		apply_late(&v);
 	if (merge->needs_rows)
 		refuse_homeless(&v);
 	if (merge->truncate)
 		end_all_truncated(&v);
-	if (cdc_versions_direct(&(CdcVersions) {merge, v.actions, v.units, v.nunits}))
-		return;
-	cdc_merge_constraints(merge, false);
-	apply_units(&v, 0, v.nunits);
+	if (!cdc_versions_direct(&(CdcVersions) {merge, v.actions, v.units, v.nunits}))
+		apply_units(&v, 0, v.nunits);
 	cdc_merge_constraints(merge, true);
 }
