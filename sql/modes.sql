@@ -211,6 +211,21 @@ SELECT cdc_alter('rep', options => '{"max_sweep_share": 1}');
 SELECT cdc_resume('rep');
 SELECT * FROM sync('rep');
 SELECT * FROM rep WHERE current ORDER BY id;
+-- the target refuses to end one of them, and another once a deferred constraint is looked at
+CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NOT NEW.current AND NEW.id::text = TG_ARGV[0] THEN
+		RAISE EXCEPTION '% stays', NEW.id;
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER stay BEFORE UPDATE ON rep FOR EACH ROW EXECUTE FUNCTION stay(7);
+CREATE CONSTRAINT TRIGGER stay_too AFTER UPDATE ON rep DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION stay(8);
+INSERT INTO rep_debezium (kafka_key, kafka_value) VALUES (key(6), read(6, 'f', 'first', 40)), (key(7), read(7, 'g', 'true', 40)),
+	(key(8), read(8, 'h', 'true', 40)), (key(9), read(9, 'i', 'last', 40)), (key(6), read(6, 'f', 'last', 50));
+SELECT * FROM sync('rep');
+SELECT id, v, valid_from, valid_to, current FROM rep WHERE id > 5 ORDER BY id;
+SELECT exact FROM cdc_status WHERE pipeline = 'rep';
 SELECT target_rows, missing_rows, deleted_rows, problem FROM cdcsync.sweep WHERE pipeline = 'rep' ORDER BY swept_at;
 
 -- mistakes

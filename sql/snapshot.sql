@@ -323,6 +323,13 @@ SELECT inserted, deleted FROM cdc_sync('d');
 SELECT ev3('x', 1, 'last', 2);
 SELECT deleted FROM cdc_sync('d');
 SELECT db, id FROM d_t ORDER BY 1, 2;
+-- .. and what is bad of them
+ALTER TABLE d_t ADD CHECK (id < 100);
+SELECT ev3('x', 100, 'incremental', 3), ev3('y', 100, 'incremental', 3);
+SELECT quarantined FROM cdc_sync('d');
+SELECT ev3('x', 1, 'last', 4);
+SELECT deleted FROM cdc_sync('d');
+SELECT kafka_offset, convert_from(kafka_value, 'UTF8')::jsonb -> 'source' ->> 'db' AS db FROM cdcsync.quarantine WHERE pipeline = 'd';
 SELECT cdc_drop('d');
 -- .. which a key that does not tell them apart cannot do
 CREATE TABLE e_t (id int PRIMARY KEY, val text);
@@ -332,6 +339,22 @@ SELECT inserted FROM cdc_sync('d');
 SELECT ev3('x', 1, 'first', 2), ev3('y', 3, 'last', 2);
 SELECT inserted, deleted FROM cdc_sync('d');
 SELECT problem FROM cdcsync.sweep WHERE pipeline = 'd';
+
+-- what was bad in a partition that has no rows of the snapshot does not come back, but
+-- what was made since, or tells no time, does
+SELECT make('g', '{"max_quarantine_share": 1, "max_sweep_share": 1}');
+ALTER TABLE g_t ALTER val TYPE varchar(5);
+SELECT ev('g_debezium', 0, '1', 'one', 'c', 'false', 1), ev('g_debezium', 1, '2', 'too long', 'c', 'false', 2),
+	ev('g_debezium', 1, '3', 'later too', 'c', 'false', 12);
+INSERT INTO g_debezium (kafka_partition, kafka_key, kafka_value)
+VALUES (1, '{"id":4}', '{"op":"c","after":{"id":4,"val":"when?!"},"source":{"name":"src","db":"d","table":"t"}}');
+SELECT quarantined FROM cdc_sync('g');
+SELECT ev('g_debezium', 0, '1', 'one', 'r', 'last', 10), ev('g_debezium', 1, '5', 'five', 'c', 'false', 13);
+SELECT events, deleted FROM cdc_sync('g');
+SELECT * FROM sweeps WHERE pipeline = 'g';
+ALTER TABLE g_t ALTER val TYPE text;
+SELECT * FROM cdc_retry('g');
+SELECT rows('g');
 
 -- rows that are marked as deleted: at the time of the snapshot, once
 CREATE TABLE f_t (id int PRIMARY KEY, val text, deleted_at timestamp, op text, kafka_offset bigint);

@@ -580,27 +580,41 @@ cdc_quarantine_truncate(const char *pipeline, const CdcOrigin *truncate, bool mu
 	}
 }
 
-typedef struct ScopeTruncate
+typedef struct Forget
 {
 	const char *pipeline;
-	CdcRank    *rank;
-} ScopeTruncate;
+	CdcQuarantineFunc is_over;
+	void	   *arg;
+} Forget;
 
 static void
-truncate_scope(const Stored *stored, void *arg)
+forget_if_over(const Stored *stored, void *arg)
 {
-	ScopeTruncate *t = arg;
+	Forget	   *f = arg;
 
-	if (cdc_scope_truncates(t->rank, &stored->at, &stored->bytes))
-		delete_at(t->pipeline, &stored->at);
+	if (f->is_over(&stored->at, &stored->bytes, f->arg))
+		delete_at(f->pipeline, &stored->at);
+}
+
+void
+cdc_quarantine_forget(const char *pipeline, CdcQuarantineFunc is_over, void *arg)
+{
+	Forget		f = {pipeline, is_over, arg};
+
+	for_each_stored(pipeline, "$2 = 0", 0, forget_if_over, &f);
+}
+
+/* A CdcQuarantineFunc. */
+static bool
+is_truncated(const CdcOrigin *at, const CdcRecordBytes *record, void *rank)
+{
+	return cdc_scope_truncates(rank, at, record);
 }
 
 void
 cdc_quarantine_truncate_scopes(const char *pipeline, CdcRank *rank)
 {
-	ScopeTruncate t = {pipeline, rank};
-
-	for_each_stored(pipeline, "true", 0, truncate_scope, &t);
+	cdc_quarantine_forget(pipeline, is_truncated, rank);
 }
 
 int64

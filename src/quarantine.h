@@ -47,6 +47,12 @@ extern void cdc_quarantine_truncate(const char *pipeline, const CdcOrigin *trunc
 /* Where several sources feed the target: the records before those of the window. */
 extern void cdc_quarantine_truncate_scopes(const char *pipeline, CdcRank *rank);
 
+/* Forget the records of which a function says so. */
+typedef bool (*CdcQuarantineFunc) (const CdcOrigin *at, const CdcRecordBytes *record,
+								   void *arg);
+extern void cdc_quarantine_forget(const char *pipeline, CdcQuarantineFunc is_over,
+								  void *arg);
+
 /*
  * What the key of a quarantined record is known by changes with the key's types
  * and the mapping: bring those up to date that were written under another

@@ -99,6 +99,21 @@ scope_of(const CdcTarget *target, const CdcChange *change)
 	return (int64) scope;
 }
 
+int64
+cdc_snapshot_row_scope(const CdcTarget *target, const CdcToken *tokens)
+{
+	uint64		scope = 0;
+
+	for (int k = 0; k < target->nkeys; k++)
+	{
+		int			at = target->keys[k];
+
+		if (target->columns[at].source == CDC_COLUMN_SOURCE_FIELD)
+			scope = add_hash(scope, &tokens[at], &tokens[at]);
+	}
+	return (int64) scope;
+}
+
 /* Where the row's snapshot found the source, and what table it is of. */
 static void
 identify(const CdcTarget *target, const CdcChange *change, int64 *identity,

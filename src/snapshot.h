@@ -77,6 +77,9 @@ extern void cdc_snapshots_watch(CdcSnapshots *snapshots, int npartitions,
 extern void cdc_snapshot_note(CdcProgress *progress, const CdcChange *change,
 							  const CdcChunk *chunk, int i);
 
+/* The scope of a row, by its tokens by column. */
+extern int64 cdc_snapshot_row_scope(const CdcTarget *target, const CdcToken *tokens);
+
 /* The scopes (int64 *) that snapshots are known of. */
 extern List *cdc_snapshots_scopes(const CdcSnapshots *snapshots);
 

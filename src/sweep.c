@@ -34,6 +34,7 @@
 #include "exact.h"
 #include "fault.h"
 #include "merge_sql.h"
+#include "quarantine.h"
 #include "stage.h"
 #include "sweep.h"
 #include "value.h"
@@ -447,6 +448,13 @@ keep_row(void *arg, int64 row, const CdcConvertError *error)
 		sw->kept_for = MemoryContextStrdup(GetMemoryChunkContext(sw->tids), error->message);
 }
 
+static void
+begin_batches(Sweeper *sw)
+{
+	sw->tids = palloc(sizeof(ItemPointerData) * (SWEEP_BATCH + 1));
+	ItemPointerSet(&sw->tids[SWEEP_BATCH], 0, 0);
+}
+
 /* The next deletes after the last ones; returns how many there are. */
 static int64
 next_batch(Sweeper *sw)
@@ -480,8 +488,7 @@ delete_missing(Sweeper *sw)
 	int64		n;
 
 	memset(actions, 'd', SWEEP_BATCH);
-	sw->tids = palloc(sizeof(ItemPointerData) * (SWEEP_BATCH + 1));
-	ItemPointerSet(&sw->tids[SWEEP_BATCH], 0, 0);
+	begin_batches(sw);
 	while ((n = next_batch(sw)) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(scratch);
@@ -532,24 +539,100 @@ count_missing_versions(Sweeper *sw)
 									  missing_versions(sw)));
 }
 
-/* They end at the time of the snapshot. */
+/* Stage the keys whose current versions are to end. */
+static void
+stage_missing_versions(Sweeper *sw)
+{
+	const CdcTarget *target = sw->s->target;
+	const char *staging = cdc_qualified_name(sw->s->pipeline->staging);
+
+	(void) cdc_spi_run(psprintf("INSERT INTO %s (%s, %s) SELECT %s, 'd' FROM %s t WHERE %s",
+								staging, key_columns(target, ""),
+								quote_identifier(cdc_staging_column(target, CDC_STAGING_ACTION)),
+								key_columns(target, "t."), cdc_qualified_name(target->relid),
+								missing_versions(sw)),
+					   0, NULL, NULL, NULL, 0);
+}
+
+/* Versions that end together, or not at all. */
+typedef struct Ending
+{
+	const Sweeper *sw;
+	const ItemPointerData *tids;	/* of their keys in staging */
+	int64		n;
+	uint64		ended;
+} Ending;
+
+/* They end at the time of the snapshot.  For cdc_try(). */
+static bool
+end_versions(void *arg)
+{
+	Ending	   *e = arg;
+	const Sweeper *sw = e->sw;
+	const CdcTarget *target = sw->s->target;
+	const CdcColumn *from = cdc_target_pseudo(target, CDC_COLUMN_VALID_FROM);
+	const char *current = cdc_sql_column("t", cdc_target_pseudo(target, CDC_COLUMN_CURRENT));
+	Timestamp	time = sw->source_ts_ms > 0 ? source_time(sw) : GetCurrentTimestamp();
+	Oid			types[] = {from->typid, TIDARRAYOID};
+	Datum		values[2] = {TimestampGetDatum(time)};
+	Datum	   *tids = palloc(sizeof(Datum) * e->n);
+
+	for (int64 i = 0; i < e->n; i++)
+		tids[i] = PointerGetDatum(&e->tids[i]);
+	values[1] = PointerGetDatum(construct_array(tids, e->n, TIDOID, sizeof(ItemPointerData),
+												false, TYPALIGN_SHORT));
+	e->ended = cdc_spi_run(psprintf("UPDATE %s t SET %s = GREATEST($1, %s), %s = false FROM %s s"
+									" WHERE s.ctid OPERATOR(pg_catalog.=) ANY ($2) AND %s AND %s",
+									cdc_qualified_name(target->relid),
+									quote_identifier(cdc_target_pseudo(target, CDC_COLUMN_VALID_TO)->name),
+									cdc_sql_column("t", from),
+									quote_identifier(cdc_target_pseudo(target, CDC_COLUMN_CURRENT)->name),
+									cdc_qualified_name(sw->s->pipeline->staging),
+									cdc_sql_key_join(target, "t", "s"), current),
+						   2, types, values, NULL, 0);
+	return true;
+}
+
+/* Those that the target refuses to end stay. */
+static void
+end_some_versions(Sweeper *sw, const ItemPointerData *tids, int64 n)
+{
+	Ending		e = {.sw = sw,.tids = tids,.n = n};
+	CdcConvertError error;
+
+	CHECK_FOR_INTERRUPTS();
+	if (cdc_try(end_versions, &e, &error))
+		sw->s->result->updated += e.ended;
+	else if (n == 1)
+		keep_row(sw, 0, &error);
+	else
+	{
+		end_some_versions(sw, tids, n / 2);
+		end_some_versions(sw, tids + n / 2, n - n / 2);
+	}
+}
+
 static void
 end_missing_versions(Sweeper *sw)
 {
-	const CdcTarget *target = sw->s->target;
-	const CdcColumn *from = cdc_target_pseudo(target, CDC_COLUMN_VALID_FROM);
-	Timestamp	time = sw->source_ts_ms > 0 ? source_time(sw) : GetCurrentTimestamp();
-	Oid			types[] = {from->typid};
-	Datum		values[] = {TimestampGetDatum(time)};
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "cdcsync sweep versions",
+												  ALLOCSET_DEFAULT_SIZES);
+	CdcMerge	merge = {.target = sw->s->target,.check_foreign_keys = sw->s->check_foreign_keys};
+	int64		n;
 
-	sw->s->result->updated +=
-		cdc_spi_run(psprintf("UPDATE %s t SET %s = GREATEST($1, %s), %s = false WHERE %s",
-							 cdc_qualified_name(target->relid),
-							 quote_identifier(cdc_target_pseudo(target, CDC_COLUMN_VALID_TO)->name),
-							 cdc_sql_column("t", from),
-							 quote_identifier(cdc_target_pseudo(target, CDC_COLUMN_CURRENT)->name),
-							 missing_versions(sw)),
-					1, types, values, NULL, 0);
+	stage_missing_versions(sw);
+	begin_batches(sw);
+	cdc_merge_constraints(&merge, false);
+	while ((n = next_batch(sw)) > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(scratch);
+
+		end_some_versions(sw, sw->tids, n);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
+	}
+	cdc_merge_constraints(&merge, true);
+	MemoryContextDelete(scratch);
 }
 
 /* ----------
@@ -557,25 +640,60 @@ end_missing_versions(Sweeper *sw)
  * ----------
  */
 
-/* What was in quarantine when the snapshot began tells nothing any more. */
-static void
-supersede(const Sweeper *sw)
+/* What the snapshot knows of a partition, or NULL. */
+static const CdcSnapshotRun *
+run_of(const Sweeper *sw, int64 partition)
 {
 	ListCell   *lc;
 
 	foreach(lc, sw->runs)
-	{
-		const CdcSnapshotRun *run = lfirst(lc);
-		Oid			types[] = {TEXTOID, INT8OID, INT4OID, INT8OID};
-		Datum		values[] = {CStringGetTextDatum(sw->s->pipeline->name),
-			Int64GetDatum(run->partition), Int32GetDatum(run->epoch),
-			Int64GetDatum(run->first_offset)};
+		if (((CdcSnapshotRun *) lfirst(lc))->partition == partition)
+			return lfirst(lc);
+	return NULL;
+}
 
-		if (run->first_offset >= 0)
-			(void) cdc_spi_run("DELETE FROM cdcsync.quarantine WHERE pipeline = $1"
-							   " AND kafka_partition = $2 AND (epoch, kafka_offset) < ($3, $4)",
-							   4, types, values, NULL, 0);
+/*
+ * A CdcQuarantineFunc: was the record in quarantine when the snapshot began, and
+ * is its row one of those that the snapshot replaces?
+ */
+static bool
+is_replaced(const CdcOrigin *at, const CdcRecordBytes *record, void *arg)
+{
+	Sweeper    *sw = arg;
+	const CdcSnapshotRun *run = run_of(sw, at->partition);
+	CdcToken   *tokens = palloc0(sizeof(CdcToken) * sw->s->target->ncolumns);
+	CdcPosition position;
+	int64		ms;
+
+	if (run == NULL)
+		return false;
+	if (run->first_offset >= 0)
+	{
+		if (at->epoch > run->epoch ||
+			(at->epoch == run->epoch && at->offset >= run->first_offset))
+			return false;
 	}
+	else
+	{
+		cdc_rank_record_position(sw->rank, record, &position, &ms);
+		if (ms == 0 || sw->source_ts_ms == 0 || ms + CLOCK_MS >= sw->source_ts_ms)
+			return false;
+	}
+	return sw->s->target->nscope == 0 ||
+		(cdc_rank_record_source(sw->rank, record, tokens) &&
+		 cdc_snapshot_row_scope(sw->s->target, tokens) == run->scope);
+}
+
+/* What was in quarantine when the snapshot began tells nothing any more. */
+static void
+supersede(Sweeper *sw)
+{
+	sw->rank_context = AllocSetContextCreate(CurrentMemoryContext, "cdcsync sweep",
+											 ALLOCSET_DEFAULT_SIZES);
+	sw->rank = NULL;
+	renew_rank(sw);
+	cdc_quarantine_forget(sw->s->pipeline->name, is_replaced, sw);
+	MemoryContextDelete(sw->rank_context);
 }
 
 /*
@@ -630,11 +748,12 @@ finish(Sweeper *sw, const char *problem)
 
 	cdc_spi_begin_catalog(&spi);
 	record(sw, problem);
-	if (problem == NULL || sw->kept > 0)
-		supersede(sw);
 	cdc_spi_end(&spi);
 	if (problem == NULL || sw->kept > 0)
+	{
+		supersede(sw);
 		regain(sw);
+	}
 	if (problem)
 	{
 		cdc_pipeline_set_inexact(sw->s->pipeline->name,
