@@ -144,7 +144,8 @@ cdc_spi_run_plan(CdcPlan *plan, const Datum *values, const char *nulls)
 
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr	made = SPI_prepare(plan->sql, plan->nargs, (Oid *) plan->types);
+		SPIPlanPtr	made = SPI_prepare_cursor(plan->sql, plan->nargs, (Oid *) plan->types,
+											  plan->generic ? CURSOR_OPT_GENERIC_PLAN : 0);
 
 		if (made == NULL)
 			elog(ERROR, "SPI failed: %s: %s",

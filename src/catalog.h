@@ -69,6 +69,7 @@ typedef struct CdcPlan
 	const char *sql;
 	int			nargs;
 	const Oid  *types;
+	bool		generic;		/* the values do not matter to the plan */
 	SPIPlanPtr	plan;
 } CdcPlan;
 
