@@ -618,6 +618,17 @@ cdc_quarantine_truncate_scopes(const char *pipeline, CdcRank *rank)
 }
 
 int64
+cdc_quarantine_unblock(const char *pipeline)
+{
+	/* of another partition only if it is of the same row */
+	return run_for(pipeline, "UPDATE cdcsync.quarantine q SET state = 'waiting', blocked_by = NULL "
+				   "WHERE pipeline = $1 AND state = 'blocked' AND $2 + $3 + $4 = 0 AND NOT EXISTS "
+				   "(SELECT FROM cdcsync.quarantine h WHERE h.pipeline = $1 AND h.kafka_offset = q.blocked_by "
+				   "AND (h.kafka_partition = q.kafka_partition OR h.key_type = q.key_type AND h.key_hash = q.key_hash "
+				   "OR h.kafka_key = q.kafka_key))", 0, 0, 0);
+}
+
+int64
 cdc_quarantine_take_one(const char *pipeline, const CdcOrigin *at)
 {
 	return run_for(pipeline, "UPDATE cdcsync.quarantine SET state = 'retried', tried_at = clock_timestamp() "

@@ -50,8 +50,15 @@ extern void cdc_quarantine_truncate_scopes(const char *pipeline, CdcRank *rank);
 /* Forget the records of which a function says so. */
 typedef bool (*CdcQuarantineFunc) (const CdcOrigin *at, const CdcRecordBytes *record,
 								   void *arg);
+
 extern void cdc_quarantine_forget(const char *pipeline, CdcQuarantineFunc is_over,
 								  void *arg);
+
+/*
+ * What was blocked behind a record that is gone now waits, and so is tried again.
+ * How many there are.
+ */
+extern int64 cdc_quarantine_unblock(const char *pipeline);
 
 /*
  * What the key of a quarantined record is known by changes with the key's types

@@ -355,6 +355,7 @@ cdc_discard(PG_FUNCTION_ARGS)
 		not_in_quarantine(pipeline, &discard);
 	if (loses)
 		cdc_pipeline_set_inexact(pipeline->name, "records were discarded");
+	(void) cdc_quarantine_unblock(pipeline->name);
 	if (has_rest)
 	{
 		cdc_sync_retry(pipeline, &rest, false, &r);

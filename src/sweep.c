@@ -693,6 +693,7 @@ supersede(Sweeper *sw)
 	sw->rank = NULL;
 	renew_rank(sw);
 	cdc_quarantine_forget(sw->s->pipeline->name, is_replaced, sw);
+	sw->s->unblocked |= cdc_quarantine_unblock(sw->s->pipeline->name) > 0;
 	MemoryContextDelete(sw->rank_context);
 }
 

@@ -24,6 +24,7 @@ typedef struct CdcSweep
 	const CdcLandingPosition *positions;
 	bool		check_foreign_keys; /* as of a merge */
 	CdcSyncResult *result;
+	bool		unblocked;		/* out: records in quarantine are to be tried again */
 } CdcSweep;
 
 /*

@@ -198,6 +198,12 @@ sweep(CdcSyncRun *sync)
 	};
 
 	cdc_sweep(&s);
+	if (!s.unblocked)
+		return;
+	sync->retry = (CdcRetry) {.waiting = true,.since = GetCurrentTimestamp()};
+	sync->retries = sync->only_retry = true;
+	while (cdc_sync_run_window(sync))
+		CHECK_FOR_INTERRUPTS();
 }
 
 /*

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "attempt.h"
 #include "fault.h"
@@ -167,6 +168,8 @@ typedef struct Window
 	int64		applied;		/* of those */
 	bool		done;			/* nothing is left to rank after it */
 	bool		learned;		/* what records in quarantine may wait for */
+	bool		unblocked;		/* some of them, as a truncate took what they waited
+								 * for */
 	CdcRefusals *refusals;		/* bad records that hide other changes */
 	int			round;			/* it was ranked so often before */
 	bool		again;			/* it is to be */
@@ -376,6 +379,8 @@ try_window(void *arg)
 	cdc_quarantine_write(sync->pipeline, rank, written, rank->nbad);
 	if (window->taken > 0)
 		window->applied = cdc_quarantine_release(sync->pipeline->name);
+	if (sync->quarantine && (rank->truncated || rank->scope_truncates != NIL))
+		window->unblocked = cdc_quarantine_unblock(sync->pipeline->name) > 0;
 	return true;
 }
 
@@ -471,7 +476,7 @@ try_rounds(Window *window, const Before *before, MemoryContext run)
 
 		CHECK_FOR_INTERRUPTS();
 		window->taken = window->applied = 0;
-		window->learned = window->again = false;
+		window->learned = window->unblocked = window->again = false;
 		window->rank = begin_rank(sync, window->refusals);
 		done = cdc_attempt(try_window, window, NULL, NULL);
 		if (!window->again || window->trip)
@@ -528,8 +533,10 @@ cdc_sync_run_window(CdcSyncRun *sync)
 		window.done = sync->stopped = true;
 		window.taken = 0;
 	}
-	/* each is tried once a sync, or when its encoding has become known */
-	sync->retries = window.taken >= CDC_RETRY_RECORDS ||
+	/* each is tried once a sync, or when nothing blocks it, or its encoding is known */
+	if (window.unblocked)
+		sync->retry.since = GetCurrentTimestamp();
+	sync->retries = window.unblocked || window.taken >= CDC_RETRY_RECORDS ||
 		(window.trip == NULL && sync->quarantine && sync->evidence && sync->retry.waiting &&
 		 (window.learned || window.taken > 0) && cdc_evidence_waiting(sync->pipeline->name));
 	for (int64 i = 0; i < window.rank->nbad; i++)
