@@ -15,7 +15,7 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER msk;
 CREATE SCHEMA myschema;
 IMPORT FOREIGN SCHEMA kafka FROM SERVER msk INTO myschema;
 
-SELECT kafka_offset, left(convert_from(kafka_value, 'UTF8'), 76) AS value
+SELECT kafka_offset, left(convert_from(kafka_value, 'UTF8'), 76) AS value_begins
 FROM myschema."salesdb.salesdb.CUSTOMER";
 
 \set ECHO none
@@ -30,6 +30,7 @@ SELECT cdc_create('customer', topic => 'myschema."salesdb.salesdb.CUSTOMER"', ta
 \set ECHO none
 \echo
 \echo '== 3. That is all: background workers read the topic and apply it =='
+\echo '==    (op: r is a row that a snapshot read, c created, u updated, d deleted) =='
 \set ECHO queries
 SELECT cdc_wait('customer');        -- what is in the topic now is in the target
 SELECT kafka_partition, kafka_offset, payload->>'op' AS op, payload->'after' AS after FROM customer_debezium;
@@ -38,12 +39,15 @@ SELECT * FROM customer_target ORDER BY customer_id;
 \set ECHO none
 \echo
 \echo '== 4. The source goes on, a change every 0.4 s: rows are inserted, updated and deleted, a key changes. =='
-\echo '==    We only look at the target =='
+\echo '==    We only look: at the last record that is applied (-: the null that follows a delete), and at the target =='
 \! (for i in 6 7 8 9 10 11 12 13 14 15 16; do sleep 0.4; tools/broker.py feed fixtures/recorded/mariadb_plain.CUSTOMER.jsonl salesdb.salesdb.CUSTOMER $i $i; done) >/dev/null 2>&1 &
 \t on
 \pset format unaligned
 SELECT 'DO $$ BEGIN PERFORM pg_sleep(0.4); END $$',
        $$SELECT to_char(clock_timestamp(), 'HH24:MI:SS.MS') || '   ' ||
+         (SELECT rpad(coalesce(payload->>'op', '-') || ' ' || (convert_from(kafka_key, 'UTF8')::json->>'CUST_ID'), 7)
+          FROM customer_debezium JOIN cdcsync.watermark USING (kafka_partition)
+          WHERE kafka_offset = next_offset - 1) ||
          string_agg(customer_id || ' ' || customer_name || ' ' || coalesce(market_segment, '-'), ' | ' ORDER BY customer_id)
          FROM customer_target$$
 FROM generate_series(1, 13)
