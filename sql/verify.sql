@@ -45,6 +45,18 @@ COPY src TO :'file' (FORMAT csv, HEADER true);
 SELECT * FROM cdc_verify_keys('ver', file => :'file');
 SELECT sum(source_rows), sum(missing), sum(excused) FROM cdc_verify('ver', file => :'file');
 
+-- types that have a length
+CREATE TABLE fixed (id char(5) PRIMARY KEY, c character(4), b bit(3), vb varbit(4), n numeric(6,2), at timestamptz(0), span interval);
+SELECT cdc_create('fixed', target => 'fixed');
+INSERT INTO fixed VALUES ('a', 'x y', '101', '10', 1.5, '2026-01-02 03:04:05Z', '1 year 2 months');
+CREATE TABLE fixed_src AS SELECT id::text, c::text, b::text, vb::text, n::text, at AT TIME ZONE 'UTC' AS at, span::text FROM fixed;
+SET TimeZone = 'America/New_York';
+SELECT * FROM cdc_verify_keys('fixed', 'fixed_src');
+RESET TimeZone;
+UPDATE fixed_src SET c = 'x';
+SELECT * FROM cdc_verify_keys('fixed', 'fixed_src');
+SELECT cdc_drop('fixed');
+
 -- keys of two columns, and a column that the source lacks
 CREATE TABLE src2 (k1 text, k2 int, v int, PRIMARY KEY (k1, k2));
 CREATE TABLE t2 (k1 varchar(20), k2 bigint, v int, more text, PRIMARY KEY (k1, k2));

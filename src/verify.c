@@ -341,9 +341,11 @@ value_of(const Verify *verify, int i, bool of_source)
 	const CdcColumn *c = &verify->target->columns[i];
 	char	   *value = psprintf("x.%s", quote_identifier(of_source ? verify->columns[i] : c->name));
 
+	/* of any length: "character" alone would be one of 1 */
 	if (of_source)
 		value = psprintf("CAST(%s AS %s)", value,
-						 format_type_extended(c->typid, -1, FORMAT_TYPE_FORCE_QUALIFY));
+						 format_type_extended(c->typid, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
+											  FORMAT_TYPE_FORCE_QUALIFY));
 	return c->key_no >= 0 || has_equality(c->typid) ? value : psprintf("CAST(%s AS pg_catalog.text)", value);
 }
 
