@@ -279,6 +279,15 @@ CALL events('m', '{u}', 46, 47, '{"region": "z", "t": "__debezium_unavailable_va
 SELECT inserted, updated, deleted, quarantined FROM cdc_sync('m');
 SELECT tableoid::regclass, region, count(*), count(t) FROM m GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*), count(DISTINCT id) FROM m;
+INSERT INTO m_debezium (kafka_value) SELECT convert_to('{"op":"t","source":{"connector":"postgresql","ts_ms":1770000000000}}', 'UTF8');
+CALL events('m', '{c}', 60, 80, '{"region": "c"}', 'id,region');
+SELECT inserted, updated, deleted, quarantined FROM cdc_sync('m');
+SELECT tableoid::regclass, count(*) FROM m GROUP BY 1;
+-- an index that is not unique is the best there can be
+CREATE TABLE m2 (id int, region text) PARTITION BY LIST (region);
+SELECT cdc_create('m2', target => 'm2', key => '{id}');
+CREATE TABLE m3 (id int, region text) PARTITION BY HASH (id);
+SELECT cdc_create('m3', target => 'm3', key => '{id}');
 
 -- many partitions, of which each takes some rows
 CALL trio('y', 'id int PRIMARY KEY, n bigint', 'RANGE (id)');

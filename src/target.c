@@ -337,7 +337,7 @@ describe_indexes(CdcTarget *target, Relation rel)
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 		Form_pg_index form = index->rd_index;
 
-		if (form->indisvalid && target->mode == CDC_MODE_HISTORY)
+		if (form->indisvalid)
 			target->key_is_indexed |= index_begins_with_key(target, form);
 		if (form->indisvalid && (form->indisunique || form->indisexclusion))
 		{

@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/lsyscache.h"
+#include "utils/partcache.h"
 #include "utils/rel.h"
 
 #include "catalog.h"
@@ -162,9 +163,33 @@ cdc_target_event_key(const CdcPipeline *pipeline, const CdcInferred *inferred)
 }
 
 /*
+ * Can there be a unique index over just the key?  A partitioned table's must have
+ * its partitioning columns; and history has several rows of a key.
+ */
+static bool
+can_be_unique(const CdcTarget *target)
+{
+	Relation	rel = relation_open(target->relid, AccessShareLock);
+	PartitionKey by = RelationGetPartitionKey(rel);
+	bool		can = target->mode != CDC_MODE_HISTORY;
+
+	for (int i = 0; by && i < by->partnatts; i++)
+	{
+		bool		in_key = false;
+
+		for (int k = 0; k < target->nkeys; k++)
+			in_key |= target->columns[target->keys[k]].attnum == by->partattrs[i];
+		can &= in_key;
+	}
+	relation_close(rel, AccessShareLock);
+	return can;
+}
+
+/*
  * A key without a unique index is allowed: the merge joins by it all the same.
  * But every window then reads the whole table, and rows that were duplicates
- * before we came stay duplicates, so it is worth a warning.
+ * before we came stay duplicates, so it is worth a warning.  Where there can be
+ * none, another index will do.
  */
 void
 cdc_target_check_index(const CdcTarget *target, List *key)
@@ -172,13 +197,18 @@ cdc_target_check_index(const CdcTarget *target, List *key)
 	StringInfoData columns;
 	ListCell   *lc;
 
-	if (target->key_is_unique || target->key_is_indexed || key == NIL || target->is_view)
+	bool		unique;
+
+	if (target->key_is_unique || key == NIL || target->is_view)
+		return;
+	unique = can_be_unique(target);
+	if (!unique && target->key_is_indexed)
 		return;
 	initStringInfo(&columns);
 	foreach(lc, key)
 		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "",
 						 quote_identifier(lfirst(lc)));
-	if (target->mode == CDC_MODE_HISTORY)
+	if (!unique)
 		ereport(WARNING,
 				(errmsg("target \"%s\" has no index on its key", get_rel_name(target->relid)),
 				 errdetail("Each sync has to read the whole table."),
