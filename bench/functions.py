@@ -250,9 +250,18 @@ def make_target(name, rows, partitions):
     preload(f"{name}_target", NAMES, rows)
 
 
+def change(results, name, kind, topic, changes, checkpoint=False):
+    """Some changes into a target; a checkpoint before makes that write whole pages to the WAL."""
+    topic.send(changes)
+    measure.refresh(kind, changes, checkpoint)
+    done = measure.timed(f"SELECT events FROM cdc_sync('{kind}')", checkpoint=False)
+    if name:
+        results.add(name, "ms", 1000 * done.seconds)
+        results.add(f"{name}_wal", "bytes", done.wal)
+
+
 def targets(results, size):
-    """1,000 changes into a small table, a large one, and a partitioned large one."""
-    changes, runs = 1000, 3 * size.runs
+    """Changes into a small table, a large one, and a partitioned large one, by turns."""
     kinds = {"small": (size.target_rows // 100, 0), "large": (size.target_rows, 0),
              "partitioned": (size.target_rows, 16)}
     with topics(*kinds) as broker:
@@ -263,13 +272,15 @@ def targets(results, size):
             psql(f"""SELECT cdc_create('{kind}', topic => 'topics.{kind}', target => '{kind}_target',
                                        columns => '{measure.COLUMNS}')""")
             made[kind] = Topic(broker.bootstrap, kind, rows)
-        for run in range(runs + 1):
+        for run in range(3 * size.runs + 1):
             for kind, topic in made.items():
-                topic.send(changes)
-                measure.refresh(kind, changes)
-                # without a checkpoint before each: its page images would be all there is
-                done = measure.timed(f"SELECT events FROM cdc_sync('{kind}')", checkpoint=False)
-                if run:     # the first one finds nothing in any cache
-                    results.add(f"target_{kind}", "ms", 1000 * done.seconds)
-                    results.add(f"target_{kind}_wal", "bytes", done.wal)
+                # the first one finds nothing in any cache
+                change(results, f"target_{kind}" if run else "", kind, topic, 1000)
+        for changes in 1, 10, 100:
+            for _ in range(size.runs):
+                for kind, topic in made.items():
+                    change(results, f"changes_{changes}_{kind}", kind, topic, changes)
+        for _ in range(3 * size.runs):
+            for kind, topic in made.items():
+                change(results, f"images_{kind}", kind, topic, 1000, checkpoint=True)
         results.add("target_rows", "rows", size.target_rows)

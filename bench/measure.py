@@ -167,8 +167,8 @@ def drop(name):
     psql(f"SELECT cdc_drop('{name}', true)")
 
 
-def refresh(name, expected):
-    done = timed(f"SELECT records, bytes FROM cdc_refresh('{name}')")
+def refresh(name, expected, checkpoint=True):
+    done = timed(f"SELECT records, bytes FROM cdc_refresh('{name}')", checkpoint)
     if int(done.row[0]) != expected:
         fail(f"cdc_refresh read {done.row[0]} of {expected} records")
     return done

@@ -122,6 +122,9 @@ RATIOS = (
     ("the same: 16 partitions / none",
      lambda r: (milliseconds(r.median("target_partitioned")), milliseconds(r.median("target_large")),
                 r.ratio("target_partitioned", "target_large"), Goal(most=1.5))),
+    ("the first after a checkpoint, which writes whole pages to the WAL: {target_rows} rows / 1 % of that",
+     lambda r: (milliseconds(r.median("images_large")), milliseconds(r.median("images_small")),
+                r.ratio("images_large", "images_small"), None)),
     ("source commit to visible in the target at 5,000 events/s: p50",
      lambda r: (milliseconds(r.median("latency_5000_visible_p50")), milliseconds(r.median("latency_5000_stored_p50")),
                 r.median("latency_5000_visible_p50"), Goal(most=150, unit=" ms"))),
@@ -226,6 +229,19 @@ def latency(r):
     return table(["events/s", *PERCENTILES, "the producer's own round trip: p50, p99", "machine busy"], rows)
 
 
+def changes(r):
+    """A few of them, by the kind of target."""
+    rows = f"{r.median('target_rows'):,.0f} rows"
+    kinds = {"small": "1 % of that", "large": rows, "partitioned": f"{rows}, 16 partitions"}
+
+    def row(title, name):
+        return [title, *(f"{r.median(name.format(kind)):.1f} ms, {r.median(name.format(kind) + '_wal') / 1000:,.0f} kB"
+                         for kind in kinds)]
+    return table(["changes", *kinds.values()],
+                 [*(row(n, f"changes_{n}_{{}}") for n in parts(r, r"changes_(\d+)_large")),
+                  row("1,000", "target_{}"), row("1,000 after a checkpoint", "images_{}")])
+
+
 def writes(r):
     """WAL and growth of a sync, beside the rows that it changed."""
     titles = {"empty": "an empty table", "made": "a table made by us that holds the keys",
@@ -262,6 +278,7 @@ TABLES = (
     ("Memory of each process, without shared buffers, at the most:", memory),
     ("Latency, from the time in the event, which the producer writes, to the row that a reader sees:", latency),
     ("Rows of other kinds. The scan alone is a sync whose filter takes no event:", shapes),
+    ("A few changes into a table that holds the keys, in a session of their own: time and WAL", changes),
     ("What the same events write. The size of changed rows is that of their last versions:", writes),
     ("A steady load of 5,000 events/s, retention one minute, autovacuum on: sizes over time.", steady),
 )
