@@ -406,7 +406,7 @@ cdc_landing_get(int32 id)
 {
 	static const Oid types[] = {INT4OID};
 	static CdcPlan plan = {
-		"SELECT " LANDING_COLUMNS " WHERE l.landing_id = $1", 1, types
+		"SELECT " LANDING_COLUMNS " WHERE l.landing_id = $1", 1, types, .generic = true
 	};
 	CdcLanding *landing = get_by(&plan, Int32GetDatum(id));
 
@@ -421,7 +421,9 @@ CdcLanding *
 cdc_landing_get_by_view(Oid view)
 {
 	static const Oid types[] = {REGCLASSOID};
-	static CdcPlan plan = {"SELECT " LANDING_COLUMNS " WHERE l.view = $1", 1, types};
+	static CdcPlan plan = {
+		"SELECT " LANDING_COLUMNS " WHERE l.view = $1", 1, types, .generic = true
+	};
 
 	return get_by(&plan, ObjectIdGetDatum(view));
 }

@@ -132,7 +132,8 @@ cdc_pipeline_get(const char *name)
 		" FROM cdcsync.pipeline p JOIN cdcsync.pipeline_state s USING (name)"
 		" WHERE p.name = $1",
 		.nargs = 1,
-		.types = types
+		.types = types,
+		.generic = true
 	};
 	MemoryContext context = CurrentMemoryContext;
 	CdcPipeline *pipeline = NULL;
