@@ -195,6 +195,7 @@ CREATE TABLE cdcsync.snapshot (		-- snapshots under way that are to replace a ta
 	ended_at timestamp,				-- when the sign of its end landed
 	source_ts_ms bigint NOT NULL,
 	noted_at timestamptz NOT NULL,
+	headed boolean NOT NULL DEFAULT false,	-- one of them says that it is the first
 	PRIMARY KEY (pipeline, identity, kafka_partition)
 );
 

@@ -289,6 +289,7 @@ note_row(CdcProgress *progress, const CdcChange *change, const CdcChunk *chunk, 
 	run->last_offset = offset;
 	run->marked |= change->mark == CDC_SNAPSHOT_FIRST ||
 		change->mark == CDC_SNAPSHOT_LAST_OF_TABLE;
+	run->headed |= change->mark == CDC_SNAPSHOT_FIRST;
 	if (change->mark == CDC_SNAPSHOT_LAST || change->mark == CDC_SNAPSHOT_LAST_OF_TABLE)
 	{
 		run->end_offset = offset;
@@ -334,8 +335,8 @@ cdc_snapshot_note(CdcProgress *progress, const CdcChange *change,
  */
 #define COLUMNS "identity, origin, kafka_partition, epoch, nrows, after_offset, first_offset, " \
 	"last_offset, certain, initial, done, marked, end_offset, streamed_offset, await_epoch, await_offset, " \
-	"first_time, ended_at, source_ts_ms, noted_at, scope"
-#define NCOLUMNS 21
+	"first_time, ended_at, source_ts_ms, noted_at, scope, headed"
+#define NCOLUMNS 22
 
 static int64
 int8_or_none(uint64 row, int column)
@@ -375,6 +376,7 @@ read_run(CdcSnapshotRun *run, uint64 row)
 	run->source_ts_ms = DatumGetInt64(cdc_spi_value(row, 19, &isnull));
 	run->noted_at = DatumGetTimestampTz(cdc_spi_value(row, 20, &isnull));
 	run->scope = DatumGetInt64(cdc_spi_value(row, 21, &isnull));
+	run->headed = DatumGetBool(cdc_spi_value(row, 22, &isnull));
 }
 
 CdcSnapshots *
@@ -448,7 +450,7 @@ store_run(const CdcSnapshots *all, const CdcSnapshotRun *run)
 {
 	Oid			types[NCOLUMNS + 1] = {INT8OID, INT8OID, INT8OID, INT4OID, INT8OID, INT8OID,
 		INT8OID, INT8OID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, INT8OID, INT8OID, INT4OID, INT8OID,
-	TIMESTAMPOID, TIMESTAMPOID, INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID};
+	TIMESTAMPOID, TIMESTAMPOID, INT8OID, TIMESTAMPTZOID, INT8OID, BOOLOID, TEXTOID};
 	Datum		values[] = {Int64GetDatum(run->identity), Int64GetDatum(run->origin),
 		Int64GetDatum(run->partition), Int32GetDatum(run->epoch), Int64GetDatum(run->nrows),
 		Int64GetDatum(run->after_offset), Int64GetDatum(run->first_offset),
@@ -458,7 +460,7 @@ store_run(const CdcSnapshots *all, const CdcSnapshotRun *run)
 		Int64GetDatum(run->await_offset), TimestampGetDatum(run->first_time),
 		TimestampGetDatum(run->ended_at), Int64GetDatum(run->source_ts_ms),
 		TimestampTzGetDatum(run->noted_at), Int64GetDatum(run->scope),
-		CStringGetTextDatum(all->pipeline->name)
+		BoolGetDatum(run->headed), CStringGetTextDatum(all->pipeline->name)
 	};
 	char		nulls[NCOLUMNS + 1];
 
@@ -473,12 +475,12 @@ store_run(const CdcSnapshots *all, const CdcSnapshotRun *run)
 	nulls[17] = TIMESTAMP_NOT_FINITE(run->ended_at) ? 'n' : ' ';
 	(void) cdc_spi_run("INSERT INTO cdcsync.snapshot AS s (" COLUMNS ", pipeline)"
 					   " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-					   " $16, $17, $18, $19, $20, $21, $22)"
+					   " $16, $17, $18, $19, $20, $21, $22, $23)"
 					   " ON CONFLICT (pipeline, identity, kafka_partition) DO UPDATE SET"
 					   " origin = $2, epoch = $4, nrows = $5, after_offset = $6, first_offset = $7,"
 					   " last_offset = $8, certain = $9, initial = $10, done = $11, marked = $12,"
 					   " end_offset = $13, streamed_offset = $14, await_epoch = $15, await_offset = $16,"
-					   " first_time = $17, ended_at = $18, source_ts_ms = $19, noted_at = $20",
+					   " first_time = $17, ended_at = $18, source_ts_ms = $19, noted_at = $20, headed = $22",
 					   NCOLUMNS + 1, types, values, nulls, 0);
 }
 
@@ -781,6 +783,30 @@ has_gap(const CdcSnapshots *all, const CdcSnapshotRun *run, Timestamp began)
 	return found;
 }
 
+/*
+ * Does it have no first row, right behind another one that had, and has not ended?
+ * So it is where the rows of one snapshot do not all have the same position.
+ */
+static bool
+has_no_head(const CdcSnapshots *all, const List *runs)
+{
+	const CdcSnapshotRun *one = linitial(runs);
+	bool		behind = false;
+	ListCell   *lc;
+
+	foreach(lc, runs)
+		if (((CdcSnapshotRun *) lfirst(lc))->headed)
+			return false;
+	foreach(lc, all->runs)
+	{
+		const CdcSnapshotRun *run = lfirst(lc);
+
+		behind |= run->scope == one->scope && run->identity != one->identity && !run->done &&
+			run->headed && run->end_offset < 0 && run->streamed_offset < 0;
+	}
+	return behind;
+}
+
 /* What says that parts of the snapshot may be missing; NULL: nothing. */
 static char *
 find_flaw(const CdcSnapshots *all, const List *runs)
@@ -790,6 +816,8 @@ find_flaw(const CdcSnapshots *all, const List *runs)
 	bool		has_origin = false;
 	ListCell   *lc;
 
+	if (has_no_head(all, runs))
+		return "it has no first row, and follows on one that has not ended";
 	foreach(lc, runs)
 	{
 		const CdcSnapshotRun *run = lfirst(lc);

@@ -35,6 +35,7 @@ typedef struct CdcSnapshotRun
 	bool		initial;		/* nothing came before it, the target was empty */
 	bool		done;			/* it has replaced the target, and nothing more of it
 								 * has come since */
+	bool		headed;			/* one of them says that it is the first */
 	bool		marked;			/* its rows say which is the first, or the last of
 								 * the table */
 	int64		end_offset;		/* of its last row, which says so; -1: none did */
