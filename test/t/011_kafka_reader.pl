@@ -296,7 +296,9 @@ ask(q{SELECT kr_open('k', true)});
 ask('SELECT kr_refresh()');
 $cluster->count;
 is(ask(q{SELECT count(*) FROM generate_series(1, 201) AS i WHERE kr_partitions('q' || i) = 2}), 200, 'partitions');
-is_deeply($cluster->count, {}, 'without a round trip');
+my $asked = $cluster->count;
+delete $asked->{api_versions};    # a connection that is only made now
+is_deeply($asked, {}, 'without a round trip');
 $cluster->grow('q1', 5);
 $cluster->fail('q2', '*', 5);
 ask('SELECT kr_refresh()');
