@@ -174,8 +174,8 @@ def refresh(name, expected, checkpoint=True):
     return done
 
 
-def sync(name, expected):
-    done = timed(f"SELECT events, quarantined FROM cdc_sync('{name}')")
+def sync(name, expected, checkpoint=True):
+    done = timed(f"SELECT events, quarantined FROM cdc_sync('{name}')", checkpoint)
     if done.row != [str(expected), "0"]:
         fail(f"cdc_sync of {expected} events: events, quarantined: {done.row}")
     return done
@@ -271,7 +271,7 @@ class Topic:
         """The next events; bytes of the mean event with and without headers are kept."""
         schema = [SCHEMA] if self.shape == "schema" else []
         records, size, all_bytes = map(int, program(
-            "produce", self.bootstrap, self.name, self.partitions, self.sent, events, self.keys,
+            "produce", self.bootstrap, self.name, self.sent, events, self.keys,
             SEED, self.shape, *schema))
         self.sent += records
         self.key_and_value = size / records

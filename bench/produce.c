@@ -4,15 +4,15 @@
  *	  Make the events of the benchmark: what Debezium's MySQL connector sends
  *	  for a table of customers that is written to at random.
  *
- *	  produce BROKER TOPIC PARTITIONS SKIP COUNT KEYS SEED SHAPE [SCHEMA]
+ *	  produce BROKER TOPIC SKIP COUNT KEYS SEED SHAPE [SCHEMA]
  *
  * The sequence of records is a function of KEYS and SEED alone; records SKIP
  * to SKIP + COUNT - 1 of it are sent, so that a long sequence can be sent in
  * rounds.  A customer that does not exist is created, one that does is deleted
  * once in 20 times, else updated; a delete is followed by its tombstone.  With
  * 0 KEYS each event creates a customer of its own.  All changes of a customer
- * are in one partition.  Each record has the four headers that Debezium's
- * context makes.
+ * are in one partition, the one that Kafka Connect's producer chooses.  Each
+ * record has the four headers that Debezium's context makes.
  *
  * SHAPE tells which columns the table has, see shapes[].
  *
@@ -246,6 +246,7 @@ open_producer(const char *brokers)
 {
 	static const char *const properties[][2] = {
 		{"enable.idempotence", "true"},
+		{"partitioner", "murmur2_random"},	/* as Kafka's Java client */
 		{"linger.ms", "50"},
 		{"queue.buffering.max.kbytes", "500000"},
 		{"queue.buffering.max.messages", "1000000"},
@@ -270,7 +271,7 @@ open_producer(const char *brokers)
 
 /* Returns the bytes of key and value. */
 static long
-send_event(rd_kafka_t *rk, const char *topic, int partitions, const Event *event)
+send_event(rd_kafka_t *rk, const char *topic, const Event *event)
 {
 	rd_kafka_headers_t *list = rd_kafka_headers_new(4);
 	char		key[512];
@@ -286,7 +287,7 @@ send_event(rd_kafka_t *rk, const char *topic, int partitions, const Event *event
 	{
 		rd_kafka_resp_err_t err =
 			rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic),
-							  RD_KAFKA_V_PARTITION((int) (event->id % partitions)),
+							  RD_KAFKA_V_PARTITION(RD_KAFKA_PARTITION_UA),
 							  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
 							  RD_KAFKA_V_TIMESTAMP(event->ts),
 							  RD_KAFKA_V_KEY(key, key_len),
@@ -351,22 +352,20 @@ main(int argc, char **argv)
 	static Event event;
 	Sequence	seq = {.ts = INT64_C(1755849600000),.pos = 157,.tombstone = -1};
 	rd_kafka_t *rk;
-	int			partitions;
 	long		skip;
 	long		count;
 	long		bytes = 0;
 
-	if (argc != 9 && argc != 10)
-		fatal("usage", "produce BROKER TOPIC PARTITIONS SKIP COUNT KEYS SEED SHAPE [SCHEMA]");
-	partitions = atoi(argv[3]);
-	skip = atol(argv[4]);
-	count = atol(argv[5]);
-	seq.nkeys = atol(argv[6]);
-	seq.random = strtoull(argv[7], NULL, 10);
-	choose_shape(argv[8]);
-	if (argc == 10)
-		schema = read_schema(argv[9]);
-	if (partitions < 1 || skip < 0 || count < 1 || seq.nkeys < 0)
+	if (argc != 8 && argc != 9)
+		fatal("usage", "produce BROKER TOPIC SKIP COUNT KEYS SEED SHAPE [SCHEMA]");
+	skip = atol(argv[3]);
+	count = atol(argv[4]);
+	seq.nkeys = atol(argv[5]);
+	seq.random = strtoull(argv[6], NULL, 10);
+	choose_shape(argv[7]);
+	if (argc == 9)
+		schema = read_schema(argv[8]);
+	if (skip < 0 || count < 1 || seq.nkeys < 0)
 		fatal("usage", "numbers out of range");
 	seq.customers = calloc(seq.nkeys + 1, sizeof(Customer));
 	if (seq.customers == NULL)
@@ -377,7 +376,7 @@ main(int argc, char **argv)
 	for (long i = 0; i < count; i++)
 	{
 		next_event(&seq, true, &event);
-		bytes += send_event(rk, argv[2], partitions, &event);
+		bytes += send_event(rk, argv[2], &event);
 	}
 	if (rd_kafka_flush(rk, FLUSH_TIMEOUT) != RD_KAFKA_RESP_ERR_NO_ERROR || failed)
 		fatal("flush", "not all records were delivered");
