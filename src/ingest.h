@@ -88,6 +88,7 @@ typedef struct CdcIngestLanding
 	int			ntakes;
 	int			maxtakes;
 	int		   *takes;			/* numbers of events, in batch_context */
+	bool		behind;			/* others were told that there is more to read */
 } CdcIngestLanding;
 
 /*
@@ -181,6 +182,9 @@ extern void cdc_ingest_apply_sources(CdcIngest *ingest);
 /* Tell others how the landing fares. */
 extern void cdc_ingest_publish(CdcIngest *ingest, CdcIngestLanding *landing);
 extern void cdc_ingest_publish_ends(CdcIngest *ingest);
+
+/* How much is left in the logs behind the batch, which is about to be written. */
+extern void cdc_ingest_publish_unread(CdcIngest *ingest, CdcIngestLanding *landing);
 
 /* ----------
  * ingest_batch.c: from events to chunks.

@@ -24,6 +24,9 @@
 #include "ingest.h"
 #include "session.h"
 
+/* A batch below this comes from the end of the logs. */
+#define BACKLOG_BYTES	((Size) 1024 * 1024)
+
 /* ----------
  * Taking
  * ----------
@@ -330,8 +333,15 @@ write_batch(CdcIngest *ingest)
 
 	/* in the order of their ids, as everybody locks them */
 	foreach(lc, ingest->landings)
-		if (((CdcIngestLanding *) lfirst(lc))->dirty)
-			flush.landings = lappend(flush.landings, lfirst(lc));
+	{
+		CdcIngestLanding *landing = lfirst(lc);
+
+		if (!landing->dirty)
+			continue;
+		flush.landings = lappend(flush.landings, landing);
+		if (landing->behind || cdc_kafka_batch_bytes(ingest->kafka) > BACKLOG_BYTES)
+			cdc_ingest_publish_unread(ingest, landing);
+	}
 	if (flush.landings == NIL)
 		return;
 	CDC_FAULT("ingest_polled");

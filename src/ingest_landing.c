@@ -706,3 +706,36 @@ cdc_ingest_publish_ends(CdcIngest *ingest)
 			publish_end(lfirst(lc), Max(end, ((CdcIngestPart *) lfirst(lc))->stored.next_offset), now);
 	}
 }
+
+void
+cdc_ingest_publish_unread(CdcIngest *ingest, CdcIngestLanding *landing)
+{
+	CdcLandingKey key = {MyDatabaseId, landing->def.id};
+	CdcSharedLanding *entry;
+	int64		unread = 0;
+	int			known = 0;
+
+	for (int i = 0; i < landing->nparts; i++)
+	{
+		const CdcIngestPart *part = &landing->parts[i];
+		int64		end = -1;
+
+		/* an end may lie behind what can be read, see take_end() */
+		if (part->at_end)
+			end = part->reader.position.next_offset;
+		else if (part->source->id >= 0)
+			end = cdc_kafka_high(ingest->kafka, part->source->id);
+		if (end < 0)
+			continue;
+		known++;
+		unread += Max(end - part->reader.position.next_offset, 0);
+	}
+	/* those that nothing has come from yet are like the others */
+	if (known > 0)
+		unread = (int64) ((double) unread * landing->nparts / known);
+	landing->behind = unread > 0;
+	entry = cdc_shared_insert(CDC_SHARED_LANDING, &key);
+	entry->unread = unread;
+	entry->unread_at = GetCurrentTimestamp();
+	cdc_shared_release(CDC_SHARED_LANDING, entry);
+}

@@ -78,7 +78,7 @@ read_landings(CdcManager *manager)
 static void
 correct_counters(const CdcManagedPipeline *pipeline)
 {
-	int64		landed = cdc_shared_landed(pipeline->landing, pipeline->schema_landing);
+	int64		landed = cdc_shared_news(pipeline->landing, pipeline->schema_landing).landed;
 	CdcSharedPipeline *entry = cdc_shared_find(CDC_SHARED_PIPELINE, &pipeline->key, true);
 	bool		wrong;
 

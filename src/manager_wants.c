@@ -53,7 +53,7 @@ want_ingest(CdcManager *manager)
 static bool
 landing_has_news(const CdcManagedPipeline *pipeline)
 {
-	int64		landed = cdc_shared_landed(pipeline->landing, pipeline->schema_landing);
+	int64		landed = cdc_shared_news(pipeline->landing, pipeline->schema_landing).landed;
 	CdcSharedPipeline *entry;
 	bool		due = true;
 

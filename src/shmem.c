@@ -464,25 +464,30 @@ cdc_shared_release(CdcSharedKind kind, void *entry)
 	dshash_release_lock(tables[kind], entry);
 }
 
-static int64
-landed_in(int32 landing)
+static void
+add_news(int32 landing, CdcNews *news)
 {
 	CdcLandingKey key = {.database = MyDatabaseId,.landing = landing};
 	CdcSharedLanding *shared = cdc_shared_find(CDC_SHARED_LANDING, &key, false);
-	int64		landed = 0;
 
-	if (shared)
-	{
-		landed = shared->landed;
-		cdc_shared_release(CDC_SHARED_LANDING, shared);
-	}
-	return landed;
+	if (shared == NULL)
+		return;
+	news->landed += shared->landed;
+	news->records += shared->records;
+	news->unread += shared->unread;
+	news->unread_at = Max(news->unread_at, shared->unread_at);
+	cdc_shared_release(CDC_SHARED_LANDING, shared);
 }
 
-int64
-cdc_shared_landed(int32 landing, int32 other)
+CdcNews
+cdc_shared_news(int32 landing, int32 other)
 {
-	return landed_in(landing) + (other ? landed_in(other) : 0);
+	CdcNews		news = {0};
+
+	add_news(landing, &news);
+	if (other)
+		add_news(other, &news);
+	return news;
 }
 
 void

@@ -132,6 +132,10 @@ typedef struct CdcSharedLanding
 	int64		landed;			/* grows whenever something lands, and never takes
 								 * a value that an earlier entry of the key had:
 								 * tells whether there is news, not how much */
+	int64		records;		/* that have landed since the entry was made */
+	int64		unread;			/* about so many more were in the topic's log when an
+								 * ingest worker wrote a batch, */
+	TimestampTz unread_at;		/* at this time */
 	CdcRate		rate;			/* records */
 	CdcProblem	problem;		/* why it is not read */
 	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */
@@ -166,6 +170,7 @@ typedef struct CdcSharedPipeline
 	TimestampTz claimed_at;		/* since when */
 	int64		landed;			/* CdcSharedLanding.landed when the last sync
 								 * that left nothing to do began; -1: unknown */
+	int64		records;		/* CdcSharedLanding.records then */
 	TimestampTz synced_at;		/* end of the last sync that had events */
 	int64		syncs;			/* how many there were, with events or not */
 	int64		poked;			/* how often others may have let pass what waits */
@@ -183,11 +188,16 @@ extern void *cdc_shared_find(CdcSharedKind kind, const void *key, bool exclusive
 extern void *cdc_shared_insert(CdcSharedKind kind, const void *key);
 extern void cdc_shared_release(CdcSharedKind kind, void *entry);
 
-/*
- * Changes whenever something lands in a landing of this database, or in the other
- * one (0: there is none).
- */
-extern int64 cdc_shared_landed(int32 landing, int32 other);
+/* What a landing of this database and another one (0: none) have told, in all. */
+typedef struct CdcNews
+{
+	int64		landed;			/* changes whenever something lands */
+	int64		records;
+	int64		unread;
+	TimestampTz unread_at;		/* the latest */
+} CdcNews;
+
+extern CdcNews cdc_shared_news(int32 landing, int32 other);
 
 /*
  * Call back for each entry of a database (InvalidOid: all); the entry is

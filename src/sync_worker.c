@@ -60,6 +60,8 @@
 #define READ_PAUSE		200		/* ms, at least, between two readings of the catalog */
 #define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
 #define LOOK_INTERVAL	1000	/* ms; whether the reason of a failure is gone */
+#define BACKLOG_PAUSE	5000	/* ms, at most, between windows of a backlog */
+#define BACKLOG_FRESH	1000	/* ms; what was told of a backlog counts so long */
 #define FOREIGN_KEY		"23503"	/* a failure that other pipelines may end */
 
 /*
@@ -79,7 +81,7 @@ typedef struct Job
 	TransactionId version;		/* of its definition */
 	int64		interval;		/* us */
 	int32		schema_landing; /* of the schema-change topic, 0: none */
-	int64		landed;			/* cdc_shared_landed() when nothing was left to do,
+	int64		landed;			/* CdcNews.landed when nothing was left to do,
 								 * for all we know; -1: unknown */
 	TimestampTz not_before;		/* somebody else was at it */
 	TimestampTz retry_at;		/* of records that wait for others, DT_NOEND: none */
@@ -233,6 +235,24 @@ refresh_jobs(void)
  * ----------
  */
 
+/*
+ * A backlog is being landed: a window for every batch of it would write the same
+ * rows over and over, and look back ever further.  So wait until as much has landed
+ * as is left, if that is soon: there are a few windows then, the last of them
+ * small.  At the end of the log nothing is left, and nothing waits.  (200,000
+ * events of 40,000 keys: 0.47 instead of 0.66 s of CPU.)
+ */
+static TimestampTz
+backlog_until(const CdcNews *news, const CdcSharedPipeline *shared)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(news->unread_at, BACKLOG_FRESH);
+
+	/* the last window has left something, or nobody knows */
+	if (shared->landed < 0 || news->records - shared->records >= news->unread)
+		return 0;
+	return Min(until, TimestampTzPlusMilliseconds(shared->synced_at, BACKLOG_PAUSE));
+}
+
 /* Another session has altered a relation (invalid: any). */
 static void
 relation_changed(Datum arg, Oid relid)
@@ -276,25 +296,26 @@ forget_pause(Job *job)
 static TimestampTz
 due_at(Job *job)
 {
-	int64		landed = cdc_shared_landed(job->landing, job->schema_landing);
+	CdcNews		news = cdc_shared_news(job->landing, job->schema_landing);
 	CdcSharedPipeline *shared;
 	TimestampTz at = job->retry_at;
 	bool		poked;
 
 	/* nearly always */
-	if (job->landed == landed && at == DT_NOEND)
+	if (job->landed == news.landed && at == DT_NOEND)
 		return at;
 	if (job->altered)
 		forget_pause(job);
 	shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
 	if (shared == NULL)
 		return job->not_before;
-	if (job->landed != landed)
+	if (job->landed != news.landed)
 	{
-		if (shared->landed == landed)
-			job->landed = landed;
+		if (shared->landed == news.landed)
+			job->landed = news.landed;
 		else
-			at = Min(at, shared->synced_at + job->interval);
+			at = Min(at, Max(shared->synced_at + job->interval,
+							 backlog_until(&news, shared)));
 	}
 	poked = job->poked != shared->poked;
 	if (at != DT_NOEND && poked)
@@ -474,7 +495,7 @@ note_failure(Turn *turn, ErrorData *error)
 
 /* A window has been committed. */
 static void
-note_success(Turn *turn, int64 landed)
+note_success(Turn *turn, const CdcNews *news)
 {
 	Job		   *job = turn->job;
 	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
@@ -483,9 +504,10 @@ note_success(Turn *turn, int64 landed)
 	cdc_problem_clear(&shared->problem);
 	if (!turn->result.more)
 	{
-		job->landed = landed;
+		job->landed = news->landed;
 		/* if we are gone, another one is to try again what waits */
-		shared->landed = turn->result.waiting || turn->result.held ? -1 : landed;
+		shared->landed = turn->result.waiting || turn->result.held ? -1 : news->landed;
+		shared->records = news->records;
 	}
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 	job->retry_at = turn->result.held ?
@@ -500,7 +522,7 @@ note_success(Turn *turn, int64 landed)
 static bool
 take_window(Turn *turn)
 {
-	int64		landed = cdc_shared_landed(turn->job->landing, turn->job->schema_landing);
+	CdcNews		news = cdc_shared_news(turn->job->landing, turn->job->schema_landing);
 	ErrorData  *error;
 
 	if (!cdc_worker_try(sync_window, turn, &error))
@@ -518,7 +540,7 @@ take_window(Turn *turn)
 			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_PAUSE);
 		return false;
 	}
-	note_success(turn, landed);
+	note_success(turn, &news);
 	/* there may be more now that nobody needs */
 	retention_due = Min(retention_due, retention_ready);
 	return turn->result.more;

@@ -59,6 +59,7 @@ count_landed(void)
 		if (entry == NULL)
 			continue;
 		entry->landed = Max(entry->landed + 1, GetCurrentTimestamp());
+		entry->records += landed->records;
 		cdc_rate_add(&entry->rate, landed->records);
 		cdc_shared_release(CDC_SHARED_LANDING, entry);
 	}
