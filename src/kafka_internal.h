@@ -104,6 +104,11 @@ struct CdcKafka
 	int			batch_size;		/* of both arrays */
 	int			returned;		/* events that the caller knows */
 	Size		batch_bytes;
+	CdcBytes	last_headers;	/* of the last record that has any; in
+								 * batch_context */
+	char	   *flat;			/* scratch for them, in context */
+	Size		flat_len;
+	Size		flat_size;
 
 	bool		needs_kick;		/* see kick() */
 	Size		unkicked;		/* bytes taken since it was done */
