@@ -214,6 +214,9 @@ def pipelines(r):
     for kind in ("manager", "ingest worker", "sync worker"):
         rows.append(row(f"{kind}, idle: of a core", f"{kind}_idle", lambda v: f"{max(v):.2f} %"))
     for kind in ("ingest worker", "sync worker"):
+        if f"pipelines_{counts[0]}_{kind}_first" in r.values:
+            rows.append(row(f"{kind}: CPU for the first 10 events of each, which make the targets",
+                            f"{kind}_first", lambda v: f"{v[0]:.2f} s"))
         rows.append(row(f"{kind}: CPU for 100,000 events", f"{kind}_cpu", lambda v: f"{v[0]:.2f} s"))
     for kind in ("manager", "ingest worker", "sync worker"):
         rows.append(row(f"{kind}: memory, at most", f"{kind}_memory", lambda v: mb(v[0])))

@@ -12,6 +12,7 @@ from measure import (APPLIED, BY_HAND, LANDED, MEGABYTE, Broker, Kafka, Peak, Se
 TOPICS = 10         # of a load
 KEYS = 1000         # of each of them
 FED = 100000        # events of a crowd
+FIRST = 10          # of each of its topics, before those: targets are made
 RATES = (100, 5000, 20000)
 PERCENTILES = ("p50", "p95", "p99", "max")
 TARGET = """(customer_id bigint PRIMARY KEY, customer_name varchar(256),
@@ -110,10 +111,14 @@ def memory(results, size):
 # Ever more pipelines
 
 
+def used():
+    return {pid: measure.seconds_used(pid) for pid in measure.workers()}
+
+
 def note_idle(results, name, seconds):
     psql("CHECKPOINT")
     wal = value("SELECT pg_current_wal_insert_lsn()")
-    before = {pid: measure.seconds_used(pid) for pid in measure.workers()}
+    before = used()
     time.sleep(seconds)
     for pid, kind in measure.workers().items():
         if pid in before:
@@ -121,13 +126,23 @@ def note_idle(results, name, seconds):
     results.add(f"{name}_idle_wal", "bytes", value(f"SELECT pg_current_wal_insert_lsn() - '{wal}'"))
 
 
-def feed(broker, topics, each):
-    """Send these events to each topic, no more at a time than the broker keeps."""
-    for done in range(0, each, 5000):
+def feed(broker, topics, sent, each):
+    """Send so many more events to each topic, no more at a time than the broker keeps."""
+    while each > 0:
+        count = min(5000, each)
         for i in range(0, len(topics), 50):
-            broker.do(*(f"bulk {topic} 1 {min(5000, each - done)} 1000 {i}" for topic in topics[i:i + 50]))
+            broker.do(*(f"bulk {topic} 1 {count} 1000 {i} {sent}" for topic in topics[i:i + 50]))
         broker.do("sync")
-        wait_for(APPLIED, min(done + 5000, each) * len(topics), 300)
+        sent, each = sent + count, each - count
+        wait_for(APPLIED, sent * len(topics), 300)
+
+
+def note_used(results, name, what, before):
+    """CPU of the workers since then."""
+    now = used()
+    for kind in ("ingest worker", "sync worker"):
+        results.add(f"{name}_{kind}_{what}", "s", sum(
+            now[pid] - before.get(pid, 0) for pid, its in measure.workers().items() if its == kind and pid in now))
 
 
 def crowd(results, size, pipelines):
@@ -146,13 +161,13 @@ def crowd(results, size, pipelines):
         results.add(f"{name}_open", "s", opened - start)
         time.sleep(3)
         note_idle(results, name, size.idle_seconds)
-        before = {pid: measure.seconds_used(pid) for pid in measure.workers()}
         with Peak() as peak:
-            feed(broker, topics, FED // pipelines)
-        for kind in ("ingest worker", "sync worker"):
-            used = sum(measure.seconds_used(pid) - before.get(pid, 0)
-                       for pid, its in measure.workers().items() if its == kind)
-            results.add(f"{name}_{kind}_cpu", "s", used)
+            before = used()
+            feed(broker, topics, 0, FIRST)
+            note_used(results, name, "first", before)
+            before = used()
+            feed(broker, topics, FIRST, FED // pipelines)
+            note_used(results, name, "cpu", before)
         for kind in ("manager", "ingest worker", "sync worker"):
             results.add(f"{name}_{kind}_memory", "MB", peak.by_kind.get(kind, 0))
         psql("ALTER SYSTEM RESET autovacuum; SELECT pg_reload_conf()")

@@ -11,7 +11,7 @@
  *	  topic NAME PARTITIONS
  *	  rec TOPIC PARTITION TIMESTAMP KEY VALUE [HEADER=VALUE ..]
  *	  fill TOPIC PARTITION BYTES		one record of that size
- *	  bulk TOPIC PARTITIONS COUNT KEYS SEED
+ *	  bulk TOPIC PARTITIONS COUNT KEYS SEED [SKIP]
  *	  raw TOPIC PARTITION KIND			a batch no consumer can read
  *	  sync								wait until all is stored
  *	  down | up							all brokers
@@ -298,7 +298,8 @@ debezium_headers(void)
 
 /*
  * COUNT updates in the shape of Debezium's MySQL connector over KEYS keys; a
- * key is always in the same partition.
+ * key is always in the same partition.  SKIP: those after the first SKIP of the
+ * sequence, so that more of it can follow.
  */
 static const char *
 do_bulk(char **args, int nargs)
@@ -308,20 +309,22 @@ do_bulk(char **args, int nargs)
 	int			partitions;
 	long		count;
 	long		keys;
+	long		skip;
 	uint64_t	state;
 	int64_t		ts = INT64_C(1755849600000);
 	char		key[64];
 	char		value[2048];
 
-	if (nargs != 5)
-		return "usage: bulk TOPIC PARTITIONS COUNT KEYS SEED";
+	if (nargs != 5 && nargs != 6)
+		return "usage: bulk TOPIC PARTITIONS COUNT KEYS SEED [SKIP]";
 	partitions = atoi(args[1]);
 	count = atol(args[2]);
 	keys = atol(args[3]);
 	state = strtoull(args[4], NULL, 10);
-	if (partitions < 1 || count < 0 || keys < 1)
+	skip = nargs > 5 ? atol(args[5]) : 0;
+	if (partitions < 1 || count < 0 || keys < 1 || skip < 0)
 		return "numbers out of range";
-	for (long i = 0; i < count; i++, ts++)
+	for (long i = 0; i < skip + count; i++, ts++)
 	{
 		uint64_t	r = next_random(&state);
 		long		id = (long) (r % (uint64_t) keys);
@@ -329,6 +332,8 @@ do_bulk(char **args, int nargs)
 		int			len;
 		const char *error;
 
+		if (i < skip)
+			continue;
 		len = snprintf(value, sizeof(value),
 					   "{\"before\":{\"CUST_ID\":%ld,\"NAME\":\"Customer#%09ld\",\"MKTSEGMENT\":\"%s\"},"
 					   "\"after\":{\"CUST_ID\":%ld,\"NAME\":\"Customer#%09ld\",\"MKTSEGMENT\":\"%s\"},"
