@@ -114,9 +114,12 @@ class History:
                 self._send(key, 'r', mark, at, clock, self.rows[key])
             if stop == len(keys):
                 break
-            # it is begun again, later or at the same place
+            # it is begun again, later or at the same place; where streaming is
+            # the end of a snapshot, nothing is streamed before the rest of it
+            blind, self.blind = self.blind, self.blind or self.old
             for _ in range(self.random.choice([0, 0, 1, 3])):
                 self.change()
+            self.blind = blind
             self.clock += 5000
         self.blind = False
         if marks[-1] in ('first', 'true'):
