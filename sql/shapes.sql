@@ -55,7 +55,7 @@ SELECT events, inserted, deleted, quarantined FROM cdc_sync('customer');
 SELECT count(*) FROM customer WHERE cust_id >= 10;
 -- keys that cannot be read
 INSERT INTO customer_debezium (kafka_key, kafka_value) VALUES
-	('{"other":1}', NULL), ('[1]', NULL), ('Struct{A=1,B=x=2}', NULL), ('\x000000000702', NULL);
+	('{"other":1}', NULL), ('[1, 2]', NULL), ('Struct{A=1,B=x=2}', NULL), ('\x000000000702', NULL);
 SELECT quarantined FROM cdc_sync('customer');
 SELECT * FROM bad('customer');
 DELETE FROM cdcsync.quarantine WHERE pipeline = 'customer';
@@ -106,6 +106,88 @@ INSERT INTO customer_debezium (kafka_key, kafka_value) VALUES
 	('{"CUST_ID":30}', '{"id":"3","source":"/debezium/postgresql/test","specversion":"1.0","type":"t","iodebeziumop":"d","data":{"before":{"CUST_ID":30},"after":null}}');
 SELECT inserted, deleted, quarantined FROM cdc_sync('customer');
 SELECT cust_id, name FROM customer WHERE cust_id >= 30 ORDER BY 1;
+
+-- .. the row alone, the operation inside, and what does not tell it
+INSERT INTO customer_debezium (kafka_key, kafka_value) VALUES
+	('{"CUST_ID":32}', '{"id":"4","source":"/debezium/postgresql/test","specversion":"1.0","type":"t","iodebeziumop":"c","data":{"CUST_ID":32,"NAME":"row"}}'),
+	('{"CUST_ID":33}', '{"id":"5","source":"/debezium/postgresql/test","specversion":"1.0","type":"io.debezium.connector.postgresql.DataChangeEvent","data":{"before":null,"after":{"CUST_ID":33,"NAME":"op in data"},"op":"c"}}'),
+	('{"CUST_ID":34}', '{"id":"6","source":"/debezium/postgresql/test","specversion":"1.0","type":"io.debezium.connector.postgresql.DataChangeEvent","data":{"before":null,"after":{"CUST_ID":34}}}'),
+	('{"CUST_ID":35}', '{"id":"7","source":"/debezium/postgresql/test","specversion":"1.0","type":"t","iodebeziumop":"c","datacontenttype":"application/avro","data":"AAAAAAcC"}');
+SELECT inserted, quarantined FROM cdc_sync('customer');
+SELECT cust_id, name FROM customer WHERE cust_id >= 32 ORDER BY 1;
+SELECT kafka_key, message FROM cdcsync.quarantine WHERE pipeline = 'customer' AND kafka_key IN ('{"CUST_ID":34}', '{"CUST_ID":35}') ORDER BY kafka_offset;
+
+-- what somebody has wrapped once more: text of JSON in JSON, bytes as base64, two wrappers; a byte order mark
+CREATE TABLE wrapped (id int PRIMARY KEY, name text);
+SELECT cdc_create('wrapped', target => 'wrapped', options => '{"max_quarantine_share": 1}');
+CREATE FUNCTION text_of(value text) RETURNS bytea LANGUAGE sql AS $$SELECT convert_to(to_json(value)::text, 'UTF8')$$;
+INSERT INTO wrapped_debezium (kafka_key, kafka_value)
+SELECT convert_to(format('{"id":%s}', i), 'UTF8'), text_of(format('{"op":"c","after":{"id":%s,"name":"text %s"}}', i, i))
+FROM generate_series(1, 4) i;
+INSERT INTO wrapped_debezium (kafka_key, kafka_value) VALUES
+	('{"id":5}', convert_to(json_build_object('schema', json_build_object('type', 'string'), 'payload', '{"op":"c","after":{"id":5,"name":"with a schema"}}')::text, 'UTF8')),
+	('{"id":6}', convert_to(json_build_object('schema', json_build_object('type', 'bytes'), 'payload',
+		replace(encode('{"op":"c","after":{"id":6,"name":"bytes"}}', 'base64'), E'\n', ''))::text, 'UTF8')),
+	('{"id":7}', '{"schema":null,"payload":{"schema":{"type":"struct"},"payload":{"op":"c","after":{"id":7,"name":"two wrappers"}}}}'),
+	('{"id":8}', '\xefbbbf' || '{"op":"c","after":{"id":8,"name":"behind a mark"}}'::bytea),
+	('{"id":9}', '{"schema":{},"payload":{"op":"c","after":{"id":9,"name":"a schema that says nothing"}}}'),
+	('{"id":10}', text_of('{"op":"c","after":')),
+	('{"id":11}', '\xfffe7b00'),
+	(text_of('{"id":1}'), NULL), ('{"schema":null,"payload":"{\\"id\\":2}"}', NULL), ('\xefbbbf' || '{"id":3}'::bytea, NULL), ('[4]', NULL);
+SELECT events, inserted, quarantined FROM cdc_sync('wrapped');
+SELECT * FROM wrapped ORDER BY 1;
+SELECT * FROM bad('wrapped');
+-- .. a mark of a deleted row is true or false in any form
+INSERT INTO wrapped_debezium (kafka_key, kafka_value) VALUES
+	('{"id":5}', '{"id":5,"name":"a","__deleted":"True"}'), ('{"id":6}', '{"id":6,"name":"b","__deleted":1}'),
+	('{"id":7}', '{"id":7,"name":"c","__deleted":0}'), ('{"id":8}', '{"id":8,"name":"d","__deleted":"FALSE"}'),
+	('{"id":9}', '{"id":9,"name":"e","__deleted":"perhaps"}');
+SELECT deleted, quarantined FROM cdc_sync('wrapped');
+SELECT * FROM wrapped ORDER BY 1;
+SELECT message FROM cdcsync.quarantine WHERE pipeline = 'wrapped' ORDER BY kafka_offset DESC LIMIT 1;
+
+-- YugabyteDB's columns are cells: null leaves the column, {"value":null,"set":true} is NULL
+CREATE FUNCTION cell(value anyelement) RETURNS jsonb LANGUAGE sql AS $$SELECT jsonb_build_object('value', value, 'set', true)$$;
+CREATE FUNCTION cells(op text, id int, name jsonb) RETURNS bytea LANGUAGE sql AS $$
+	SELECT convert_to(jsonb_build_object('op', op, 'source', jsonb_build_object('connector', 'yugabytedb', 'table', 't'),
+		CASE op WHEN 'd' THEN 'before' ELSE 'after' END, jsonb_build_object('id', cell(id), 'name', name))::text, 'UTF8')
+$$;
+CREATE TABLE yuga (id int PRIMARY KEY, name text);
+SELECT cdc_create('yuga', target => 'yuga', options => '{"max_quarantine_share": 1}');
+INSERT INTO yuga_debezium (kafka_key, kafka_value)
+SELECT convert_to(jsonb_build_object('id', cell(i))::text, 'UTF8'), cells('c', i, cell('n' || i)) FROM generate_series(1, 5) i;
+INSERT INTO yuga_debezium (kafka_key, kafka_value) VALUES
+	('{"id":{"value":1,"set":true}}', cells('u', 1, cell('new'::text))), ('{"id":{"value":2,"set":true}}', cells('u', 2, 'null')),
+	('{"id":{"value":3,"set":true}}', cells('u', 3, '{"value":null,"set":true}')),
+	('{"id":{"value":4,"set":true}}', cells('d', 4, 'null')), ('{"id":{"value":4,"set":true}}', NULL),
+	('{"id":{"value":5,"set":true}}', NULL), ('{"id":{"value":6,"set":true}}', cells('c', 6, '"no cell"'));
+SELECT inserted, quarantined FROM cdc_sync('yuga');
+SELECT * FROM yuga ORDER BY 1;
+SELECT * FROM bad('yuga');
+-- .. also where the target is made of them, with and without schema
+SET client_min_messages = warning;
+SELECT cdc_create('m_yuga');
+INSERT INTO m_yuga_debezium (kafka_key, kafka_value) VALUES ('{"id":{"value":1,"set":true}}', cells('c', 1, cell('n1'::text)));
+SELECT inserted, quarantined FROM cdc_sync('m_yuga');
+SELECT * FROM m_yuga_target;
+SELECT cdc_create('s_yuga');
+INSERT INTO s_yuga_debezium (kafka_key, kafka_value) VALUES ('{"id":{"value":1,"set":true}}', convert_to(format('{"schema":%s,"payload":%s}',
+	'{"type":"struct","fields":[{"type":"struct","field":"after","fields":[{"type":"struct","field":"id","fields":[{"type":"int32","field":"value","optional":false},{"type":"boolean","field":"set"}]},{"type":"struct","optional":true,"field":"name","fields":[{"type":"int32","name":"io.debezium.time.Date","field":"value","optional":true},{"type":"boolean","field":"set"}]}]},{"type":"string","field":"op"}]}',
+	convert_from(cells('c', 1, cell(19691)), 'UTF8')), 'UTF8'));
+SELECT inserted, quarantined FROM cdc_sync('s_yuga');
+SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 's_yuga_target'::regclass AND attnum > 0 ORDER BY attnum;
+SELECT * FROM s_yuga_target;
+RESET client_min_messages;
+-- .. CockroachDB's own changefeeds: bare rows, and events that are named; what is resolved is passed over
+INSERT INTO wrapped_debezium (kafka_key, kafka_value) VALUES
+	('[20]', '{"id":20,"name":"bare"}'), ('[21]', '{"id":21,"name":"bare, to go"}'), ('[21]', NULL),
+	('{"id":30}', '{"op":"i","source":{"connector":"cassandra"},"after":{"id":{"value":30,"deletion_ts":null,"set":true}}}'),
+	('[22]', '{"after":{"id":22,"name":"x"},"key":[22],"updated":"1700000000000000000.0000000000"}'),
+	(NULL, '{"resolved":"1700000000000000000.0000000000"}');
+SELECT inserted, quarantined FROM cdc_sync('wrapped');
+SELECT passed('wrapped');
+SELECT * FROM wrapped WHERE id >= 20;
+SELECT message FROM cdcsync.quarantine WHERE pipeline = 'wrapped' ORDER BY kafka_offset DESC LIMIT 2;
 
 -- flattened: rows alone, which are upserts; deletes as null
 CREATE TABLE flat (cust_id int PRIMARY KEY, name text, mktsegment text);

@@ -188,23 +188,69 @@ parse_items(SchemaParse *parse, const CdcToken *object, CdcSchemaField *field)
 		take_string(parse, &items, "name", &field->item_logical);
 }
 
+/* The "fields" of a struct; MISSING for anything else. */
+static CdcToken
+struct_fields(const CdcToken *object)
+{
+	CdcToken	none = {0};
+	CdcToken	type = find_member(object, "type");
+	CdcToken	fields = find_member(object, "fields");
+
+	return name_is(&type, "struct") && type.kind == CDC_JSON_STRING &&
+		fields.kind == CDC_JSON_ARRAY ? fields : none;
+}
+
+/*
+ * The schema of a column's value: the field's own, or, of a struct of "value" and
+ * "set" alone (see cells.c), that of its value.
+ */
+static CdcToken
+value_schema(const CdcToken *object)
+{
+	CdcToken	fields = struct_fields(object);
+	CdcToken	found = *object;
+	CdcToken	element;
+	CdcScanner	scanner;
+	int			known = 0;
+	int			n = 0;
+
+	if (fields.kind != CDC_JSON_ARRAY)
+		return *object;
+	open_container(&scanner, &fields);
+	for (; cdc_scan_element(&scanner, n == 0) > 0 && cdc_scan_value(&scanner, &element); n++)
+	{
+		CdcToken	name = find_member(&element, "field");
+
+		if (token_is(&name, "value"))
+		{
+			found = element;
+			known |= 1;
+		}
+		else if (token_is(&name, "set"))
+			known |= 2;
+	}
+	return known == 3 && n == 2 ? found : *object;
+}
+
 /* One element of "fields". */
 static bool
 parse_field(SchemaParse *parse, const CdcToken *object, CdcSchemaField *field)
 {
 	CdcToken	optional;
+	CdcToken	value;
 
 	if (object->kind != CDC_JSON_OBJECT)
 		return schema_error(parse, object->text,
 							"field of the schema is not an object");
-	optional = find_member(object, "optional");
+	value = value_schema(object);
+	optional = find_member(&value, "optional");
 	field->optional = optional.kind == CDC_JSON_TRUE;
-	field->default_value = find_member(object, "default");
+	field->default_value = find_member(&value, "default");
 	if (!take_string(parse, object, "field", &field->name) ||
-		!take_string(parse, object, "type", &field->type) ||
-		!take_string(parse, object, "name", &field->logical) ||
-		!parse_parameters(parse, object, field) ||
-		!parse_items(parse, object, field))
+		!take_string(parse, &value, "type", &field->type) ||
+		!take_string(parse, &value, "name", &field->logical) ||
+		!parse_parameters(parse, &value, field) ||
+		!parse_items(parse, &value, field))
 		return false;
 	if (field->name.kind != CDC_JSON_STRING ||
 		field->type.kind != CDC_JSON_STRING)
@@ -250,18 +296,6 @@ parse_fields(SchemaParse *parse, const CdcToken *fields)
 			return false;
 	}
 	return true;
-}
-
-/* The "fields" of a struct; MISSING for anything else. */
-static CdcToken
-struct_fields(const CdcToken *object)
-{
-	CdcToken	none = {0};
-	CdcToken	type = find_member(object, "type");
-	CdcToken	fields = find_member(object, "fields");
-
-	return name_is(&type, "struct") && type.kind == CDC_JSON_STRING &&
-		fields.kind == CDC_JSON_ARRAY ? fields : none;
 }
 
 /*

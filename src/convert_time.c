@@ -248,6 +248,15 @@ string_is_temporal(const CdcConverter *converter, const CdcValue *value)
 		case CDC_SEM_ZONED_TIME:
 		case CDC_SEM_INTERVAL:
 			return true;
+		case CDC_SEM_DATE:
+		case CDC_SEM_TIME_MS:
+		case CDC_SEM_TIME_US:
+		case CDC_SEM_TIME_NS:
+		case CDC_SEM_TIMESTAMP_MS:
+		case CDC_SEM_TIMESTAMP_US:
+		case CDC_SEM_TIMESTAMP_NS:
+			/* some producers name the type, and send what a person would write */
+			return true;
 		default:
 			return cdc_convert_unreadable(converter, value);
 	}

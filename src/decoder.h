@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * decoder.h
- *	  What the files of the decoder share.  Only envelope.c, record.c, document.c
- *	  and record_key.c include it.
+ *	  What the files of the decoder share.  Only envelope.c, record.c, document.c,
+ *	  record_key.c, cells.c, wrapped.c and replay.c include it.
  *
  * Pure C, no PostgreSQL.
  *
@@ -69,6 +69,9 @@ enum
 #define CDC_FRAME_PAYLOAD	0x04	/* the object in "payload" is the record */
 #define CDC_FRAME_KIND		(CDC_FRAME_ROW | CDC_FRAME_PAYLOAD)
 
+/* Texts in texts that are read, see wrapped.c. */
+#define CDC_WRAPPED_MAX		2
+
 /* A document that came as a string. */
 typedef struct CdcDocument
 {
@@ -110,8 +113,11 @@ struct CdcDecoder
 	CdcDocument before_document;
 	CdcDocument after_document;
 	CdcDocument key_document;
+	CdcDocument key_text;		/* of a key that is a string of an object */
 	char		key_spare[CDC_DOCUMENT_SPARE];
 	CdcMemo		document_memo;
+	CdcDocument wrapped[CDC_WRAPPED_MAX];	/* texts alone */
+	int			unwrapping;		/* so many of them are being read */
 
 	char	   *schema;			/* copy of the last record's schema */
 	uint32_t	schema_len;
@@ -169,7 +175,12 @@ extern bool cdc_scan_image(CdcScanner *scanner, const CdcFieldSet *set,
 /* Forget the row images and the source of what was read so far. */
 extern void cdc_decoder_reset(CdcDecoder *decoder);
 
+/* What comes behind the framing. */
+extern bool cdc_decode_text(CdcDecoder *decoder, const char *value, size_t len,
+							CdcChange *change, CdcDecodeError *error);
+
 extern bool cdc_take_op(const CdcToken *token, char *op);
+
 /* A row image of an envelope that is an object, or none. */
 extern bool cdc_take_image(const CdcImage *image, const char *name,
 						   const char *start, bool *has, CdcToken *json,
@@ -208,11 +219,44 @@ extern bool cdc_take_documents(CdcDecoder *decoder,
 							   const CdcImage *envelope, const char *start,
 							   CdcChange *change, CdcDecodeError *error);
 
+/* Undo the escapes of a string, with room for nscalars scalars behind it. */
+extern bool cdc_document_open(CdcDocument *document, const CdcToken *string,
+							  int nscalars, CdcToken *text);
+
+/* The digit of base64, or -1. */
+extern int	cdc_base64_digit(char c);
+
 /*
  * The "_id" that a string in a record's key stands for.  False if it is no
  * text of extended JSON.
  */
 extern bool cdc_document_id(CdcDecoder *decoder, const CdcToken *text,
 							CdcToken *id);
+
+/*
+ * cells.c: columns as objects of "value" and "set".
+ */
+
+/* Are the columns of the row images written so? */
+extern bool cdc_has_cells(const CdcDecoder *decoder);
+extern bool cdc_take_cells(CdcDecoder *decoder, const char *start,
+						   CdcChange *change, CdcDecodeError *error);
+
+/* Those of a record's key become their values. */
+extern void cdc_open_key_cells(const CdcDecoder *decoder, CdcToken *fields);
+
+/*
+ * wrapped.c: records in the text of others.
+ */
+
+/* Is it a string with the text of an object? */
+extern bool cdc_is_object_text(const CdcToken *string);
+
+/* What holds the record in an object or value that is none itself, or NULL. */
+extern const CdcToken *cdc_find_wrapped(const CdcDecoder *decoder,
+										const CdcImage *object);
+extern bool cdc_take_wrapped(CdcDecoder *decoder, const CdcToken *wrapped,
+							 const char *start, CdcChange *change,
+							 CdcDecodeError *error);
 
 #endif							/* CDC_DECODER_H */

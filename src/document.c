@@ -84,8 +84,8 @@ number_of(const CdcToken *value)
 	return *value;
 }
 
-static int
-base64_digit(char c)
+int
+cdc_base64_digit(char c)
 {
 	static const char digits[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -106,7 +106,7 @@ uuid_text(const CdcToken *base64, char *spare, CdcToken *token)
 		return false;
 	for (int i = 0, n = 0, have = 0; i < 22; i++)
 	{
-		int			digit = base64_digit(base64->text[i]);
+		int			digit = cdc_base64_digit(base64->text[i]);
 
 		if (digit < 0)
 			return false;
@@ -245,10 +245,9 @@ cdc_document_scalar(const CdcToken *object, char *spare)
  * Documents
  */
 
-/* Undo the escapes of a string, with room for scalars behind it. */
-static bool
-open_text(CdcDocument *document, const CdcToken *string, int nscalars,
-		  CdcToken *text)
+bool
+cdc_document_open(CdcDocument *document, const CdcToken *string, int nscalars,
+				  CdcToken *text)
 {
 	size_t		need = string->len + (size_t) nscalars * CDC_DOCUMENT_SPARE + 1;
 	int			len;
@@ -281,7 +280,7 @@ scan_document(CdcDecoder *decoder, CdcDocument *document,
 	CdcToken	text;
 	CdcScanner	scanner;
 
-	if (!open_text(document, string, decoder->nrow, &text))
+	if (!cdc_document_open(document, string, decoder->nrow, &text))
 		return false;
 	spare = document->text + text.len;
 	cdc_scanner_init(&scanner, text.text, text.len);
@@ -528,7 +527,7 @@ cdc_document_id(CdcDecoder *decoder, const CdcToken *text, CdcToken *id)
 	CdcScanner	scanner;
 	CdcToken	plain;
 
-	if (!open_text(document, text, 1, &plain))
+	if (!cdc_document_open(document, text, 1, &plain))
 		return false;
 	cdc_scanner_init(&scanner, plain.text, plain.len);
 	if (!cdc_scan_document(&scanner, id))

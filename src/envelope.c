@@ -213,6 +213,9 @@ cdc_decoder_free(CdcDecoder *decoder)
 	free(decoder->before_document.text);
 	free(decoder->after_document.text);
 	free(decoder->key_document.text);
+	free(decoder->key_text.text);
+	for (int i = 0; i < CDC_WRAPPED_MAX; i++)
+		free(decoder->wrapped[i].text);
 	cdc_skeletons_free(&decoder->skeletons);
 	free(decoder->schema);
 	free(decoder);
@@ -655,6 +658,8 @@ take_images(CdcDecoder *decoder, const CdcImage *envelope, const char *start,
 {
 	if (cdc_has_documents(decoder, envelope))
 		return cdc_take_documents(decoder, envelope, start, change, error);
+	if (cdc_has_cells(decoder))
+		return cdc_take_cells(decoder, start, change, error);
 	return cdc_take_image(&decoder->before, "before", start,
 						  &change->has_before, &change->before_json, error) &&
 		cdc_take_image(&decoder->after, "after", start, &change->has_after,
@@ -670,6 +675,10 @@ take_envelope(CdcDecoder *decoder, const CdcImage *envelope,
 	const CdcToken *op = &tokens[ENV_OP];
 
 	change->shape = CDC_SHAPE_CHANGE;
+	if (cdc_token_says(&decoder->source.tokens[decoder->nsource + SRC_CONNECTOR],
+					   "cassandra"))
+		return cdc_decode_error(error, (size_t) (op->text - start),
+								"events of the Cassandra connector are not decoded");
 	if (!cdc_take_op(op, &change->op))
 		return cdc_decode_error(error, (size_t) (op->text - start),
 							"unknown operation %.*s of the event",
@@ -779,6 +788,24 @@ find_kind(const CdcDecoder *decoder)
 	return kind;
 }
 
+/*
+ * Does the schema say anything?  {} or {"type":"struct"} is what some producers put
+ * there who have none.
+ */
+static bool
+tells_fields(const CdcToken *schema)
+{
+	static const char word[] = "\"fields\"";
+	const uint32_t len = sizeof(word) - 1;
+
+	if (schema->len >= 128)
+		return true;
+	for (uint32_t i = 0; i + len <= schema->len; i++)
+		if (memcmp(schema->text + i, word, len) == 0)
+			return true;
+	return false;
+}
+
 /* Look at what scan_envelope() has noted. */
 static bool
 classify(CdcDecoder *decoder, uint8_t kind, const char *start,
@@ -791,7 +818,7 @@ classify(CdcDecoder *decoder, uint8_t kind, const char *start,
 		const CdcToken *schema = &object->tokens[ENV_SCHEMA];
 
 		object = &decoder->envelope[1];
-		if (schema->kind == CDC_JSON_OBJECT &&
+		if (schema->kind == CDC_JSON_OBJECT && tells_fields(schema) &&
 			object->whole.kind == CDC_JSON_OBJECT)
 		{
 			change->schema = schema->text;
@@ -831,14 +858,21 @@ clear_change(CdcDecoder *decoder, CdcChange *change)
 	change->source = decoder->source.tokens;
 }
 
-/* What comes behind the framing. */
-static bool
-decode_text(CdcDecoder *decoder, const char *value, size_t len,
+/* The object or value that is the record. */
+static const CdcImage *
+record_of(const CdcDecoder *decoder, uint8_t kind)
+{
+	return &decoder->envelope[kind & CDC_FRAME_PAYLOAD ? 1 : 0];
+}
+
+bool
+cdc_decode_text(CdcDecoder *decoder, const char *value, size_t len,
 			CdcChange *change, CdcDecodeError *error)
 {
 	CdcSkeletons *skeletons = &decoder->skeletons;
 	uint64_t	names = count_names(decoder, false);
 	uint64_t	flat_names = count_names(decoder, true);
+	const CdcToken *wrapped;
 	CdcSkeleton *skeleton;
 	CdcScanner	scanner;
 	uint8_t		kind;
@@ -866,6 +900,9 @@ decode_text(CdcDecoder *decoder, const char *value, size_t len,
 		return cdc_scanner_error(error, &scanner);
 	}
 	kind = find_kind(decoder);
+	wrapped = cdc_find_wrapped(decoder, record_of(decoder, kind));
+	if (wrapped)
+		return cdc_take_wrapped(decoder, wrapped, value, change, error);
 	if (!classify(decoder, kind, value, change, error))
 		return false;
 	decoder->frame |= kind;
@@ -883,43 +920,6 @@ decode_text(CdcDecoder *decoder, const char *value, size_t len,
 	return true;
 }
 
-/*
- * The serializers of schema registries put the number of a schema before the
- * value: Confluent's five bytes, Apicurio's nine, AWS Glue's eighteen.  Where an
- * object of JSON follows, it is JSON Schema's; Avro and Protobuf are bytes.
- */
-bool
-cdc_decode_framing(const char **bytes, size_t *len, CdcDecodeError *error)
-{
-	const char *p = *bytes;
-	size_t		header = 0;
-
-	if (*len == 0 || (unsigned char) p[0] > 3)
-		return true;
-	if (p[0] == 0 && *len > 5)
-		header = p[5] != '{' && *len > 9 && p[9] == '{' ? 9 : 5;
-	else if (p[0] == 3 && *len > 18 && (p[1] == 0 || p[1] == 5))
-		header = 18;
-	if (header > 0 && p[header] == '{' && !(header == 18 && p[1] == 5))
-	{
-		*bytes += header;
-		*len -= header;
-		return true;
-	}
-	if (header == 5)
-		return cdc_decode_error(error, 0,
-								"Avro or Protobuf of a schema registry (schema %u) is not decoded",
-								(unsigned) (unsigned char) p[1] << 24 |
-								(unsigned) (unsigned char) p[2] << 16 |
-								(unsigned) (unsigned char) p[3] << 8 |
-								(unsigned) (unsigned char) p[4]);
-	if (header == 18)
-		return cdc_decode_error(error, 0,
-								"%s of AWS Glue Schema Registry is not decoded",
-								p[1] == 5 ? "a compressed value" : "Avro or Protobuf");
-	return cdc_decode_error(error, 0, "the bytes are no JSON");
-}
-
 bool
 cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
 				 CdcChange *change, CdcDecodeError *error)
@@ -934,13 +934,13 @@ cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
 		change->shape = CDC_SHAPE_TOMBSTONE;
 		return true;
 	}
-	if ((unsigned char) value[0] <= 3 &&
+	if (((unsigned char) value[0] <= 3 || (unsigned char) value[0] >= 0xEF) &&
 		!cdc_decode_framing(&text, &len, error))
 	{
 		clear_change(decoder, change);
 		return false;
 	}
-	if (decode_text(decoder, text, len, change, error))
+	if (cdc_decode_text(decoder, text, len, change, error))
 		return true;
 	error->offset += (uint32_t) (text - value);
 	return false;

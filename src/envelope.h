@@ -132,6 +132,10 @@ typedef struct CdcChange
 	bool		marked;			/* ROW: it has metadata that the transform adds, such
 								 * as __op or __deleted */
 	bool		document;		/* the images are MongoDB's extended JSON */
+	bool		wrapped;		/* it was in the text of another record, and so may all
+								 * tokens point into the decoder's memory */
+	bool		cells;			/* the JSON of the images has each column as an object
+								 * of "value" and "set"; the tokens are the values */
 	const char *format;			/* FOREIGN: the name of the format */
 	CdcToken   *before;
 	CdcToken   *after;
@@ -220,6 +224,12 @@ extern bool cdc_decode_framing(const char **bytes, size_t *len,
  */
 extern CdcToken cdc_document_scalar(const CdcToken *object, char *spare);
 #define CDC_DOCUMENT_SPARE	48	/* bytes of spare room at most */
+
+/*
+ * Read an object of a "value" and a "set" alone, as which YugabyteDB's connector
+ * writes a column.  False if it is none.
+ */
+extern bool cdc_cell_read(const CdcToken *object, CdcToken *value, bool *set);
 
 /*
  * Decode a record's key into tokens of the row fields (the same list as the

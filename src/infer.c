@@ -338,7 +338,7 @@ sample_field(CdcSample *sample, int i, const char *name, int len)
 }
 
 static void
-look_at_row(CdcSample *sample, const CdcToken *row, bool document)
+look_at_row(CdcSample *sample, const CdcToken *row, const CdcChange *change)
 {
 	CdcScanner	scanner;
 	CdcToken	token;
@@ -358,7 +358,7 @@ look_at_row(CdcSample *sample, const CdcToken *row, bool document)
 		{
 			SampleField *field = sample_field(sample, i, name, len);
 
-			field->seen |= cdc_sample_kind(&value, document);
+			field->seen |= cdc_sample_kind(&value, change);
 			field->proofs |= proofs(&value);
 		}
 	}
@@ -550,7 +550,7 @@ cdc_sample_add(CdcSample *sample, CdcBytes key, CdcBytes value)
 			sample->connector = cdc_connector_of(&change.connector);
 		look_at_schema(sample, &change);
 		look_at_row(sample, change.has_after ? &change.after_json : &change.before_json,
-					change.document);
+					&change);
 		if (change.document)
 			look_at_document_key(sample);
 		else if (key.data)

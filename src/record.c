@@ -19,11 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "decoder.h"
 
 #define DEFAULT_PREFIX	"__"
 #define CLOUD_PREFIX	"iodebezium"
+#define CLOUD_TYPE		"io.debezium."
 
 /* Longest name that is made with a prefix. */
 #define NAME_MAX_BYTES	300
@@ -62,6 +64,11 @@ enum
 	REC_AFTER,
 	REC_METADATA,
 	REC_CONTROL,
+	REC_KEY,
+	REC_UPDATED,
+	REC_MVCC_TIMESTAMP,
+	REC_TOPIC,
+	REC_RESOLVED,
 	REC_COUNT
 };
 
@@ -71,7 +78,8 @@ static const char *const record_names[REC_COUNT] = {
 	"status", "id", "event_count", "data_collections", "ddl", "tableChanges",
 	"databaseName", "aggregate_type", "additional_data", "type", "data",
 	"specversion", "iodebeziumop", "database", "table", "ts", "isDdl",
-	"op_type", "op_ts", "before", "after", "metadata", "control"
+	"op_type", "op_ts", "before", "after", "metadata", "control", "key",
+	"updated", "mvcc_timestamp", "topic", "resolved"
 };
 
 /*
@@ -203,10 +211,51 @@ take_row_source(CdcDecoder *decoder, CdcChange *change)
 	cdc_take_position(decoder, decoder->source.tokens + decoder->nsource, change);
 }
 
-static bool
-says_true(const CdcToken *token)
+/* What a mark of a deleted row says: 1 yes, 0 no, -1 nobody knows. */
+static int
+says_deleted(const CdcToken *token)
 {
-	return token->kind == CDC_JSON_TRUE || cdc_token_says(token, "true");
+	int64_t		n;
+
+	switch (token->kind)
+	{
+		case CDC_JSON_MISSING:
+		case CDC_JSON_NULL:
+		case CDC_JSON_FALSE:
+			return 0;
+		case CDC_JSON_TRUE:
+			return 1;
+		case CDC_JSON_NUMBER:
+			return cdc_json_int64(token, &n) && (n == 0 || n == 1) ? (int) n : -1;
+		case CDC_JSON_STRING:
+			break;
+		default:
+			return -1;
+	}
+	if (cdc_token_says(token, "false") || cdc_token_says(token, "0") ||
+		cdc_token_says(token, ""))
+		return 0;
+	if (cdc_token_says(token, "true") || cdc_token_says(token, "1"))
+		return 1;
+	if (token->len == 5 && strncasecmp(token->text, "false", 5) == 0)
+		return 0;
+	return token->len == 4 && strncasecmp(token->text, "true", 4) == 0 ? 1 : -1;
+}
+
+/* Is the row marked as deleted?  False for a mark that says neither. */
+static bool
+take_deleted(const CdcToken *mark, const char *start, CdcChange *change,
+			 CdcDecodeError *error)
+{
+	int			deleted = says_deleted(mark);
+
+	if (deleted < 0)
+		return cdc_decode_error(error, (size_t) (mark->text - start),
+								"the mark of a deleted row is %.*s, neither true nor false",
+								cdc_token_clip(mark, 32), mark->text);
+	if (deleted)
+		change->op = 'd';
+	return true;
 }
 
 /* Has it any field of the row? */
@@ -251,9 +300,9 @@ take_row(CdcDecoder *decoder, const char *start, CdcChange *change,
 			return cdc_decode_error(error, (size_t) (op->text - start),
 									"unknown operation %.*s of the row",
 									cdc_token_clip(op, 32), op->text);
-		if (says_true(&tokens[REC_DELETED]) ||
-			says_true(&tokens[REC_PREFIX_DELETED]))
-			change->op = 'd';
+		if (!take_deleted(&tokens[REC_DELETED], start, change, error) ||
+			!take_deleted(&tokens[REC_PREFIX_DELETED], start, change, error))
+			return false;
 	}
 	take_row_source(decoder, change);
 	(void) cdc_take_int64(&tokens[REC_TS_MS], &change->has_ts_ms,
@@ -322,6 +371,45 @@ cloud_image(CdcDecoder *decoder, const CdcToken *token, const char *name,
 	return cdc_take_image(image, name, start, has, json, error);
 }
 
+/* The images in "data", or the row alone, which is what a transform leaves there. */
+static bool
+cloud_images(CdcDecoder *decoder, const CdcImage *data, const char *start,
+			 CdcChange *change, CdcDecodeError *error)
+{
+	const CdcToken *before = &data->tokens[ENV_BEFORE];
+	const CdcToken *after = &data->tokens[ENV_AFTER];
+
+	if (!cdc_is_present(before) && !cdc_is_present(after) && data->nmembers > 0 &&
+		change->op != 't')
+	{
+		if (change->op == 'd')
+			before = &data->whole;
+		else
+			after = &data->whole;
+	}
+	return cloud_image(decoder, before, "before", start, &decoder->before,
+					   &change->has_before, &change->before_json, error) &&
+		cloud_image(decoder, after, "after", start, &decoder->after,
+					&change->has_after, &change->after_json, error);
+}
+
+/*
+ * Is it a CloudEvent?  Any other column may be called like one of its attributes,
+ * but hardly all of them, with such a type or a whole event in "data".
+ */
+static bool
+is_cloud_event(const CdcToken *tokens)
+{
+	const CdcToken *type = &tokens[REC_TYPE];
+
+	if (tokens[REC_SPECVERSION].kind != CDC_JSON_STRING)
+		return false;
+	return cdc_is_present(&tokens[REC_CLOUD_OP]) ||
+		(cdc_is_present(&tokens[REC_ID]) && type->kind == CDC_JSON_STRING &&
+		 type->len > strlen(CLOUD_TYPE) &&
+		 memcmp(type->text, CLOUD_TYPE, strlen(CLOUD_TYPE)) == 0);
+}
+
 static bool
 take_cloud_event(CdcDecoder *decoder, const CdcImage *object,
 				 const char *start, CdcChange *change, CdcDecodeError *error)
@@ -332,6 +420,16 @@ take_cloud_event(CdcDecoder *decoder, const CdcImage *object,
 	CdcImage   *data = &decoder->cloud_data;
 	CdcScanner	scanner;
 
+	if (tokens[REC_DATA].kind != CDC_JSON_OBJECT)
+		return cdc_decode_error(error, 0,
+								"the CloudEvent has no JSON in \"data\": Avro there is not decoded");
+	if (!cloud_data(decoder, &tokens[REC_DATA], data, change))
+		return cdc_decode_error(error, 0, "\"data\" of the event cannot be read");
+	if (!cdc_is_present(op))
+		op = &data->tokens[ENV_OP];
+	if (!cdc_is_present(op))
+		return cdc_decode_error(error, 0,
+								"the CloudEvent does not tell the operation: set extension.attributes.enable of its converter");
 	change->shape = CDC_SHAPE_CHANGE;
 	if (!cdc_take_op(op, &change->op))
 		return cdc_decode_error(error, (size_t) (op->text - start),
@@ -343,14 +441,7 @@ take_cloud_event(CdcDecoder *decoder, const CdcImage *object,
 		return cdc_scanner_error(error, &scanner);
 	memset(&decoder->source.whole, 0, sizeof(CdcToken));
 	take_row_source(decoder, change);
-	if (!cloud_data(decoder, &tokens[REC_DATA], data, change))
-		return cdc_decode_error(error, 0, "\"data\" of the event cannot be read");
-	if (!cloud_image(decoder, &data->tokens[ENV_BEFORE], "before", start,
-					 &decoder->before, &change->has_before,
-					 &change->before_json, error) ||
-		!cloud_image(decoder, &data->tokens[ENV_AFTER], "after", start,
-					 &decoder->after, &change->has_after, &change->after_json,
-					 error))
+	if (!cloud_images(decoder, data, start, change, error))
 		return false;
 	if (!change->has_after && strchr("cur", change->op) != NULL)
 		return cdc_decode_error(error, (size_t) (op->text - start),
@@ -362,6 +453,39 @@ take_cloud_event(CdcDecoder *decoder, const CdcImage *object,
 /*
  * Which kind of record it is
  */
+
+/* 1700000000000000000.0000000000, as CockroachDB writes a time. */
+static bool
+is_cockroach_time(const CdcToken *token)
+{
+	const uint32_t fraction = 11;
+
+	if (token->kind != CDC_JSON_STRING || token->len < 10 + fraction ||
+		token->text[token->len - fraction] != '.')
+		return false;
+	for (uint32_t i = 0; i < token->len; i++)
+		if (i != token->len - fraction && (token->text[i] < '0' || token->text[i] > '9'))
+			return false;
+	return true;
+}
+
+/*
+ * A change of CockroachDB's own changefeed: "after" without "op", and nothing but
+ * what its options add.
+ */
+static bool
+is_cockroach(const CdcToken *tokens, int nmembers)
+{
+	int			known = cdc_is_present(&tokens[REC_AFTER]) +
+		cdc_is_present(&tokens[REC_BEFORE]) + cdc_is_present(&tokens[REC_KEY]) +
+		cdc_is_present(&tokens[REC_UPDATED]) + cdc_is_present(&tokens[REC_TOPIC]) +
+		cdc_is_present(&tokens[REC_MVCC_TIMESTAMP]);
+
+	return known == nmembers && cdc_is_present(&tokens[REC_AFTER]) &&
+		(tokens[REC_AFTER].kind == CDC_JSON_OBJECT ||
+		 tokens[REC_KEY].kind == CDC_JSON_ARRAY ||
+		 is_cockroach_time(&tokens[REC_UPDATED]));
+}
 
 static bool
 is_signal(const CdcToken *tokens, int nmembers)
@@ -405,6 +529,8 @@ special_shape(const CdcToken *tokens, const CdcImage *object)
 		return CDC_SHAPE_NOTIFICATION;
 	if (is_signal(tokens, object->nmembers))
 		return CDC_SHAPE_SIGNAL;
+	if (object->nmembers == 1 && is_cockroach_time(&tokens[REC_RESOLVED]))
+		return CDC_SHAPE_HEARTBEAT;
 	return CDC_SHAPE_ROW;
 }
 
@@ -422,7 +548,7 @@ mentions(const CdcToken *object, const char *word)
 
 /* The name of another tool's format, or NULL. */
 static const char *
-foreign_format(const CdcToken *tokens)
+foreign_format(const CdcToken *tokens, int nmembers)
 {
 	bool		names_table = cdc_is_present(&tokens[REC_DATABASE]) &&
 		cdc_is_present(&tokens[REC_TABLE]) && cdc_is_present(&tokens[REC_TYPE]);
@@ -443,6 +569,8 @@ foreign_format(const CdcToken *tokens)
 		 tokens[REC_CONTROL].kind == CDC_JSON_OBJECT) &&
 		mentions(&tokens[REC_METADATA], "\"record-type\""))
 		return "AWS DMS";
+	if (is_cockroach(tokens, nmembers))
+		return "a CockroachDB changefeed (\"after\" without \"op\")";
 	return NULL;
 }
 
@@ -465,14 +593,12 @@ cdc_take_record(CdcDecoder *decoder, const CdcImage *object,
 	}
 	if (decoder->read_as >= CDC_READ_FLAT)
 		return take_row(decoder, start, change, error);
-	if (cdc_is_present(&tokens[REC_SPECVERSION]) &&
-		cdc_is_present(&tokens[REC_CLOUD_OP]) &&
-		tokens[REC_DATA].kind == CDC_JSON_OBJECT)
+	if (is_cloud_event(tokens))
 		return take_cloud_event(decoder, object, start, change, error);
 	change->shape = special_shape(tokens, object);
 	if (change->shape != CDC_SHAPE_ROW)
 		return true;
-	change->format = foreign_format(tokens);
+	change->format = foreign_format(tokens, object->nmembers);
 	if (change->format == NULL)
 		return take_row(decoder, start, change, error);
 	change->shape = CDC_SHAPE_FOREIGN;

@@ -189,9 +189,52 @@ take_document_key(CdcDecoder *decoder, int scalar_field, CdcToken *fields)
 		fields[scalar_field] = id;
 }
 
-/* Scan the key, and what is inside of {"schema":..,"payload":..}. */
+/* Does the key have any of the row's fields?  MongoDB calls its only one "id". */
 static bool
-scan_key(CdcDecoder *decoder, CdcScanner *scanner)
+has_fields(const CdcDecoder *decoder)
+{
+	static const CdcToken id = {.text = "_id",.len = 3,.kind = CDC_JSON_STRING};
+
+	if (decoder->key.nmembers == 1 && cdc_fields_find(&decoder->key_set, &id) >= 0)
+		return true;
+	for (int i = 0; i < decoder->nrow; i++)
+		if (cdc_is_present(&decoder->key.tokens[i]))
+			return true;
+	return false;
+}
+
+static bool scan_key(CdcDecoder *decoder, CdcScanner *scanner, bool inside);
+
+/*
+ * The key is a string.  One that is the text of an object with the row's fields
+ * was wrapped once more by a converter, see wrapped.c; any other is the key.
+ */
+static void
+open_key_text(CdcDecoder *decoder)
+{
+	CdcImage   *image = &decoder->key;
+	CdcToken	string = image->whole;
+	CdcScanner	scanner;
+	CdcToken	text;
+
+	if (cdc_is_object_text(&string) &&
+		cdc_document_open(&decoder->key_text, &string, 0, &text))
+	{
+		cdc_scanner_init(&scanner, text.text, text.len);
+		if (scan_key(decoder, &scanner, true) && cdc_scan_finish(&scanner) &&
+			image->whole.kind == CDC_JSON_OBJECT && has_fields(decoder))
+			return;
+	}
+	cdc_image_reset(image, &decoder->key_set);
+	image->whole = string;
+}
+
+/*
+ * Scan the key, and what is inside of {"schema":..,"payload":..}, or of a string
+ * unless it is inside of one itself.
+ */
+static bool
+scan_key(CdcDecoder *decoder, CdcScanner *scanner, bool inside)
 {
 	const CdcFieldSet *set = &decoder->key_set;
 	CdcImage   *image = &decoder->key;
@@ -200,6 +243,8 @@ scan_key(CdcDecoder *decoder, CdcScanner *scanner)
 	if (!cdc_scan_image(scanner, set, &decoder->key_memo, image, NULL, NULL) ||
 		!cdc_scan_finish(scanner))
 		return false;
+	if (image->whole.kind == CDC_JSON_STRING && !inside)
+		open_key_text(decoder);
 	if (image->whole.kind != CDC_JSON_OBJECT || image->nmembers != 2 ||
 		!unwrap_key(decoder, &image->whole, &payload))
 		return true;
@@ -208,10 +253,29 @@ scan_key(CdcDecoder *decoder, CdcScanner *scanner)
 		/* its token is without quotes, so it is no text to scan again */
 		cdc_image_reset(image, set);
 		image->whole = payload;
+		if (!inside)
+			open_key_text(decoder);
 		return true;
 	}
 	cdc_scanner_init(scanner, payload.text, payload.len);
 	return cdc_scan_image(scanner, set, &decoder->key_memo, image, NULL, NULL);
+}
+
+/* An array of one scalar, as which CockroachDB writes a key of one column. */
+static bool
+take_only_element(const CdcToken *array, CdcToken *field)
+{
+	CdcScanner	scanner;
+	CdcToken	element;
+
+	cdc_scanner_init(&scanner, array->text, array->len);
+	(void) cdc_scan_peek(&scanner);
+	if (!cdc_scan_enter(&scanner) || cdc_scan_element(&scanner, true) <= 0 ||
+		!cdc_scan_value(&scanner, &element) || element.kind == CDC_JSON_OBJECT ||
+		element.kind == CDC_JSON_ARRAY || cdc_scan_element(&scanner, false) != 0)
+		return false;
+	*field = element;
+	return true;
 }
 
 bool
@@ -227,7 +291,7 @@ cdc_decode_key(CdcDecoder *decoder, const char *key, size_t len,
 	if (!cdc_decode_framing(&key, &len, error))
 		return false;
 	cdc_scanner_init(&scanner, key, len);
-	if (!scan_key(decoder, &scanner))
+	if (!scan_key(decoder, &scanner, false))
 		return take_text(decoder, key, len, scalar_field, fields, &scanner,
 						 error);
 	switch (image->whole.kind)
@@ -235,12 +299,15 @@ cdc_decode_key(CdcDecoder *decoder, const char *key, size_t len,
 		case CDC_JSON_OBJECT:
 			memcpy(fields, image->tokens,
 				   (size_t) decoder->nrow * sizeof(CdcToken));
+			cdc_open_key_cells(decoder, fields);
 			take_document_key(decoder, scalar_field, fields);
 			return true;
 		case CDC_JSON_NULL:
 			return cdc_decode_error(error, 0, "the key is null");
 		case CDC_JSON_ARRAY:
-			return cdc_decode_error(error, 0, "the key is an array");
+			if (scalar_field < 0 || !take_only_element(&image->whole, &fields[scalar_field]))
+				return cdc_decode_error(error, 0, "the key is an array");
+			return true;
 		default:
 			if (scalar_field < 0)
 				return cdc_decode_error(error, 0,

@@ -251,6 +251,7 @@ cdc_replay_make(CdcDecoder *decoder, CdcSkeleton *skeleton,
 	CdcReplay  *replay = reserve(decoder, skeleton);
 
 	if (replay == NULL || change->shape != CDC_SHAPE_CHANGE || change->document ||
+		change->cells ||
 		(skeleton->frame & CDC_FRAME_ROW))
 		return;
 	replay->change = *change;

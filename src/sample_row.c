@@ -76,10 +76,39 @@ document_kind(const CdcToken *value)
 	return plain_kind(&scalar);
 }
 
-int
-cdc_sample_kind(const CdcToken *value, bool document)
+/* The struct of a number whose scale is its own: {"scale":2,"value":"MDk="}. */
+static bool
+is_variable_scale(const CdcToken *value)
 {
-	return document ? document_kind(value) : plain_kind(value);
+	CdcScanner	scanner;
+	CdcToken	name;
+	CdcToken	member;
+	int			known = 0;
+	int			n = 0;
+
+	open_object(&scanner, value);
+	for (; cdc_scan_member(&scanner, n == 0, &name) > 0 &&
+		 cdc_scan_value(&scanner, &member); n++)
+		if (name_is(&name, "scale") && member.kind == CDC_JSON_NUMBER)
+			known |= 1;
+		else if (name_is(&name, "value") && member.kind == CDC_JSON_STRING)
+			known |= 2;
+	return known == 3 && n == 2;
+}
+
+int
+cdc_sample_kind(const CdcToken *value, const CdcChange *change)
+{
+	CdcToken	inner;
+	bool		set;
+
+	if (change->document)
+		return document_kind(value);
+	if (change->cells && cdc_cell_read(value, &inner, &set))
+		value = &inner;
+	if (value->kind == CDC_JSON_OBJECT && is_variable_scale(value))
+		return CDC_SEEN_FRACTION;
+	return plain_kind(value);
 }
 
 static bool

@@ -22,8 +22,8 @@
 #define CDC_SEEN_UUID		0x80
 #define CDC_SEEN_BYTES		0x100
 
-/* The kind of a value, of a MongoDB document or not; 0 for null. */
-extern int	cdc_sample_kind(const CdcToken *value, bool document);
+/* The kind of a value in the JSON of a row image of the change; 0 for null. */
+extern int	cdc_sample_kind(const CdcToken *value, const CdcChange *change);
 
 /*
  * Is a record that is no envelope a row of a table?  It has the metadata of a

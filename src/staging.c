@@ -151,6 +151,23 @@ column_definitions(const CdcTarget *target)
 	return buf.data;
 }
 
+/* The staging table has more columns than the target, and no table any number. */
+static void
+check_width(const CdcTarget *target)
+{
+	int			own = CDC_STAGING_NCOLUMNS;
+
+	for (int i = 0; i < CDC_STAGING_NCOLUMNS; i++)
+		own -= shared_column(target, i) != NULL;
+	if (target->ncolumns + own > MaxHeapAttributeNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("target \"%s\" has too many columns for a pipeline",
+						get_rel_name(target->relid)),
+				 errdetail("It takes %d columns from the events, and the pipeline needs %d of its own beside them in a table of %d at most.",
+						   target->ncolumns, own, MaxHeapAttributeNumber)));
+}
+
 Oid
 cdc_staging_create(const char *name, Oid nspid, const CdcTarget *target)
 {
@@ -165,6 +182,7 @@ cdc_staging_create(const char *name, Oid nspid, const CdcTarget *target)
 				 errmsg("relation %s already exists", qualified),
 				 errdetail("The pipeline \"%s\" needs this name for its staging table.", name),
 				 errhint("Rename that relation, give the pipeline another name, or set the option \"helper_schema\".")));
+	check_width(target);
 	cdc_spi_begin(&spi, NULL);
 	cdc_spi_run(psprintf("CREATE UNLOGGED TABLE %s (%s)",
 						 qualified, column_definitions(target)),

@@ -2,7 +2,8 @@
  *
  * same_change.h
  *	  Do two decoders say the same of one record, in the same bytes?  A MongoDB
- *	  document is in memory of the decoder: there, in bytes that are alike.
+ *	  document, and a record that was the text of another one, are in memory of
+ *	  the decoder: there, in bytes that are alike.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,6 +47,15 @@ same_tokens(const CdcToken *a, const CdcToken *b, int n)
 }
 
 static inline bool
+same_schema(const CdcChange *a, const CdcChange *b)
+{
+	if (a->wrapped && a->schema && b->schema)
+		return a->schema_len == b->schema_len &&
+			memcmp(a->schema, b->schema, a->schema_len) == 0;
+	return a->schema == b->schema && a->schema_len == b->schema_len;
+}
+
+static inline bool
 same_position(const CdcPosition *a, const CdcPosition *b)
 {
 	return a->kind == b->kind && a->scope == b->scope &&
@@ -64,14 +74,15 @@ same_frame(const CdcChange *a, const CdcChange *b)
 		a->source_ts_ms == b->source_ts_ms &&
 		a->snapshot == b->snapshot && a->incremental == b->incremental &&
 		a->mark == b->mark &&
-		a->schema == b->schema && a->schema_len == b->schema_len &&
-		same_token(&a->connector, &b->connector) &&
+		a->wrapped == b->wrapped && same_schema(a, b) &&
+		(a->wrapped ? alike_token : same_token) (&a->connector, &b->connector) &&
 		a->document == b->document && a->partial == b->partial &&
 		a->marked == b->marked && a->format == b->format &&
-		(a->document ? alike_token : same_token) (&a->before_json, &b->before_json) &&
-		(a->document ? alike_token : same_token) (&a->after_json, &b->after_json) &&
-		same_token(&a->source_json, &b->source_json) &&
-		same_token(&a->transaction_json, &b->transaction_json) &&
+		a->cells == b->cells &&
+		(a->document || a->wrapped ? alike_token : same_token) (&a->before_json, &b->before_json) &&
+		(a->document || a->wrapped ? alike_token : same_token) (&a->after_json, &b->after_json) &&
+		(a->wrapped ? alike_token : same_token) (&a->source_json, &b->source_json) &&
+		(a->wrapped ? alike_token : same_token) (&a->transaction_json, &b->transaction_json) &&
 		same_position(&a->position, &b->position);
 }
 

@@ -123,7 +123,7 @@ test_shapes(void)
 	check_shape("{\"id\":1,\"name\":\"x\"}", CDC_SHAPE_ROW);
 	check_shape("{\"op\":\"c\"}", CDC_SHAPE_ROW);
 	check_shape("{\"OP\":\"c\",\"after\":{\"id\":1}}", CDC_SHAPE_ROW);
-	check_shape("{\"before\":null,\"after\":{\"id\":1}}", CDC_SHAPE_ROW);
+	check_shape("{\"before\":null,\"after\":{\"id\":1}}", CDC_SHAPE_FOREIGN);
 	check_shape("[]", CDC_SHAPE_OTHER);
 	check_shape("1", CDC_SHAPE_OTHER);
 	check_shape("\"c\"", CDC_SHAPE_OTHER);
@@ -276,15 +276,15 @@ test_schema_memory(void)
 	/* the remembered schema must be compared in full */
 	for (int i = 0; i < 3; i++)
 	{
-		CHECK(decode("{\"schema\":{\"a\":[1,2,3]},\"payload\":{\"op\":\"c\","
+		CHECK(decode("{\"schema\":{\"fields\":[1,2,3]},\"payload\":{\"op\":\"c\","
 					 "\"after\":{\"id\":1}}}") && says(&change.after[ID], "1") &&
-			  change.schema_len == 13 &&
-			  memcmp(change.schema, "{\"a\":[1,2,3]}", 13) == 0, "schema");
-		check_error("{\"schema\":{\"a\":[1,2,3]}x,\"payload\":null}",
+			  change.schema_len == 18 &&
+			  memcmp(change.schema, "{\"fields\":[1,2,3]}", 18) == 0, "schema");
+		check_error("{\"schema\":{\"fields\":[1,2,3]}x,\"payload\":null}",
 					"unexpected character");
-		check_error("{\"schema\":{\"a\":[1,2,3", "end of JSON");
-		CHECK(decode("{\"schema\":{\"a\":[1,2]},\"payload\":{\"op\":\"c\","
-					 "\"after\":{\"id\":1}}}") && change.schema_len == 11,
+		check_error("{\"schema\":{\"fields\":[1,2,3", "end of JSON");
+		CHECK(decode("{\"schema\":{\"fields\":[1,2]},\"payload\":{\"op\":\"c\","
+					 "\"after\":{\"id\":1}}}") && change.schema_len == 16,
 			  "shorter schema");
 		CHECK(decode("{\"schema\":null,\"payload\":{\"op\":\"c\","
 					 "\"after\":{\"id\":1}}}") && change.schema == NULL,
@@ -700,12 +700,12 @@ test_keys(void)
 
 	check_key("8004", -1, false, NULL, NULL);
 	check_key("null", ID, false, NULL, NULL);
-	check_key("[1]", ID, false, NULL, NULL);
+	check_key("[1]", ID, true, "1", NULL);
 	check_key("", ID, false, NULL, NULL);
 	check_key("Struct{id=1", -1, false, NULL, NULL);
 	check_key("{\"id\":1", ID, false, NULL, NULL);
 	check_key("{\"schema\":{},\"payload\":null}", ID, false, NULL, NULL);
-	check_key("{\"schema\":{},\"payload\":[1]}", ID, false, NULL, NULL);
+	check_key("{\"schema\":{},\"payload\":[1]}", ID, true, "1", NULL);
 	CHECK(!cdc_decode_key(decoder, NULL, 0, ID, fields, &error), "null key");
 }
 

@@ -87,7 +87,7 @@ decode_bytes(const char *value, size_t len)
 			CHECK(same_frame(&change, &other) &&
 				  alike_tokens(change.before, other.before, BIG) &&
 				  alike_tokens(change.after, other.after, BIG) &&
-				  same_tokens(change.source, other.source, NSOURCE),
+				  alike_tokens(change.source, other.source, NSOURCE),
 				  "%s: other fields", value);
 	}
 	return ok;
@@ -154,9 +154,18 @@ test_flat(void)
 	check_row("{\"id\":1,\"__deleted\":true}", 'd', true, "1");
 	check_row("{\"id\":1,\"__deleted\":false}", 'u', true, "1");
 	check_row("{\"id\":1,\"__deleted\":null}", 'u', true, "1");
-	check_row("{\"id\":1,\"__deleted\":\"True\"}", 'u', true, "1");
+	check_row("{\"id\":1,\"__deleted\":\"True\"}", 'd', true, "1");
+	check_row("{\"id\":1,\"__deleted\":1}", 'd', true, "1");
+	check_row("{\"id\":1,\"__deleted\":\"\"}", 'u', true, "1");
+	check_row("{\"id\":1,\"__deleted\":\"False\"}", 'u', true, "1");
+	check_error("{\"id\":1,\"__deleted\":\"yes\"}", "neither true nor false");
+	check_error("{\"id\":1,\"__deleted\":2}", "neither true nor false");
+	check_error("{\"id\":1,\"__deleted\":[]}", "neither true nor false");
+	check_row("{\"schema\":{\"type\":\"struct\",\"fields\":[]},\"payload\":{\"id\":1}}",
+			  'u', false, "1");
+	CHECK(change.schema_len == 29, "schema of a row");
 	check_row("{\"schema\":{\"type\":\"struct\"},\"payload\":{\"id\":1}}", 'u', false, "1");
-	CHECK(change.schema_len == 17, "schema of a row");
+	CHECK(change.schema == NULL, "a schema that says nothing");
 	check_row("{\"schema\":null,\"payload\":{\"id\":1,\"__op\":\"u\"}}", 'u', true, "1");
 	CHECK(change.schema == NULL, "no schema");
 	check_row("{\"payload\":{\"id\":1}}", 'u', false, "1");
@@ -484,6 +493,107 @@ test_cloud_events(void)
 	check_error("{\"specversion\":\"1.0\",\"iodebeziumop\":\"d\",\"data\":{\"before\":5}}",
 				"\"before\" of the event is not an object");
 	check_shape("{\"specversion\":\"1.0\",\"data\":{\"id\":1}}", CDC_SHAPE_ROW);
+	/* the row alone, the operation inside, and what cannot be read */
+	CHECK(decode("{\"specversion\":\"1.0\",\"iodebeziumop\":\"c\",\"data\":{\"id\":4}}") &&
+		  change.op == 'c' && says(&change.after[ID], "4"), "row in data");
+	CHECK(decode("{\"specversion\":\"1.0\",\"iodebeziumop\":\"d\",\"data\":{\"id\":4}}") &&
+		  change.op == 'd' && says(&change.before[ID], "4"), "row that is gone in data");
+	CHECK(decode("{\"specversion\":\"1.0\",\"id\":\"n\",\"type\":\"io.debezium.x\","
+				 "\"data\":{\"op\":\"u\",\"after\":{\"id\":5}}}") &&
+		  change.op == 'u' && says(&change.after[ID], "5"), "event in data");
+	check_error("{\"specversion\":\"1.0\",\"id\":\"n\",\"type\":\"io.debezium.x\","
+				"\"data\":{\"before\":null,\"after\":{\"id\":5}}}", "does not tell the operation");
+	check_error("{\"specversion\":\"1.0\",\"iodebeziumop\":\"c\",\"data\":\"AAAA\"}",
+				"has no JSON in \"data\"");
+}
+
+/* {"value":..,"set":..} */
+#define CELL(v)	"{\"value\":" v ",\"set\":true}"
+
+static void
+test_cells(void)
+{
+	begin(CDC_READ_AUTO);
+	for (int i = 0; i < 4; i++)
+	{
+		char		value[512];
+
+		(void) snprintf(value, sizeof(value), "{\"before\":null,\"after\":{\"id\":" CELL("%d")
+						",\"name\":" CELL("\"n%d\"") "},\"op\":\"c\"}", i, i);
+		CHECK(decode(value) && change.cells && !change.partial &&
+			  change.after[ID].kind == CDC_JSON_NUMBER &&
+			  change.after[NAME].kind == CDC_JSON_STRING, "cells");
+	}
+	CHECK(decode("{\"after\":{\"id\":" CELL("7") ",\"name\":null},\"op\":\"u\"}") &&
+		  change.partial && says(&change.after[ID], "7") &&
+		  change.after[NAME].kind == CDC_JSON_MISSING, "a column that the event leaves out");
+	CHECK(decode("{\"after\":{\"id\":" CELL("7") ",\"name\":" CELL("null") "},\"op\":\"u\"}") &&
+		  !change.partial && change.after[NAME].kind == CDC_JSON_NULL, "a column that is null");
+	CHECK(decode("{\"after\":{\"id\":" CELL("7") ",\"name\":{\"set\":false,\"value\":1}},\"op\":\"u\"}") &&
+		  change.after[NAME].kind == CDC_JSON_MISSING, "a column that is not set");
+	CHECK(decode("{\"before\":{\"id\":" CELL("7") ",\"name\":null},\"after\":null,\"op\":\"d\"}") &&
+		  change.cells && says(&change.before[ID], "7"), "delete");
+	check_error("{\"after\":{\"id\":" CELL("7") ",\"name\":5},\"op\":\"u\"}",
+				"and others are not");
+	/* objects that are no cells */
+	CHECK(decode("{\"after\":{\"id\":{\"value\":1,\"set\":true,\"x\":1}},\"op\":\"c\"}") &&
+		  !change.cells, "one member more");
+	CHECK(decode("{\"after\":{\"id\":{\"value\":1,\"set\":1}},\"op\":\"c\"}") &&
+		  !change.cells, "no boolean");
+	CHECK(decode("{\"after\":{\"id\":1,\"name\":" CELL("2") "},\"op\":\"c\"}") &&
+		  !change.cells && change.after[NAME].kind == CDC_JSON_OBJECT, "one column alone");
+}
+
+static void
+test_wrapped(void)
+{
+	begin(CDC_READ_AUTO);
+	for (int i = 0; i < 4; i++)
+	{
+		char		value[512];
+
+		(void) snprintf(value, sizeof(value),
+						"\"{\\\"op\\\":\\\"c\\\",\\\"after\\\":{\\\"id\\\":%d}}\"", i);
+		CHECK(decode(value) && change.shape == CDC_SHAPE_CHANGE &&
+			  change.after[ID].kind == CDC_JSON_NUMBER, "text of an event");
+		(void) snprintf(value, sizeof(value), "{\"schema\":null,\"payload\":{\"schema\":{\"fields\":%d},"
+						"\"payload\":{\"op\":\"c\",\"after\":{\"id\":%d}}}}", i, i);
+		CHECK(decode(value) && change.shape == CDC_SHAPE_CHANGE && change.schema &&
+			  change.after[ID].kind == CDC_JSON_NUMBER, "event in two wrappers");
+	}
+	CHECK(decode("{\"schema\":{\"type\":\"string\"},\"payload\":\" \\n{\\\"id\\\":7}\"}") &&
+		  change.shape == CDC_SHAPE_ROW && says(&change.after[ID], "7"), "text of a row");
+	CHECK(decode("{\"schema\":{\"type\":\"bytes\"},\"payload\":"
+				 "\"eyJvcCI6ImMiLCJhZnRlciI6eyJpZCI6OH19\"}") &&
+		  change.shape == CDC_SHAPE_CHANGE && says(&change.after[ID], "8"), "bytes");
+	CHECK(decode("\"eyJpZCI6OX0=\"") && change.shape == CDC_SHAPE_ROW &&
+		  says(&change.after[ID], "9"), "bytes with padding");
+	check_error("\"{bad\"", "unexpected character");
+	check_error("\"eyJ!\"", "cannot be read");
+	check_error("\"{\\u0000}\"", "cannot be read");
+	check_shape("\"text\"", CDC_SHAPE_OTHER);
+	check_shape("\"eyJub3cK\\u0041AAA\"", CDC_SHAPE_OTHER);
+	/* not more than twice */
+	check_shape("\"\\\"text\\\"\"", CDC_SHAPE_OTHER);
+	begin(CDC_READ_PLAIN);
+	check_shape("\"{\\\"id\\\":1}\"", CDC_SHAPE_ROW);
+	CHECK(change.after_json.kind == CDC_JSON_STRING, "as it is");
+}
+
+static void
+test_cockroach(void)
+{
+	begin(CDC_READ_AUTO);
+	check_shape("{\"after\":{\"id\":1}}", CDC_SHAPE_FOREIGN);
+	check_shape("{\"after\":{\"id\":1},\"before\":null,\"updated\":\"x\"}", CDC_SHAPE_FOREIGN);
+	check_shape("{\"after\":null,\"key\":[1]}", CDC_SHAPE_FOREIGN);
+	check_shape("{\"after\":null,\"updated\":\"1700000000000000000.0000000000\"}",
+				CDC_SHAPE_FOREIGN);
+	check_shape("{\"after\":null,\"updated\":\"yesterday\"}", CDC_SHAPE_ROW);
+	check_shape("{\"after\":{\"id\":1},\"name\":1}", CDC_SHAPE_ROW);
+	check_shape("{\"resolved\":\"1700000000000000000.0000000000\"}", CDC_SHAPE_HEARTBEAT);
+	check_shape("{\"resolved\":\"1700000000000000000\"}", CDC_SHAPE_ROW);
+	check_shape("{\"resolved\":\"1700000000000000000.0000000000\",\"id\":1}", CDC_SHAPE_ROW);
 }
 
 #define EVENT "{\"op\":\"c\",\"after\":{\"id\":1}}"
@@ -570,6 +680,19 @@ test_keys(void)
 	check_key("{\"_id\":5}", DOC_ID, NULL, NULL, "5");
 	check_key("{\"id\":\"x y\"}", DOC_ID, "x y", NULL, NULL);
 	check_key("{\"id\":\"1\"}", ID, "1", NULL, NULL);
+	/* the text of a key, cells, CockroachDB's array */
+	check_key("\"{\\\"id\\\":1}\"", ID, "1", NULL, NULL);
+	check_key("{\"schema\":null,\"payload\":\"{\\\"id\\\":1}\"}", -1, "1", NULL, NULL);
+	check_key("\"{\\\"schema\\\":null,\\\"payload\\\":{\\\"id\\\":1}}\"", -1, "1", NULL, NULL);
+	check_key("\"{\\\"other\\\":1,\\\"one\\\":2}\"", NAME, NULL,
+			  "{\\\"other\\\":1,\\\"one\\\":2}", NULL);
+	check_key("{\"id\":{\"value\":1,\"set\":true}}", -1, "1", NULL, NULL);
+	check_key("[1]", ID, "1", NULL, NULL);
+	check_key("[1]", -1, NULL, NULL, NULL);
+	check_key("[[1]]", ID, NULL, NULL, NULL);
+	check_key("[1,2]", ID, NULL, NULL, NULL);
+	check_key("[]", ID, NULL, NULL, NULL);
+	check_key("\xEF\xBB\xBF{\"id\":1}", -1, "1", NULL, NULL);
 	CHECK(cdc_decode_key(decoder, "\0\0\0\0\7{\"id\":1}", 13, -1, fields, &error) &&
 		  says(&fields[ID], "1"), "framed key");
 	CHECK(!cdc_decode_key(decoder, "\0\0\0\0\7\2", 6, ID, fields, &error),
@@ -658,6 +781,9 @@ main(void)
 	test_documents();
 	test_partial();
 	test_cloud_events();
+	test_cells();
+	test_wrapped();
+	test_cockroach();
 	test_framing();
 	test_keys();
 	test_verdicts();

@@ -295,11 +295,11 @@ test_schemas(void)
 		bool		hit;
 
 		/* after two events of a schema, its skeleton knows what differs */
-		(void) snprintf(value, sizeof(value), "{\"schema\":{\"v\":%d},\"payload\":"
+		(void) snprintf(value, sizeof(value), "{\"schema\":{\"v\":%d,\"fields\":0},\"payload\":"
 						INSERT("%d", "\"n\"", "%d") "}", i / 4, i % 10, i);
 		hit = decode(value);
 		CHECK(hit == (i % 4 >= 2), "schema %d, hit: %d", i, hit);
-		CHECK(change.schema && change.schema_len == strlen("{\"v\":1}") &&
+		CHECK(change.schema && change.schema_len == strlen("{\"v\":1,\"fields\":0}") &&
 			  change.schema[5] == '0' + i / 4, "schema %d", i);
 	}
 	for (int i = 0; i < 16; i++)
