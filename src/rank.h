@@ -50,6 +50,8 @@ typedef struct CdcWinner
 	bool		marked;			/* soft_delete: deleted, but the row with these
 								 * values is to be there */
 	bool		archived;		/* history: not the last change of its key */
+	bool		overtaken;		/* history: newer changes of its key were applied
+								 * before it */
 	char		action;			/* history: as in staging */
 	bool		has_ts_ms;
 	CdcConnector connector;

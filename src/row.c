@@ -225,12 +225,14 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 	}
 	if (rank->refusals && is_refused(rank, rec, key, tokens))
 		return;
-	/* its version is there */
-	if (rank->looking_back && mode == CDC_MODE_HISTORY)
-		return;
 	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL)
 		return;
+	if (rank->looking_back && mode == CDC_MODE_HISTORY)
+	{
+		w->overtaken = true;	/* its version is there */
+		return;
+	}
 	if (!isnew && cdc_event_is_older(rank, rec, w))
 	{
 		if (mode == CDC_MODE_HISTORY)
@@ -359,6 +361,7 @@ delete_row(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 	w = cdc_winner_get(rank, rec, key, tokens, &isnew);
 	if (w == NULL)
 		return;
+	w->overtaken |= rank->looking_back;
 	if (!isnew && cdc_event_is_older(rank, rec, w))
 	{
 		if (mode == CDC_MODE_HISTORY)

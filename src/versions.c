@@ -482,6 +482,22 @@ apply_late_unit(Versions *v, int64 unit, Timestamp limit, char *statement)
 }
 
 /*
+ * Are the changes of a key after what the target has, though the source's clock was
+ * set back, or a statement began early and waited for a lock?  Newer changes were
+ * looked for; much newer ones the landing may not have any more.
+ */
+#define CLOCK_SLACK		(10 * 60 * USECS_PER_SEC)
+
+static bool
+is_in_order(const Versions *v, int64 unit, Timestamp limit)
+{
+	const CdcWinner *w = v->stage->rows[v->units[unit + 1] - 1];
+
+	return v->stage->rank->truncates == NIL && !w->archived && !w->overtaken &&
+		(w->threshold == NULL || limit - v->stage->rows[v->units[unit]]->time < CLOCK_SLACK);
+}
+
+/*
  * Changes from one partition that are older than what came from another: they
  * go between the versions that are there.
  */
@@ -516,7 +532,8 @@ apply_late(Versions *v)
 	}
 	statement = make_late_statement(v);
 	for (uint64 i = 0; i < n; i++)
-		apply_late_unit(v, units[i], limits[i], statement);
+		if (!is_in_order(v, units[i], limits[i]))
+			apply_late_unit(v, units[i], limits[i], statement);
 }
 
 /* Versions that leave out values which nobody has. */
