@@ -5,14 +5,14 @@ CREATE EXTENSION IF NOT EXISTS cdcsync SCHEMA public;
 CREATE SCHEMA late;
 SET search_path = late, public;
 
-CREATE FUNCTION put(landing text, part int, id int, op text, pos int, after jsonb DEFAULT NULL, mark text DEFAULT 'false')
+CREATE FUNCTION put(landing text, part int, id int, op text, pos int, after jsonb DEFAULT NULL, mark text DEFAULT 'false', clock int DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('INSERT INTO %I (kafka_partition, kafka_timestamp, kafka_key, kafka_value) VALUES ($1, $2, $3, $4)', landing)
 	USING part, timestamp '2026-01-01' + pos * interval '1 s', convert_to(format('{"id":%s}', id), 'UTF8'),
 		convert_to(jsonb_build_object('op', op, 'after', jsonb_build_object('id', id) || after, 'source',
 			jsonb_build_object('connector', 'mysql', 'name', 's', 'db', 'd', 'table', 't', 'snapshot', mark, 'file', 'bin.000001',
-				'pos', pos, 'row', 0, 'server_id', 1, 'ts_ms', 1760000000000 + pos * 1000))::text, 'UTF8');
+				'pos', pos, 'row', 0, 'server_id', 1, 'ts_ms', 1760000000000 + coalesce(clock, pos) * 1000))::text, 'UTF8');
 END
 $$;
 CREATE FUNCTION seconds(t timestamp) RETURNS text LANGUAGE sql AS $$ SELECT to_char(t, 'MI:SS') $$;
@@ -95,6 +95,39 @@ SELECT put('r_debezium', 0, 3, 'r', 30, '{"val": "d"}', 'last');
 SELECT events FROM cdc_sync('r');
 SELECT off, state, blocked_by FROM waits WHERE pipeline = 'r';
 SELECT id, val, seconds(valid_from) AS since, seconds(valid_to) AS until FROM r ORDER BY 1, 3;
+-- a history of two partitions: a statement that began early has waited for a lock, and is
+-- later in its partition all the same; a change of the other partition is older
+CREATE TABLE c (id int, val text, valid_from timestamp, valid_to timestamp, current boolean);
+CREATE INDEX ON c (id);
+SELECT cdc_create('c', target => 'c', key => '{id}', options => '{"mode": "history"}');
+SELECT put('c_debezium', 0, 1, 'c', 100, '{"val": "a"}'), put('c_debezium', 1, 2, 'c', 90, '{"val": "x"}');
+SELECT events FROM cdc_sync('c');
+SELECT put('c_debezium', 0, 1, 'u', 110, '{"val": "after it"}', clock => 93);
+SELECT events FROM cdc_sync('c');
+SELECT put('c_debezium', 1, 1, 'u', 98, '{"val": "before both"}');
+SELECT events FROM cdc_sync('c');
+SELECT id, val, seconds(valid_from) AS since, seconds(valid_to) AS until, current FROM c ORDER BY id, since, until, val;
+
+-- a delete supersedes what the target refuses of its row, though the key is written in another way
+CREATE TABLE n (id numeric PRIMARY KEY, val text, deleted_at timestamp);
+CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF NEW.val = 'refused' OR NEW.id::text LIKE '2.%' THEN
+		RAISE EXCEPTION 'the gate is closed';
+	END IF;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER gate BEFORE INSERT OR UPDATE ON n FOR EACH ROW EXECUTE FUNCTION gate();
+SELECT cdc_create('n', target => 'n', options => '{"mode": "soft_delete", "max_quarantine_share": 1}');
+INSERT INTO n_debezium (kafka_key, kafka_value)
+SELECT convert_to(format('{"id":%s}', id), 'UTF8'), convert_to(format('{"op":"%s","after":%s,"source":{"ts_ms":%s}}', op,
+	CASE WHEN op <> 'd' THEN format('{"id":%s,"val":"%s"}', id, val) ELSE 'null' END, 1760000000000 + no * 1000), 'UTF8')
+FROM (VALUES (1, '1', 'c', 'a'), (2, '1', 'd', ''), (3, '1.00', 'c', 'refused'), (4, '1', 'd', ''),
+	(5, '2', 'c', 'b'), (6, '2', 'd', ''), (7, '2.00', 'c', 'c'), (8, '2', 'd', '')) e (no, id, op, val) ORDER BY no;
+SELECT events FROM cdc_sync('n');
+SELECT off, state FROM waits WHERE pipeline = 'n';
+SELECT id, val, seconds(deleted_at) AS until FROM n ORDER BY id;
+
 SELECT pipeline, exact FROM cdc_status ORDER BY 1;
 
 SELECT cdc_drop('*');

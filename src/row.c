@@ -140,7 +140,7 @@ is_refused(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, const CdcToken *to
 								rec->chunk->epoch, rec->offset);
 	if (refusal == NULL)
 		return false;
-	w = cdc_winner_find(rank, key);
+	w = cdc_winner_find_row(rank, key, tokens);
 	older = w && cdc_event_is_older(rank, rec, w);
 	if (w && !older && is_broken(rank, rec, w) && rec->change.has_after &&
 		must_wait(rank, tokens, w, rec->change.op))

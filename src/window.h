@@ -294,6 +294,10 @@ extern void cdc_winner_key_tokens(const CdcRank *rank, const CdcBytes *key,
 /* The winner of a key in its canonical bytes, or NULL. */
 extern CdcWinner *cdc_winner_find(CdcRank *rank, const CdcBytes *key);
 
+/* .. or of the row of these tokens, however its key is spelled. */
+extern CdcWinner *cdc_winner_find_row(CdcRank *rank, const CdcBytes *key,
+									  const CdcToken *tokens);
+
 /*
  * The winner of the record's key; *isnew if the window has none yet.  NULL:
  * the key cannot be converted, and the record was noted as bad; or we look back,

@@ -377,6 +377,27 @@ asks_for(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
  * and nobody asks for it.
  */
 CdcWinner *
+cdc_winner_find_row(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
+{
+	CdcRankState *st = rank->state;
+	CdcWinner  *w = cdc_winner_find(rank, key);
+	CdcWinner	like = {.schema = st->schema,.connector = st->connector};
+	CdcWinner **place;
+	CdcConvertError error;
+	const char *column;
+	MemoryContext old;
+
+	if (w == NULL && st->typed == NULL && !key_bytes_decide(rank, tokens))
+		type_all_winners(rank);
+	if (w || st->typed == NULL)
+		return w;
+	old = MemoryContextSwitchTo(rank->context);
+	place = typed_entry(rank, &like, tokens, false, &column, &error);
+	MemoryContextSwitchTo(old);
+	return place ? *place : NULL;
+}
+
+CdcWinner *
 cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 			   const CdcToken *tokens, bool *isnew)
 {
