@@ -13,6 +13,7 @@ what comes out here.  Rules:
 - A streaming event whose source position is older than the greatest of its
   partition, and whose source time is not newer, was sent twice: skipped.  A
   tombstone shares the fate of the delete right before it.
+- The rows of a snapshot whose first and last are marked replace all others.
 - A value that the column cannot hold: the event is bad and changes nothing;
   later partial changes of its key wait, until a full image or a delete.
 
@@ -152,6 +153,7 @@ class Fold:
         self.skipped = 0
         self._greatest = {}     # partition -> (who, where, source time)
         self._last = {}         # partition -> (key bytes, was skipped) of a d
+        self._read_keys = set() # of a snapshot
         self._moved = {}        # (old key, new key) -> row at its delete
 
     # -- keys --
@@ -283,7 +285,18 @@ class Fold:
             self._last[record.partition] = (record.key, False)
         elif op in ('c', 'r', 'u'):
             self._upsert(record, envelope, schema)
+            if op == 'r':
+                self._replace(record, envelope['source'].get('snapshot'))
         return None
+
+    def _replace(self, record, mark):
+        """The rows that a snapshot has, and which are gone when it ends."""
+        if mark == 'first':
+            self._read_keys = set()
+        self._read_keys.add(record.read[self.table][1])
+        if mark == 'last':
+            for key in set(self.rows) - self._read_keys:
+                self._remove(key)
 
     def _resent(self, record, envelope):
         source = envelope.get('source') or {}

@@ -6,7 +6,12 @@ go to quarantine, others of the keys wait behind them or supersede them; retries
 in vain, syncs that are rolled back, and discards that are rolled back come in
 between.  When the gate opens, some records are retried alone, then all: then
 nothing may be left in quarantine, and the target must be the fold of all that
-has been applied, as if the gate had never been.
+has been applied, as if the gate had never been.  In the modes that keep what is
+gone, that are the rows which are there still; no two versions of a row may be
+valid at once.
+
+Some histories have snapshots that replace the target, of a table that has
+changed while the connector did not look.  Their gate lets everything go.
 """
 
 import random
@@ -17,37 +22,65 @@ import random_histories
 from fold import differences
 
 
+# mode -> what the target has besides, which of its rows are there, and what a
+# row is that goes
+MODES = {
+    'mirror': ('', '', "TG_OP = 'DELETE'"),
+    'soft_delete': ('ALTER TABLE %(target)s ADD deleted_at timestamp',
+                    'WHERE deleted_at IS NULL', 'r.deleted_at IS NOT NULL'),
+    'history': ('ALTER TABLE %(target)s DROP CONSTRAINT %(target)s_pkey, '
+                'ADD valid_from timestamp, ADD valid_to timestamp, '
+                'ADD current boolean; CREATE INDEX ON %(target)s (%(columns)s)',
+                'WHERE current', 'NOT r.current'),
+}
+
+
 class GatedRun(random_histories.Run):
     """A run whose target has a gate."""
 
     def run(self):
         self.rng = random.Random(self.plan.seed)
+        mode = random.Random(self.plan.seed + 1).choice(sorted(MODES))
+        if mode == 'history' and (self.variant.meta or self.variant.resend):
+            mode = 'mirror'     # what comes again is no version
+        more, self.alive, goes = MODES[mode]
+        self.mode = mode
         self.closed = False
         self.last = self.steps[-1] if self.steps else None
-        create = pg.create_table
+        create, create_pipeline = pg.create_table, pg.create_pipeline
+
+        def in_mode(session, name, table, target, options, **more):
+            options = dict(options, mode=mode)
+            if self.variant.snapshots:
+                options.update(on_snapshot='replace', max_sweep_share=1)
+            create_pipeline(session, name, table, target, options,
+                            key=table.key, **more)
 
         def with_gate(target, table, constraints):
             key = ', '.join('r.%s' % pg.ident(k) for k in table.key)
-            return create(target, table, constraints) + """;
+            columns = ', '.join(map(pg.ident, table.key))
+            return create(target, table, constraints) + ';' + more % {
+                'target': target, 'columns': columns} + """;
 CREATE TABLE %(gate)s (modulus int, rest int);
 INSERT INTO %(gate)s VALUES (1, 1);
 CREATE FUNCTION %(gate)s() RETURNS trigger LANGUAGE plpgsql AS $gate$
 DECLARE
     r %(target)s := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 BEGIN
-    IF EXISTS (SELECT FROM %(gate)s WHERE abs(hashtext(lower(concat_ws('/', %(key)s))::text)) %% modulus = rest) THEN
+    IF NOT (%(goes)s) AND EXISTS (SELECT FROM %(gate)s WHERE abs(hashtext(lower(concat_ws('/', %(key)s))::text)) %% modulus = rest) THEN
         RAISE EXCEPTION 'the gate is closed';
     END IF;
     RETURN r;
 END $gate$;
 CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON %(target)s
     FOR EACH ROW EXECUTE FUNCTION %(gate)s()""" % {
-                'gate': target + '_gate', 'target': target, 'key': key}
-        pg.create_table = with_gate
+                'gate': target + '_gate', 'target': target, 'key': key,
+                'goes': goes if self.variant.snapshots else 'false'}
+        pg.create_table, pg.create_pipeline = with_gate, in_mode
         try:
             return super().run()
         finally:
-            pg.create_table = create
+            pg.create_table, pg.create_pipeline = create, create_pipeline
 
     def drop(self):
         super().drop()
@@ -106,8 +139,23 @@ CREATE TRIGGER gate BEFORE INSERT OR UPDATE OR DELETE ON %(target)s
                 self._in_vain()
             return []
         problems = self._open()
-        have = pg.rows(self.reader, self.target, self.table)
+        have = pg.rows(self.reader, self.target, self.table, self.alive)
+        if self.mode == 'history':
+            problems += self._overlaps()
         return problems + differences(self.table, after.rows, have)
+
+    def _overlaps(self):
+        """Versions of a row that are valid at once."""
+        same = ' AND '.join('v.%s = w.%s' % (pg.ident(k), pg.ident(k))
+                            for k in self.table.key)
+        return ['two versions at once: %s' % pair for pair in self.reader.json(
+            "SELECT coalesce(json_agg((v.*)::text || ' ' || (w.*)::text), '[]') "
+            'FROM %s v JOIN %s w ON %s AND v.ctid < w.ctid '
+            'AND v.valid_from < %s AND w.valid_from < %s '
+            'AND v.valid_from < %s AND w.valid_from < %s'
+            % (
+                self.target, self.target, same, *(
+                    "coalesce(%s.valid_to, 'infinity')" % v for v in 'wvvw')))]
 
 
 def main():
@@ -116,7 +164,8 @@ def main():
     # the gate refuses as a whole; no rows that wait, which any sync would try;
     # and no values that only a row has which changed its key in quarantine
     random_histories.FORCE = {'bad': False, 'truncate': False, 'unique': None,
-                              'toast': False, 'spread': None, 'grow': False}
+                              'toast': False, 'spread': None, 'grow': False,
+                              'gated': True}
     random_histories.HISTORIES = 60
     random_histories.FOUND = []
     return random_histories.main()

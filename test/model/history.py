@@ -55,8 +55,13 @@ class Variant:
         # spelled apart, in key changes
         self.far_chains = False
         self.spellings = not self.toast
+        # snapshots that replace what the connector has not seen
+        self.snapshots = self.gated = False
         for name, value in (force or {}).items():
             setattr(self, name, value)
+        if self.gated:
+            self.snapshots = self.partitions == 1 and not self.resend \
+                and not self.late_column and maybe(0.5)
         if self.resend and 'reset' not in (force or {}):
             self.reset = False          # what is sent again from before it?
         if self.bad and 'unique' not in (force or {}):
@@ -85,6 +90,8 @@ class Variant:
         if self.bad:                    # quarantine knows a key by its bytes
             self.spelling = self.spellings = self.respell = False
         if self.single and self.partitions > 1 and not self.spread:
+            self.single = False
+        if self.before == 'none':       # it has to tell the old key
             self.single = False
         if self.spread == 'null':
             self.single = True
@@ -542,6 +549,30 @@ class Source:
                                                 self.rows[key]),
                     snapshot='incremental')
 
+    def snapshot(self):
+        """The table changes while nobody looks, and is read anew."""
+        if not self.v.snapshots:
+            return
+        kept, offsets = self.records, dict(self.offsets)
+        self.records = []
+        for _ in range(self.rng.randint(0, 4)):
+            self.rng.choice([self.insert, self.update, self.delete])()
+        self.records, self.offsets = kept, offsets
+        while len(self.rows) < 2:
+            self.insert()
+        self.time += 5000
+        self.unit += 1
+        keys = sorted(self.rows, key=repr)
+        self.rng.shuffle(keys)
+        marks = ['first'] + ['true'] * (len(keys) - 2) + ['last']
+        self.statement = True   # it is read at one place
+        for key, mark in zip(keys, marks):
+            self._event('r', key, None,
+                        self._image(self._key_image(key), self.rows[key]),
+                        snapshot=mark)
+        self.statement = False
+        self._next_transaction()
+
     def truncate(self):
         if not self.v.truncate:
             return
@@ -646,7 +677,9 @@ class Source:
             + [self.move] * 2 + [self.delete_and_insert, self.chain, self.read,
                                  self.swap, self.swap, self.take_over]
         # which must not seem to belong to a delete that stands before it
-        if not self.v.resend and self.v.spread != 'null' and (
+        # .. or, by Kafka's clock, to be later than what follows it
+        if not self.v.resend and not self.v.gated and \
+                self.v.spread != 'null' and (
                 self.v.tombstones or not (self.v.spread or self.v.grow)):
             common.append(self.only_tombstone)
         for _ in range(transactions):
@@ -663,6 +696,8 @@ class Source:
                 self.truncate()
             if rng.random() < 0.06:
                 self.add_column()
+            if self.v.snapshots and rng.random() < 0.1:
+                self.snapshot()
             if rng.random() < 0.06:
                 self.resend()
             if self.v.grow and rng.random() < 0.05:
