@@ -227,6 +227,32 @@ foreach my $seed (@seeds)
 		key => sub { return rand() < 0.5 ? qq({"id":$_[0]}) : qq({"id":$_[0].0}); });
 }
 
+# a snapshot that replaces the target has ended when the other partitions are known
+# to have nothing more of it
+$broker->topic('snap', 2);
+sql(q{IMPORT FOREIGN SCHEMA kafka LIMIT TO ("snap") FROM SERVER broker INTO k;
+	CREATE TABLE snap (id int PRIMARY KEY);
+	SELECT cdc_create('snap', topic => 'k.snap', target => 'snap', options => '{"on_snapshot": "replace"}')});
+
+sub snap
+{
+	my ($op, $mark, $pos, @ids) = @_;
+
+	$broker->rec('snap', $_ % 2, key => qq({"id":$_}), timestamp => 1700000000000 + $pos,
+		value => sprintf('{"op":"%s","before":null,"after":{"id":%d},"ts_ms":1,"source":{"connector":"mysql","snapshot":"%s",'
+			  . '"server_id":1,"file":"bin.000001","pos":%d,"row":0,"ts_ms":%d}}', $op, $_, $mark, $pos, 1700000000000 + $pos))
+	  foreach @ids;
+	return sql("SELECT records FROM cdc_refresh('snap'); SELECT deleted FROM cdc_sync('snap')");
+}
+
+is(snap('c', 'false', 1, 1 .. 6), "6\n0", 'six rows');
+snap('r', 'first', 10, 2);
+is(snap('r', 'last', 10, 4), "1\n0", 'its end has come, but not in the other partition');
+is(snap('r', 'true', 10, 1, 3), "2\n0", 'whose rows come late');
+sql(q{UPDATE cdcsync.snapshot SET ended_at = ended_at - interval '11 s' WHERE end_offset IS NOT NULL});
+is(sql("SELECT deleted FROM cdc_sync('snap')"), '2', 'the end of its log was seen later');
+is(sql("SELECT string_agg(id::text, ' ' ORDER BY id) FROM snap"), '1 2 3 4', 'what it did not have is gone');
+
 $node->stop('fast');
 $broker->stop;
 done_testing();
