@@ -4,16 +4,19 @@
  *	  Fetching what the next records of a window will need into the cache.
  *
  * A window has hundreds of thousands of winners, and the next record may be about
- * any of them: its entry in the table of keys, the winner and its values are in
- * places of their own, and each of them is a wait for memory.  Which winner it is
- * shows only when the record is decoded.  But records of one row have the same key
- * in Kafka.  So it is noted which winner a key in Kafka was about, and some records
- * before its turn the winner's memory is asked for.
+ * any of them: the winner and its values are in places of their own, and each of
+ * them is a wait for memory.  Which winner it is shows only when the record is
+ * decoded.  But records of one row have the same key in Kafka.  So it is noted which
+ * winner a key in Kafka was about, and some records before its turn the winner's
+ * memory is asked for.  If it has the record's key indeed, it is not looked up in
+ * the table of keys any more, which is in a third place.
  *
  * These are hints and nothing else: what a record means does not depend on them,
  * and a wrong one costs a fetch in vain.  Measured with 1M events of 200,000 keys,
  * CPU of reading and ranking: 770 ms instead of 1,030 from one partition, 690
  * instead of 960 from three; from 256, each of which has few rows, no difference.
+ * That the expected winner is taken where its key fits is part of the gain that
+ * winner_memory.c tells of; sql/backlog.sql compares with small windows.
  *
  * All memory is in the window's context, and only large windows have it.
  *
@@ -23,6 +26,7 @@
 
 #include "utils/memutils.h"
 
+#include "huge.h"
 #include "window.h"
 
 /* Fewer winners are in the cache anyway. */
@@ -45,7 +49,6 @@ typedef struct Hint
 {
 	CdcWinner  *winner;			/* NULL: none */
 	uint32		hash;			/* of the key in Kafka */
-	uint32		entry;			/* what the table of keys finds the winner by */
 } Hint;
 
 struct CdcAhead
@@ -58,7 +61,8 @@ struct CdcAhead
 	const CdcChunk *chunk;		/* they are of this one .. */
 	int64		chunk_first;
 	int			next;			/* .. and the hash of this record is not there yet */
-	uint32		now;			/* hash of the record at hand; 0: none */
+	uint32		now;			/* hash of the record at hand; 0: none .. */
+	CdcWinner  *expected;		/* .. and the winner that it had, or NULL */
 };
 
 /* Keys differ at their ends.  Not 0; 0 for no key. */
@@ -86,11 +90,18 @@ hash_kafka_key(const CdcBytes *key)
 	return (uint32) hash | 1;
 }
 
+/* Where the hint of this hash is, whose last bit is always set. */
+static inline Hint *
+find_set(const CdcAhead *ahead, uint32 hash)
+{
+	return &ahead->hints[(Size) (hash >> 1 & ahead->mask) * SET];
+}
+
 /* The hint of this hash, or the one that makes room for it. */
 static inline Hint *
 find_hint(const CdcAhead *ahead, uint32 hash)
 {
-	Hint	   *set = &ahead->hints[(Size) (hash & ahead->mask) * SET];
+	Hint	   *set = find_set(ahead, hash);
 	int			free = (hash >> 24) % SET;
 
 	for (int i = 0; i < SET; i++)
@@ -114,9 +125,8 @@ make_hints(CdcAhead *ahead, const CdcRank *rank)
 
 	while (n * SET < 2 * rank->nwinners && n < MAX_SETS)
 		n *= 2;
-	ahead->memory = MemoryContextAllocExtended(rank->context,
-											   sizeof(Hint) * SET * n + CDC_CACHE_LINE,
-											   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	ahead->memory = cdc_huge_alloc(rank->context, sizeof(Hint) * SET * n + CDC_CACHE_LINE,
+								   MCXT_ALLOC_ZERO);
 	ahead->hints = (Hint *) TYPEALIGN(CDC_CACHE_LINE, ahead->memory);
 	ahead->mask = n - 1;
 	for (uint32 i = 0; i < nbefore; i++)
@@ -179,9 +189,10 @@ cdc_ahead_fetch(CdcRank *rank, const CdcChunk *chunk, int i)
 		j = ahead->next % RING;
 		ahead->ring[j] = hash_kafka_key(&chunk->keys[ahead->next]);
 		ahead->winners[j] = NULL;
-		__builtin_prefetch(&ahead->hints[(Size) (ahead->ring[j] & ahead->mask) * SET]);
+		__builtin_prefetch(find_set(ahead, ahead->ring[j]));
 	}
 	ahead->now = ahead->ring[i % RING];
+	ahead->expected = ahead->winners[i % RING];
 	if (i + WINNER_AHEAD < chunk->nrecords)
 	{
 		j = (i + WINNER_AHEAD) % RING;
@@ -189,29 +200,34 @@ cdc_ahead_fetch(CdcRank *rank, const CdcChunk *chunk, int i)
 		if (hint->winner && hint->hash == ahead->ring[j])
 		{
 			ahead->winners[j] = hint->winner;
-			cdc_prefetch(cdc_winner_entry(rank, hint->entry), 2 * CDC_CACHE_LINE);
-			cdc_prefetch(hint->winner, sizeof(CdcWinner) + CDC_CACHE_LINE);
+			cdc_winner_prefetch(hint->winner);
 		}
 	}
 	if (i + VALUES_AHEAD < chunk->nrecords)
 	{
 		const CdcWinner *w = ahead->winners[(i + VALUES_AHEAD) % RING];
 
-		if (w && w->blob)
-			cdc_prefetch(w->blob, Min(w->blob_size, MAX_LINES * CDC_CACHE_LINE));
+		if (w && w->tokens)
+			cdc_prefetch(w->tokens, Min(w->tokens_size, MAX_LINES * CDC_CACHE_LINE));
 	}
 }
 
+CdcWinner *
+cdc_ahead_expects(const CdcRank *rank)
+{
+	return rank->state->ahead ? rank->state->ahead->expected : NULL;
+}
+
 void
-cdc_ahead_note(CdcRank *rank, CdcWinner *winner, uint32 entry)
+cdc_ahead_note(CdcRank *rank, CdcWinner *winner)
 {
 	CdcAhead   *ahead = rank->state->ahead;
 	Hint	   *hint;
 
-	if (ahead == NULL || ahead->now == 0)
+	/* a hint that was right is there still */
+	if (ahead == NULL || ahead->now == 0 || ahead->expected == winner)
 		return;
 	hint = find_hint(ahead, ahead->now);
 	hint->winner = winner;
 	hint->hash = ahead->now;
-	hint->entry = entry;
 }

@@ -32,8 +32,7 @@ cdc_history_push(CdcRank *rank, CdcWinner *w)
 	kept->archived = true;
 	w->older = kept;
 	/* its tokens are read still, but they are the other's now */
-	w->blob = NULL;
-	w->blob_size = 0;
+	w->tokens_size = 0;
 	w->origins = NULL;
 	w->norigins = w->maxorigins = 0;
 }

@@ -16,15 +16,15 @@
 typedef struct CdcOrigin
 {
 	int64		partition;
+	int64		offset;
 	int32		epoch;
 	bool		synced;			/* an earlier window has applied it: it was looked
 								 * up again */
 	char		op;				/* as in CdcChange; 0: none */
-	int64		offset;
+	bool		old_key;		/* only the delete of a key change's old key */
 	int64		ordinal;		/* number of the record among those decoded */
 	TimestampTz since;			/* it was in quarantine since then, and is tried
 								 * again; 0: it was not */
-	bool		old_key;		/* only the delete of a key change's old key */
 	CdcPosition position;		/* of the source */
 	int64		source_ts_ms;	/* the source's clock; 0: not known */
 	Timestamp	kafka_timestamp;	/* DT_NOBEGIN: none */

@@ -40,9 +40,50 @@ typedef struct CdcSourceRow
 	CdcPosition position;		/* of the change */
 } CdcSourceRow;
 
+/*
+ * There are hundreds of thousands, and a record may be about any of them: so what
+ * a change of a row sets or looks at stands together, in as few cache lines as
+ * possible, and what is rare before it (see cdc_winner_new()).
+ */
 typedef struct CdcWinner
 {
-	CdcBytes	key;			/* canonical bytes of the key */
+	/* rare: values of several records */
+	int64		first;			/* ordinal of the change that the row began with in
+								 * this window; -1: not known, as older ones came
+								 * later */
+	CdcOrigin  *origins;		/* the changes that the tokens come from, by
+								 * CdcToken.origin; NULL: all from the last one */
+	struct CdcSourceRow *from;	/* a change of the key from which it took values, or
+								 * NULL */
+
+	/* rare: between partitions */
+	CdcOrigin  *floor;			/* what is older than it has no part in the row: the
+								 * delete or create that the row began with, or
+								 * NULL */
+	CdcOrigin  *threshold;		/* of a winner whose later changes are looked up:
+								 * the oldest change that it is made of, else NULL */
+
+	/* modes that keep times */
+	Timestamp	ended;			/* soft_delete: time of the last delete; history:
+								 * when the next change came, or DT_NOEND */
+	struct CdcWinner *older;	/* history: the change of the key before this */
+	struct CdcWinner *newer;	/* .. and after it, once they are dated */
+
+	/* of each record */
+	CdcOrigin	last;			/* the last change */
+	int64		ts_ms;
+	Timestamp	refresh_time;
+	CdcBytes	kafka_key;		/* of the last change; with the tokens */
+	CdcRowSchema *schema;		/* NULL: without */
+	const CdcOrigin *broken_by; /* a later record of the key that is bad, or NULL */
+	CdcToken   *tokens;			/* [ncolumns]; MISSING: left out */
+	Size		tokens_size;	/* of their memory, with all that they point to; 0:
+								 * it is another's */
+	Timestamp	time;			/* in modes that keep times: of the last change, at
+								 * the source */
+	int64		row;			/* keyless: its row in staging */
+	int			norigins;
+	int			maxorigins;
 	char		op;				/* of the last change: c u d r */
 	bool		deleted;		/* the key's row is to go */
 	bool		fresh;			/* a delete preceded in the window: nothing of the
@@ -54,45 +95,16 @@ typedef struct CdcWinner
 								 * before it */
 	char		action;			/* history: as in staging */
 	bool		has_ts_ms;
-	CdcConnector connector;
 	bool		mixed;			/* it has changes of several partitions */
 	bool		amends;			/* it only brings values that a change which was
 								 * applied before has waited for */
 	bool		refused;		/* it went to quarantine */
-	const CdcOrigin *broken_by; /* a later record of the key that is bad, or NULL */
-	int64		first;			/* ordinal of the change that the row began with in
-								 * this window; -1: not known, as older ones came
-								 * later */
-	CdcOrigin	last;			/* the last change */
-	CdcOrigin  *origins;		/* the changes that the tokens come from, by
-								 * CdcToken.origin; NULL: all from the last one */
-	int			norigins;
-	int			maxorigins;
-	int64		ts_ms;
-	Timestamp	refresh_time;
-	CdcRowSchema *schema;		/* NULL: without */
-	CdcToken   *tokens;			/* [ncolumns]; MISSING: left out */
-	char	   *blob;			/* memory of tokens and what they point to */
-	Size		blob_size;
-	CdcBytes	kafka_key;		/* of the last change; in blob */
-	struct CdcSourceRow *from;	/* a change of the key from which it took values, or
-								 * NULL */
-
-	/* between partitions */
-	CdcOrigin  *floor;			/* what is older than it has no part in the row: the
-								 * delete or create that the row began with, or
-								 * NULL */
-	CdcOrigin  *threshold;		/* of a winner whose later changes are looked up:
-								 * the oldest change that it is made of, else NULL */
-
-	/* modes that keep times */
-	Timestamp	time;			/* of the last change, at the source */
-	Timestamp	ended;			/* soft_delete: time of the last delete; history:
-								 * when the next change came, or DT_NOEND */
-	struct CdcWinner *older;	/* history: the change of the key before this */
-	int64		row;			/* keyless: its row in staging */
-	struct CdcWinner *newer;	/* .. and after it, once they are dated */
+	CdcConnector connector;
+	CdcBytes	key;			/* canonical bytes of the key, which mostly follow */
 } CdcWinner;
+
+/* What is rare comes first. */
+#define CDC_WINNER_RARE offsetof(CdcWinner, last)
 
 /* Why a change goes to quarantine behind a record of its key. */
 #define CDC_BLOCKED_MESSAGE \
@@ -340,6 +352,13 @@ extern void cdc_truncate_bad(CdcRank *rank, int64 first);
 
 /* The window is complete: the truncates end the rows that are older. */
 extern void cdc_marked_finish(CdcRank *rank);
+
+/* Ask for a winner, with the key behind it. */
+static inline void
+cdc_winner_prefetch(const CdcWinner *w)
+{
+	cdc_prefetch((const char *) w + CDC_WINNER_RARE, sizeof(CdcWinner) - CDC_WINNER_RARE);
+}
 
 /*
  * Walking over all winners, which are not in the order of their memory: ask for

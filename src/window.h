@@ -3,7 +3,7 @@
  * window.h
  *	  What the files of the ranking share: the state of a window and the event
  *	  that is being added to it.  Only rank.c, event.c, admit.c, row.c, truncate.c,
- *	  scope.c, winner.c, rename.c, marked.c, history.c, append.c, keyless.c, lookback.c,
+ *	  scope.c, winner.c, winner_memory.c, rename.c, marked.c, history.c, append.c, keyless.c, lookback.c,
  *	  ahead.c and quarantine_key.c include it.
  *
  *-------------------------------------------------------------------------
@@ -28,6 +28,18 @@ typedef struct CdcRename
 
 typedef struct CdcAhead CdcAhead;	/* see ahead.c */
 
+/* Tokens of so many cache lines at most are cut out of a block. */
+#define CDC_TOKENS_LINES	16
+
+/* See winner_memory.c. */
+typedef struct CdcWinnerMemory
+{
+	char	   *block;			/* of which .. */
+	Size		left;			/* .. so much is free */
+	Size		size;			/* of it; 0: there is none */
+	struct CdcFreeTokens *freed[CDC_TOKENS_LINES];	/* of so many lines, less one */
+} CdcWinnerMemory;
+
 typedef struct CdcRankState
 {
 	CdcDecoder *decoder;
@@ -38,8 +50,7 @@ typedef struct CdcRankState
 	TupleTableSlot *typed_slot;
 	MemoryContext key_context;	/* reset per typed look-up */
 	MemoryContext rows;			/* winners, their tokens and keys */
-	char	   *block;			/* winner.c's, of which .. */
-	Size		block_left;		/* .. so much is free */
+	CdcWinnerMemory memory;		/* of which they are made */
 	StringInfoData key_buf;
 	CdcToken   *key_fields;		/* [nfields] from the record's key */
 	CdcDecodeError key_error;	/* why that could not be read */
@@ -255,16 +266,25 @@ extern bool cdc_history_repeats(const CdcRank *rank, const CdcEvent *rec,
 /* Record i of a chunk is about to be added: ask for what the next ones need. */
 extern void cdc_ahead_fetch(CdcRank *rank, const CdcChunk *chunk, int i);
 
-/* It was about this winner, whose key's entry has this hash. */
-extern void cdc_ahead_note(CdcRank *rank, CdcWinner *winner, uint32 entry);
+/* The winner that the record at hand is expected to be about, or NULL. */
+extern CdcWinner *cdc_ahead_expects(const CdcRank *rank);
+
+/* It was about this one. */
+extern void cdc_ahead_note(CdcRank *rank, CdcWinner *winner);
 
 /* There are no winners any more. */
 extern void cdc_ahead_clear(CdcRank *rank);
 
-/* winner.c */
+/* winner_memory.c */
 
-/* Where the table of keys has an entry of this hash, more or less. */
-extern const void *cdc_winner_entry(const CdcRank *rank, uint32 hash);
+/* Memory in which byte number "at" begins a cache line. */
+extern void *cdc_winner_keep(CdcRank *rank, Size size, Size at);
+
+/* Memory for tokens; *size: of it, which may be more than is wanted. */
+extern CdcToken *cdc_winner_tokens_new(CdcRank *rank, Size wanted, Size *size);
+extern void cdc_winner_tokens_free(CdcRank *rank, CdcToken *tokens, Size size);
+
+/* winner.c */
 
 /* A winner that no key finds; with these canonical bytes. */
 extern CdcWinner *cdc_winner_new(CdcRank *rank, const CdcBytes *key);

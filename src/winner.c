@@ -27,6 +27,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "huge.h"
 #include "value.h"
 #include "window.h"
 
@@ -47,9 +48,22 @@ typedef struct KeyEntry
 #define SH_STORE_HASH
 #define SH_GET_HASH(tb, a) (a)->hash
 #define SH_SCOPE static inline
+#define SH_USE_NONDEFAULT_ALLOCATOR
 #define SH_DECLARE
 #define SH_DEFINE
 #include "lib/simplehash.h"
+
+static inline void *
+keytable_allocate(keytable_hash *table, Size size)
+{
+	return cdc_huge_alloc(table->ctx, size, MCXT_ALLOC_ZERO);
+}
+
+static inline void
+keytable_free(keytable_hash *table, void *memory)
+{
+	pfree(memory);
+}
 
 void
 cdc_winners_begin(CdcRank *rank)
@@ -75,7 +89,7 @@ cdc_winners_clear(CdcRank *rank)
 	st->typed = NULL;
 	rank->nwinners = 0;
 	MemoryContextReset(st->rows);
-	st->block_left = 0;
+	memset(&st->memory, 0, sizeof(st->memory));
 }
 
 static TupleDesc
@@ -170,14 +184,6 @@ cdc_winner_key_tokens(const CdcRank *rank, const CdcBytes *key, CdcToken *tokens
 			memchr(t->text, 'e', len) == NULL && memchr(t->text, 'E', len) == NULL)
 			t->flags = CDC_JSON_INTEGER;
 	}
-}
-
-const void *
-cdc_winner_entry(const CdcRank *rank, uint32 hash)
-{
-	const keytable_hash *keys = rank->state->keys;
-
-	return &keys->data[hash & keys->sizemask];
 }
 
 /* The winner of a key in its canonical bytes, or NULL. */
@@ -296,33 +302,11 @@ type_all_winners(CdcRank *rank)
 	}
 }
 
-/*
- * Memory that lives as long as the winners.  There are hundreds of thousands of
- * them, and palloc() would round each up to a power of two.
- */
-static void *
-keep(CdcRankState *st, Size size)
-{
-	void	   *p;
-
-	size = MAXALIGN(size);
-	if (size > st->block_left)
-	{
-		Size		block = Max(size, 64 * 1024);
-
-		st->block = MemoryContextAllocHuge(st->rows, block);
-		st->block_left = block;
-	}
-	p = st->block;
-	st->block += size;
-	st->block_left -= size;
-	return p;
-}
-
 CdcWinner *
 cdc_winner_new(CdcRank *rank, const CdcBytes *key)
 {
-	CdcWinner  *w = keep(rank->state, sizeof(CdcWinner) + key->len);
+	CdcWinner  *w = cdc_winner_keep(rank, sizeof(CdcWinner) + key->len,
+									 CDC_WINNER_RARE);
 
 	memset(w, 0, sizeof(CdcWinner));
 	w->key.data = key->len > 0 ? memcpy(w + 1, key->data, key->len) : (char *) (w + 1);
@@ -371,6 +355,19 @@ asks_for(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w)
 	return true;
 }
 
+/* The winner that the table of keys has for these bytes, or NULL. */
+static CdcWinner *
+find_expected_first(CdcRank *rank, const CdcBytes *key)
+{
+	CdcWinner  *w = cdc_ahead_expects(rank);
+
+	if (w == NULL || !cdc_bytes_equal(w->key, *key))
+		w = cdc_winner_find(rank, key);
+	if (w)
+		cdc_ahead_note(rank, w);
+	return w;
+}
+
 /*
  * The winner of the record's key; *isnew if the window has none yet.  NULL:
  * the key cannot be converted, and the record was noted as bad; or we look back,
@@ -402,18 +399,15 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 			   const CdcToken *tokens, bool *isnew)
 {
 	CdcRankState *st = rank->state;
-	KeyEntry   *entry = keytable_lookup(st->keys, *key);
+	CdcWinner  *w = find_expected_first(rank, key);
+	KeyEntry   *entry;
 	CdcWinner **place = NULL;
-	CdcWinner  *w;
 	bool		make = !rank->looking_back || rank->all_keys;
 	bool		found;
 
 	*isnew = false;
-	if (entry)
-	{
-		cdc_ahead_note(rank, entry->winner, entry->hash);
-		return asks_for(rank, rec, entry->winner) ? entry->winner : NULL;
-	}
+	if (w)
+		return asks_for(rank, rec, w) ? w : NULL;
 	if (st->typed == NULL && !key_bytes_decide(rank, tokens))
 		type_all_winners(rank);
 	if (st->typed)
@@ -460,7 +454,7 @@ cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 		MemoryContextSwitchTo(old);
 	}
 	entry->winner = w;
-	cdc_ahead_note(rank, w, entry->hash);
+	cdc_ahead_note(rank, w);
 	return w;
 }
 
@@ -474,7 +468,8 @@ cdc_winner_set_tokens(CdcRank *rank, CdcWinner *w, const CdcToken *tokens,
 {
 	int			n = rank->target->ncolumns;
 	Size		size = MAXALIGN(sizeof(CdcToken) * n) + kafka_key->len;
-	char	   *blob = w->blob;
+	char	   *memory = (char *) w->tokens;
+	Size		had = w->tokens_size;
 	bool		own = false;
 	CdcToken   *to;
 	char	   *p;
@@ -484,12 +479,12 @@ cdc_winner_set_tokens(CdcRank *rank, CdcWinner *w, const CdcToken *tokens,
 		const char *t = tokens[i].text;
 
 		size += tokens[i].len;
-		own |= w->blob && t >= w->blob && t < w->blob + w->blob_size;
+		own |= had > 0 && t >= memory && t < memory + had;
 	}
-	if (own || size > w->blob_size)
-		blob = MemoryContextAllocHuge(rank->state->rows, size);
-	to = (CdcToken *) blob;
-	p = blob + MAXALIGN(sizeof(CdcToken) * n);
+	if (own || size > had)
+		memory = (char *) cdc_winner_tokens_new(rank, size, &w->tokens_size);
+	to = (CdcToken *) memory;
+	p = memory + MAXALIGN(sizeof(CdcToken) * n);
 	for (int i = 0; i < n; i++)
 	{
 		to[i] = tokens[i];
@@ -501,13 +496,8 @@ cdc_winner_set_tokens(CdcRank *rank, CdcWinner *w, const CdcToken *tokens,
 	w->kafka_key = *kafka_key;
 	if (kafka_key->data)
 		w->kafka_key.data = memcpy(p, kafka_key->data, kafka_key->len);
-	if (blob != w->blob)
-	{
-		if (w->blob)
-			pfree(w->blob);
-		w->blob = blob;
-		w->blob_size = size;
-	}
+	if (to != w->tokens && had > 0)
+		cdc_winner_tokens_free(rank, w->tokens, had);
 	w->tokens = to;
 }
 
@@ -540,7 +530,7 @@ cdc_winner_break(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
 void
 cdc_winner_set_floor(CdcRank *rank, CdcWinner *w, const CdcOrigin *at)
 {
-	CdcOrigin  *floor = keep(rank->state, sizeof(CdcOrigin));
+	CdcOrigin  *floor = cdc_winner_keep(rank, sizeof(CdcOrigin), 0);
 
 	*floor = *at;
 	w->floor = floor;
@@ -831,10 +821,10 @@ cdc_winners_fetch(const CdcRank *rank, int64 i)
 	if (i + WINNERS_AHEAD >= rank->nwinners)
 		return;
 	/* the key is behind it */
-	cdc_prefetch(rank->winners[i + WINNERS_AHEAD], sizeof(CdcWinner) + CDC_CACHE_LINE);
+	cdc_winner_prefetch(rank->winners[i + WINNERS_AHEAD]);
 	w = rank->winners[i + TOKENS_AHEAD];
-	if (w->blob)
-		cdc_prefetch(w->blob, Min(w->blob_size, MAX_FETCHED));
+	if (w->tokens)
+		cdc_prefetch(w->tokens, Min(w->tokens_size, MAX_FETCHED));
 }
 
 /* A winner on its way to its place in the order of keys. */
@@ -904,7 +894,7 @@ cdc_rank_sort(CdcRank *rank)
 	for (int64 i = 0; i < rank->nwinners; i++)
 	{
 		if (i + WINNERS_AHEAD < rank->nwinners)
-			cdc_prefetch(rank->winners[i + WINNERS_AHEAD], sizeof(CdcWinner) + CDC_CACHE_LINE);
+			cdc_winner_prefetch(rank->winners[i + WINNERS_AHEAD]);
 		sorted[i].winner = rank->winners[i];
 		sorted[i].prefix = key_prefix(&rank->winners[i]->key);
 	}
