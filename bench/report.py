@@ -8,6 +8,7 @@ usage: report.py FILE.csv           write FILE.md beside it
 """
 import os
 import re
+import statistics
 import sys
 
 import chart
@@ -84,6 +85,14 @@ def beside_better_sink(r):
             min(x / rate for x, rate in zip(own, sinks.values())), Goal(20))
 
 
+def copy_beside_consumer(r):
+    """The bound of all that reads the records from Kafka first."""
+    alone = [took * own / other for took, own, other in
+             zip(r.values["landing_seconds"], r.values["landing_records"], r.values["consumer_records"])]
+    return (seconds(statistics.median(alone)), seconds(r.median("rows_seconds")),
+            statistics.median(x / y for x, y in zip(r.values["rows_seconds"], alone)), None)
+
+
 def largest_memory(r):
     most, name = max((max(r.values[name]), name) for name in parts(r, "(.*_memory|memory_.*)"))
     return f"{mb(most)} ({name.replace('_', ' ')})", "", most, Goal(most=256, unit=" MB")
@@ -98,6 +107,7 @@ RATIOS = (
      lambda r: faster(r, "slices_2", "slices_consumer", records, Goal(0.8))),
     ("`COPY` of a file into a jsonb row a record / landing from Kafka: time",
      lambda r: cheaper(r, "landing_seconds", "rows_seconds", seconds, Goal(12))),
+    ("the same `COPY` / the consumer that only counts: the bound of the ratio above", copy_beside_consumer),
     ("the same: disk, with TOAST and indexes",
      lambda r: cheaper(r, "landing_disk", "rows_disk", megabytes, Goal(8))),
     ("hand-written procedure over the jsonb rows / `cdc_sync`: empty table with a primary key",
