@@ -670,9 +670,11 @@ class Source:
 
     def run(self, transactions):
         rng = self.rng
+        self.statement = self.v.snapshots       # it is read at one place
         for _ in range(rng.randint(0, 5)):
             self.unit += 1
             self.insert(op='r', snapshot='true')
+        self.statement = False
         common = [self.insert] * 4 + [self.update] * 8 + [self.delete] * 2 \
             + [self.move] * 2 + [self.delete_and_insert, self.chain, self.read,
                                  self.swap, self.swap, self.take_over]
