@@ -13,6 +13,7 @@
 #include "compat.h"
 #include "database_command.h"
 #include "fault.h"
+#include "helper.h"
 #include "shmem.h"
 #include "worker.h"
 
@@ -27,5 +28,6 @@ _PG_init(void)
 	cdc_worker_init();
 	cdc_fault_init();
 	cdc_database_command_init();
+	cdc_helper_init();
 	MarkGUCPrefixReserved("cdcsync");
 }

@@ -2,7 +2,7 @@
  *
  * decoder.h
  *	  What the files of the decoder share.  Only envelope.c, record.c, document.c,
- *	  record_key.c, cells.c, wrapped.c and replay.c include it.
+ *	  record_key.c, cells.c, wrapped.c, replay.c and relay.c include it.
  *
  * Pure C, no PostgreSQL.
  *
@@ -126,6 +126,9 @@ struct CdcDecoder
 
 	CdcPositionMemo position_memo;
 	CdcSkeletons skeletons;
+	struct CdcReplay *replayed; /* the last record's; NULL: it has none */
+	int			nreplays;
+	uint64_t	relays;			/* see relay.c: counts how often it began anew */
 };
 
 static inline bool

@@ -147,6 +147,7 @@ cdc_decoder_create(const CdcField *row_fields, int nrow,
 		return NULL;
 	decoder->nrow = nrow;
 	decoder->nsource = nsource;
+	decoder->relays = 1;
 	decoder->placeholder = cdc_placeholder_create(placeholder);
 	if (decoder->placeholder &&
 		cdc_set_init(&decoder->row_set, row_fields, nrow, NULL, 0) &&
@@ -881,7 +882,10 @@ cdc_decode_text(CdcDecoder *decoder, const char *value, size_t len,
 	if (skeleton)
 	{
 		if (cdc_replay_change(decoder, skeleton, change))
+		{
+			decoder->replayed = skeleton->replay;
 			return true;
+		}
 		clear_change(decoder, change);
 		cdc_skeleton_restore(skeletons, skeleton, &decoder->frame, &change->verdict);
 		kind = find_kind(decoder);
@@ -926,6 +930,7 @@ cdc_decode_value(CdcDecoder *decoder, const char *value, size_t len,
 {
 	const char *text = value;
 
+	decoder->replayed = NULL;
 	/* no bytes are what some producers make of null */
 	if (value == NULL || len == 0)
 	{

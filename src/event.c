@@ -17,6 +17,7 @@
 
 #include "evidence.h"
 #include "fit.h"
+#include "parcel.h"
 #include "source_watch.h"
 #include "value.h"
 #include "window.h"
@@ -126,7 +127,8 @@ cdc_event_bad(CdcRank *rank, CdcEvent *rec, const char *column, int sqlerrcode,
 	cdc_event_get_origin(rank, rec, &at);
 	old = MemoryContextSwitchTo(rank->context);
 	bad = cdc_rank_bad(rank, &at, column, sqlerrcode, message);
-	if (rec->since == 0)
+	/* who has no bytes of it leaves them to be read */
+	if (rec->since == 0 && !(chunk->parcel && cdc_parcel_is_decoded(chunk->parcel, rec->i)))
 	{
 		Jsonb	   *headers = cdc_chunk_headers(chunk, rec->i);
 

@@ -99,6 +99,19 @@ cdc_intake_read_as(const CdcIntake *intake)
 	return intake->read_as;
 }
 
+const char *
+cdc_intake_prefix(const CdcIntake *intake)
+{
+	return intake->prefix;
+}
+
+void
+cdc_intake_watched(const CdcIntake *intake, int *first, int *n)
+{
+	*first = intake->first;
+	*n = intake->nfields;
+}
+
 bool
 cdc_intake_filters(const CdcIntake *intake)
 {

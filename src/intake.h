@@ -32,7 +32,10 @@ extern CdcIntake *cdc_intake_make(const CdcPipeline *pipeline,
 /* Tell the decoder before its first record. */
 extern void cdc_intake_prepare(const CdcIntake *intake, CdcDecoder *decoder);
 
+/* The same, for a decoder elsewhere. */
 extern CdcReadAs cdc_intake_read_as(const CdcIntake *intake);
+extern const char *cdc_intake_prefix(const CdcIntake *intake);
+extern void cdc_intake_watched(const CdcIntake *intake, int *first, int *n);
 
 /* Is there a filter? */
 extern bool cdc_intake_filters(const CdcIntake *intake);

@@ -184,6 +184,8 @@ typedef struct CdcChunk
 	Jsonb	  **headers;		/* [nheaders] */
 	const int16 *header_no;		/* [nrecords], from 1, 0: none; NULL: all have
 								 * headers[0] (or none, if nheaders is 0) */
+	struct CdcParcel *parcel;	/* another process has decoded it, see parcel.h;
+								 * NULL: none has */
 } CdcChunk;
 
 typedef struct CdcLandingScan CdcLandingScan;
@@ -209,6 +211,9 @@ extern void cdc_landing_scan_end(CdcLandingScan *scan);
 
 #define cdc_chunk_offset(chunk, i) \
 	((chunk)->offsets ? (chunk)->offsets[i] : (chunk)->first_offset + (i))
+
+/* Let it begin with the first record that has an offset >= from. */
+extern void cdc_chunk_begin_at(CdcChunk *chunk, int64 from);
 
 /* The header list of record i, or NULL. */
 extern Jsonb *cdc_chunk_headers(const CdcChunk *chunk, int i);

@@ -383,25 +383,6 @@ grow(CdcLandingScan *scan, int n)
 	scan->timestamps = MemoryContextAllocHuge(scan->cxt, scan->size * sizeof(Timestamp));
 }
 
-/* Index of the first record with offset >= from. */
-static int
-first_record(const CdcChunk *chunk, int64 from)
-{
-	int			low = 0;
-	int			high = chunk->nrecords;
-
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (cdc_chunk_offset(chunk, middle) < from)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* Decode the tuple that was fetched, in the scratch context. */
 static void
 decode(CdcLandingScan *scan, HeapTuple tuple)
@@ -451,7 +432,7 @@ decode(CdcLandingScan *scan, HeapTuple tuple)
 	if (!nulls[COLUMN_HEADERS])
 		get_headers(chunk, values[COLUMN_HEADERS], values[COLUMN_HEADER_NO],
 					!nulls[COLUMN_HEADER_NO]);
-	chunk->first = first_record(chunk, scan->from);
+	cdc_chunk_begin_at(chunk, scan->from);
 }
 
 const CdcChunk *
@@ -499,6 +480,24 @@ cdc_landing_scan_end(CdcLandingScan *scan)
 	index_close(scan->index, NoLock);
 	table_close(scan->rel, NoLock);
 	MemoryContextDelete(scan->cxt);
+}
+
+void
+cdc_chunk_begin_at(CdcChunk *chunk, int64 from)
+{
+	int			low = 0;
+	int			high = chunk->nrecords;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (cdc_chunk_offset(chunk, middle) < from)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	chunk->first = low;
 }
 
 Jsonb *

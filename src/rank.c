@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "evidence.h"
+#include "parcel.h"
 #include "snapshot.h"
 #include "window.h"
 
@@ -113,9 +114,8 @@ note_position(CdcProgress *p, const CdcChange *c)
 	p->source_ts_ms = c->source_ts_ms;
 }
 
-/* Is a change that is applied twice there twice? */
-static bool
-keeps_all(const CdcTarget *target)
+bool
+cdc_rank_keeps_all(const CdcTarget *target)
 {
 	return target->keyless || target->mode == CDC_MODE_APPEND ||
 		target->mode == CDC_MODE_HISTORY;
@@ -147,7 +147,7 @@ is_resent(CdcRank *rank, CdcEvent *rec)
 	{
 		older = cdc_position_is_resent(&c->position, c->source_ts_ms,
 									   &p->position, p->source_ts_ms);
-		if (keeps_all(rank->target))
+		if (cdc_rank_keeps_all(rank->target))
 		{
 			const CdcBytes *key = cdc_event_key(rec);
 
@@ -306,7 +306,8 @@ add_record(CdcRank *rank, const CdcChunk *chunk, int i, CdcProgress *progress,
 	rec.old_key = old_key;
 	progress->deleted_key = 0;
 	progress->resent_delete = false;
-	if (!cdc_decode_value(rank->state->decoder, value->data, value->len,
+	if (!(chunk->parcel && cdc_parcel_change(chunk->parcel, i, &rec.change)) &&
+		!cdc_decode_value(rank->state->decoder, value->data, value->len,
 						  &rec.change, &error))
 	{
 		rank->ordinal++;

@@ -243,6 +243,9 @@ cdc_prefetch(const void *memory, Size size)
 
 struct CdcMoves;
 
+/* Is a change that is applied twice there twice? */
+extern bool cdc_rank_keeps_all(const CdcTarget *target);
+
 /*
  * Start a window in the current memory context, which the caller resets after
  * it (that frees everything).  decoder: for the target's field lists.

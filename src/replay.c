@@ -20,35 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "decoder.h"
 #include "replay.h"
-
-#define NO_GAP	(-1)
-
-/* How the position comes about. */
-typedef enum PositionFrom
-{
-	POSITION_SAME,				/* it is the same in all records, if there is one */
-	POSITION_MYSQL_POS,			/* MySQL's: but for "pos" */
-	POSITION_ALL				/* all of it is to be read */
-} PositionFrom;
-
-struct CdcReplay
-{
-	bool		usable;
-	CdcChange	change;			/* its tokens are up to date for the last record */
-	CdcToken   *tokens;			/* before, after, source, in this order */
-	int			ntokens;
-	CdcStore   *stores;
-	int			nstores;
-	int			stores_size;
-	int			ts_ms_gap;		/* NO_GAP: it is the same in all */
-	int			source_ts_ms_gap;
-	int			pos_gap;
-	PositionFrom position;
-	bool		has_schema;
-	CdcPlace	schema;
-};
 
 void
 cdc_replay_free(CdcReplay *replay)
@@ -68,10 +40,14 @@ reserve(CdcDecoder *decoder, CdcSkeleton *skeleton)
 	int			ntokens = 2 * decoder->nrow + decoder->source_set.nfields;
 
 	if (replay == NULL)
+	{
 		replay = skeleton->replay = calloc(1, sizeof(CdcReplay));
-	if (replay == NULL)
-		return NULL;
+		if (replay == NULL)
+			return NULL;
+		replay->number = (uint8_t) (decoder->nreplays++ % CDC_SKELETONS);
+	}
 	replay->usable = false;
+	replay->relayed = 0;
 	if (replay->tokens == NULL)
 		replay->tokens = malloc(((size_t) ntokens + 1) * sizeof(CdcToken));
 	/* the connector has two readers */
@@ -86,8 +62,8 @@ reserve(CdcDecoder *decoder, CdcSkeleton *skeleton)
 	memset(replay->tokens, 0, (size_t) ntokens * sizeof(CdcToken));
 	replay->ntokens = ntokens;
 	replay->nstores = 0;
-	replay->ts_ms_gap = replay->source_ts_ms_gap = replay->pos_gap = NO_GAP;
-	replay->position = POSITION_SAME;
+	replay->ts_ms_gap = replay->source_ts_ms_gap = replay->pos_gap = CDC_NO_GAP;
+	replay->position = CDC_POSITION_SAME;
 	replay->has_schema = false;
 	return replay;
 }
@@ -135,7 +111,7 @@ take_source_store(CdcReplay *replay, const CdcStore *store, int number,
 		default:
 			/* what is not in one literal may differ */
 			if (gap || store->from.step != store->to.step)
-				replay->position = POSITION_ALL;
+				replay->position = CDC_POSITION_ALL;
 			break;
 	}
 	add_store(replay, store, copy);
@@ -229,16 +205,16 @@ choose_position(CdcDecoder *decoder, CdcReplay *replay)
 	const CdcPosition *position = &change->position;
 
 	if (change->snapshot && !change->incremental)
-		replay->position = POSITION_SAME;	/* none */
-	else if (position->kind == CDC_POSITION_MONGODB && replay->source_ts_ms_gap != NO_GAP)
-		replay->position = POSITION_ALL;
+		replay->position = CDC_POSITION_SAME;	/* none */
+	else if (position->kind == CDC_POSITION_MONGODB && replay->source_ts_ms_gap != CDC_NO_GAP)
+		replay->position = CDC_POSITION_ALL;
 	else if (position->kind == CDC_POSITION_NONE &&
-			 (replay->source_ts_ms_gap != NO_GAP || replay->pos_gap != NO_GAP))
-		replay->position = POSITION_ALL;	/* another record may tell one */
-	else if (replay->pos_gap != NO_GAP && replay->position == POSITION_SAME)
+			 (replay->source_ts_ms_gap != CDC_NO_GAP || replay->pos_gap != CDC_NO_GAP))
+		replay->position = CDC_POSITION_ALL;	/* another record may tell one */
+	else if (replay->pos_gap != CDC_NO_GAP && replay->position == CDC_POSITION_SAME)
 		replay->position = position->kind == CDC_POSITION_MYSQL && !position->has_gtid ?
-			POSITION_MYSQL_POS : POSITION_ALL;
-	if (replay->position != POSITION_ALL)
+			CDC_POSITION_MYSQL_POS : CDC_POSITION_ALL;
+	if (replay->position != CDC_POSITION_ALL)
 		drop_position_stores(decoder, replay);
 }
 
@@ -272,12 +248,12 @@ replay_position(CdcDecoder *decoder, const CdcReplay *replay, CdcChange *change)
 {
 	switch (replay->position)
 	{
-		case POSITION_SAME:
+		case CDC_POSITION_SAME:
 			return true;
-		case POSITION_MYSQL_POS:
+		case CDC_POSITION_MYSQL_POS:
 			return cdc_position_number(&decoder->skeletons.values[replay->pos_gap],
 									   &change->position.at.mysql.minor);
-		case POSITION_ALL:
+		case CDC_POSITION_ALL:
 			memset(&change->position, 0, sizeof(CdcPosition));
 			cdc_take_position(decoder, change->source + decoder->nsource, change);
 			return true;
@@ -289,7 +265,7 @@ replay_position(CdcDecoder *decoder, const CdcReplay *replay, CdcChange *change)
 static bool
 replay_time(const CdcDecoder *decoder, int gap, bool *has, int64_t *value)
 {
-	if (gap == NO_GAP)
+	if (gap == CDC_NO_GAP)
 		return true;
 	*value = 0;
 	return cdc_take_int64(&decoder->skeletons.values[gap], has, value);

@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "helper.h"
 #include "infer.h"
 #include "new_target.h"
 #include "retry.h"
@@ -143,6 +144,10 @@ describe(CdcSyncRun *sync)
 {
 	CdcPipeline *pipeline = sync->pipeline;
 
+	/* it reads what is not wanted now, or otherwise */
+	cdc_helper_end(sync->helper);
+	sync->helper = NULL;
+	sync->helper_tried = false;
 	sync->target = cdc_target_describe(pipeline->target, pipeline->key,
 									   pipeline->readings, pipeline->strict,
 									   pipeline->mode);
@@ -470,6 +475,7 @@ cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
 		.result = result,
 		.alone = !IsTransactionBlock(),
 		.retry = {.waiting = true,.since = GetCurrentTimestamp()},
+		.may_help = cdc_helper_may_help(),
 	};
 
 	run_sync(&sync, max_windows, nowait);

@@ -44,6 +44,9 @@ typedef struct CdcSyncRun
 	bool		background;		/* the caller commits and comes again */
 	Timestamp	hold;			/* records that landed later are for another time;
 								 * DT_NOEND: none */
+	bool		may_help;		/* another process may read for this one .. */
+	bool		helper_tried;	/* .. and was asked to, unless it was not worth it */
+	struct CdcHelper *helper;	/* it, or NULL */
 	MemoryContext window;		/* reset per window */
 	Size		unchecked;		/* bytes read since the window's size was looked at */
 	CdcSyncResult *result;

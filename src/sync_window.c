@@ -23,6 +23,7 @@
 
 #include "attempt.h"
 #include "fault.h"
+#include "helper.h"
 #include "history.h"
 #include "keyless.h"
 #include "lookback.h"
@@ -51,19 +52,113 @@
 /* How many bad records are written when the breaker trips. */
 #define BREAKER_RECORDS	100
 
+/* What a window reads. */
+typedef struct Backlog
+{
+	CdcSyncRun *sync;
+	CdcLandingScan *scan;		/* NULL: none yet */
+	bool		goes_on;		/* what it gives next is what is wanted next */
+	bool		weighed;
+} Backlog;
+
+/* Bytes that are left to read, if the records are like those of the chunk. */
+static double
+backlog_size(const CdcSyncRun *sync, const CdcChunk *chunk)
+{
+	double		bytes = 0;
+	double		records = 0;
+
+	for (int i = 0; i < chunk->nrecords; i++)
+		bytes += chunk->keys[i].len + chunk->values[i].len;
+	for (int i = 0; i < sync->npartitions; i++)
+		if (sync->progress[i].epoch == sync->positions[i].epoch)
+			records += sync->positions[i].next_offset - sync->progress[i].next_offset;
+	return bytes / Max(chunk->nrecords, 1) * records;
+}
+
+static void
+start_helper(CdcSyncRun *sync)
+{
+	MemoryContext old = MemoryContextSwitchTo(MemoryContextGetParent(sync->window));
+
+	sync->helper_tried = true;
+	sync->helper = cdc_helper_start(sync->pipeline->landing, sync->target, sync->intake,
+									sync->pipeline->placeholder,
+									cdc_rank_keeps_all(sync->target) || sync->snapshots,
+									sync->npartitions, sync->progress, sync->positions);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * We have read a chunk ourselves.  If much is left, somebody else may read what
+ * follows it while we rank.
+ */
+static void
+get_help(Backlog *backlog, const CdcChunk *chunk)
+{
+	CdcSyncRun *sync = backlog->sync;
+
+	if (!sync->helper_tried && !backlog->weighed)
+	{
+		backlog->weighed = true;
+		if (backlog_size(sync, chunk) >= cdc_min_parallel_sync_size * 1024.0)
+			start_helper(sync);
+	}
+	if (sync->helper)
+		cdc_helper_begin_at(sync->helper, chunk->partition, chunk->epoch,
+							chunk->last_offset + 1, false);
+}
+
+/* The next chunk that holds records with offset >= from, or NULL. */
+static const CdcChunk *
+next_chunk(Backlog *backlog, const CdcProgress *p, int64 from)
+{
+	CdcSyncRun *sync = backlog->sync;
+	const CdcChunk *chunk;
+
+	if (sync->may_help && !sync->helper_tried && cdc_min_parallel_sync_size == 0)
+	{
+		start_helper(sync);
+		if (sync->helper)
+			cdc_helper_begin_at(sync->helper, p->partition, p->epoch, from, true);
+	}
+	if (sync->helper)
+	{
+		CdcHelp		help = cdc_helper_next(sync->helper, p->partition, p->epoch, from, &chunk);
+
+		if (help != CDC_HELP_NONE)
+		{
+			backlog->goes_on = false;
+			return help == CDC_HELP_CHUNK ? chunk : NULL;
+		}
+	}
+	if (backlog->scan == NULL)
+		backlog->scan = cdc_landing_scan_begin(sync->pipeline->landing, p->partition,
+											   p->epoch, from);
+	else if (!backlog->goes_on)
+		cdc_landing_scan_move(backlog->scan, p->partition, p->epoch, from);
+	backlog->goes_on = true;
+	chunk = cdc_landing_scan_next(backlog->scan);
+	if (chunk && sync->may_help)
+		get_help(backlog, chunk);
+	return chunk;
+}
+
 /*
  * Rank the records of one epoch of a partition, up to end.  Returns false when
  * the window is full.
  */
 static bool
-rank_epoch(CdcSyncRun *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p,
-		   int64 end)
+rank_epoch(Backlog *backlog, CdcRank *rank, CdcProgress *p, int64 end)
 {
+	CdcSyncRun *sync = backlog->sync;
 	const CdcChunk *chunk;
+	int64		from = p->next_offset;
 	bool		room = true;
 	int			sqlerrcode;
 
-	while (room && (chunk = cdc_landing_scan_next(scan)) != NULL &&
+	backlog->goes_on = false;
+	while (room && from < end && (chunk = next_chunk(backlog, p, from)) != NULL &&
 		   cdc_chunk_offset(chunk, chunk->first) < end)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -92,6 +187,7 @@ rank_epoch(CdcSyncRun *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p
 				sync->unchecked = 0;
 			}
 		}
+		from = chunk->last_offset + 1;
 		/* a wrong set-up shows soon: do not read all of it */
 		if (rank->nbad > 0 && cdc_breaker_is_new(sync->breaker) &&
 			cdc_breaker_check(sync->breaker, rank, &sqlerrcode))
@@ -104,7 +200,7 @@ rank_epoch(CdcSyncRun *sync, CdcRank *rank, CdcLandingScan *scan, CdcProgress *p
 static bool
 rank_window(CdcSyncRun *sync, CdcRank *rank)
 {
-	CdcLandingScan *scan = NULL;
+	Backlog		backlog = {.sync = sync};
 	bool		room = true;
 
 	for (int i = 0; room && i < sync->npartitions; i++)
@@ -116,13 +212,7 @@ rank_window(CdcSyncRun *sync, CdcRank *rank)
 		{
 			bool		last = p->epoch >= pos->epoch;
 
-			if (scan)
-				cdc_landing_scan_move(scan, p->partition, p->epoch, p->next_offset);
-			else
-				scan = cdc_landing_scan_begin(sync->pipeline->landing, p->partition,
-											  p->epoch, p->next_offset);
-			room = rank_epoch(sync, rank, scan, p,
-							  last ? pos->next_offset : PG_INT64_MAX);
+			room = rank_epoch(&backlog, rank, p, last ? pos->next_offset : PG_INT64_MAX);
 			if (!room)
 				break;
 			/* offsets at the end that hold no record */
@@ -133,8 +223,8 @@ rank_window(CdcSyncRun *sync, CdcRank *rank)
 			p->epoch++;
 		}
 	}
-	if (scan)
-		cdc_landing_scan_end(scan);
+	if (backlog.scan)
+		cdc_landing_scan_end(backlog.scan);
 	return room;
 }
 

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "envelope.h"
+#include "relayed.h"
 #include "same_change.h"
 
 #define NROW	10
@@ -83,8 +84,10 @@ ask(CdcDecoder *decoder, const char *text, size_t len, Answer *answer)
 {
 	CdcDecodeError key_error;
 	CdcChange  *change = &answer->change;
+	int			relayed;
 
 	answer->ok = cdc_decode_value(decoder, text, len, change, &answer->error);
+	require(relays_change(decoder, change, NROW, NSOURCE, &relayed));
 	memcpy(answer->before, change->before, sizeof(answer->before));
 	memcpy(answer->after, change->after, sizeof(answer->after));
 	memcpy(answer->source, change->source, sizeof(answer->source));

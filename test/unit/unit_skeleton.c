@@ -9,6 +9,7 @@
 #include "check.h"
 
 #include "envelope.h"
+#include "relayed.h"
 #include "same_change.h"
 
 #define PLACEHOLDER	"__debezium_unavailable_value"
@@ -40,6 +41,7 @@ static CdcDecoder *decoder;
 static CdcDecoder *plain;
 static CdcChange change;		/* what the decoder said of the last record */
 static char *record;			/* the bytes that it points into */
+static int	relayed;			/* changes that passed through a relay */
 
 /* Begin with a decoder that has seen nothing. */
 static void
@@ -61,10 +63,14 @@ decode_bytes(const char *value, size_t len)
 	CdcDecodeError expected_error;
 	CdcChange	expected;
 	bool		ok;
+	int			n;
 
 	free(record);
 	record = exact_copy(value, len);
 	ok = cdc_decode_value(decoder, record, len, &change, &error);
+	CHECK(relays_change(decoder, &change, NROW, NSOURCE, &n), "%.*s: relayed otherwise",
+		  (int) len, value);
+	relayed += n;
 	CHECK(cdc_decode_value(plain, record, len, &expected,
 						   &expected_error) == ok, "%.*s: %s", (int) len,
 		  value, ok ? "accepted" : "refused");
@@ -477,6 +483,7 @@ main(void)
 	test_replay();
 	test_bounds();
 	CHECK(cdc_decoder_skeleton_hits(plain) == 0, "the plain decoder is plain");
+	CHECK(relayed > 1000, "%d relayed", relayed);
 	cdc_decoder_free(decoder);
 	cdc_decoder_free(plain);
 	free(record);
