@@ -22,8 +22,9 @@ more about what follows them:
 In the examples the broker is localhost:9092.  --update writes the output that
 came into the documents, where there is a block for it: look at what changed.
 
-At the end, README.md must name every function, option and column there is, and
-the messages of its section on troubleshooting must be in the sources.
+At the end, the documents must name every function, option and column there is,
+the messages of README.md's section on troubleshooting must be in the sources,
+and links within the documents must lead to something.
 """
 import datetime
 import glob
@@ -36,6 +37,8 @@ from dataclasses import dataclass, field
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.dirname(os.path.dirname(HERE))
+README = os.path.join(REPO, 'README.md')
+DOCUMENTS = [README, *sorted(glob.glob(os.path.join(REPO, 'docs', '*.md')))]
 FIXTURES = os.path.join(REPO, 'test', 'fixtures')
 sys.path.insert(0, os.path.join(REPO, 'test', 'tools'))
 from broker import record  # noqa: E402
@@ -297,16 +300,20 @@ def names_of(database):
             yield kind, name
 
 
+def read(path):
+    with open(path, encoding='utf-8') as document:
+        return document.read()
+
+
 def check_complete(place, count):
-    """Does README.md name all there is, as code and outside of examples?"""
-    with open(os.path.join(REPO, 'README.md'), encoding='utf-8') as document:
-        text = re.sub(r'(?ms)^```(sql|text|sh)$.*?^```$', '', document.read())
+    """Do the documents name all there is, as code and outside of examples?"""
+    text = re.sub(r'(?ms)^```(sql|text|sh)$.*?^```$', '', '\n'.join(map(read, DOCUMENTS)))
     code = ' '.join(re.findall('```.*?```|`[^`\n]+`', text, re.S)) + ' '.join(re.findall('^#.*', text, re.M))
     place.fresh()
     missing = [f'{kind} {name}' for kind, name in names_of(place.database)
                if not re.search(rf'(?<![\w$]){re.escape(name)}(?!\w)', code)]
     place.leave()
-    count.note('README.md names all there is', 'it does not name:\n' + '\n'.join(missing) if missing else None)
+    count.note('the documents name all there is', 'they do not name:\n' + '\n'.join(missing) if missing else None)
 
 
 LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"(?:\s*(?:INT64_FORMAT|"(?:[^"\\\n]|\\.)*"))*')
@@ -328,8 +335,7 @@ def messages_of_sources():
 
 def check_messages(count):
     """Are the messages that troubleshooting begins its rows with real ones?"""
-    with open(os.path.join(REPO, 'README.md'), encoding='utf-8') as document:
-        section = re.search(r'(?ms)^## Troubleshooting$(.*?)^## ', document.read())[1]
+    section = re.search(r'(?ms)^## Troubleshooting$(.*?)^## ', read(README))[1]
     messages = re.findall(r'^\| `([^`]+)`', section, re.M)
     # a pattern that any text matches says nothing
     patterns = [re.compile(p) for p in messages_of_sources() if len(p.replace('.+', '')) > 10]
@@ -340,17 +346,36 @@ def check_messages(count):
                'not in the sources:\n' + '\n'.join(unknown) if unknown else None)
 
 
+def anchors_of(path):
+    """What links can lead to in a document, as GitHub names its headings."""
+    headings = re.findall(r'(?m)^#+ (.*)$', re.sub(r'(?ms)^```.*?^```$', '', read(path)))
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+def check_links(count):
+    """Does each link within the documents lead to something?"""
+    broken = []
+    for path in DOCUMENTS:
+        for target in re.findall(r'\]\(([^)\s]+)\)', re.sub(r'(?ms)^```.*?^```$', '', read(path))):
+            name, _, anchor = target.partition('#')
+            file = os.path.join(os.path.dirname(path), name) if name else path
+            if '://' not in target and (not os.path.exists(file) or anchor and anchor not in anchors_of(file)):
+                broken.append(f'{os.path.relpath(path, REPO)}: {target}')
+    count.note('links lead to something', '\n'.join(broken) or None)
+
+
 def main():
     arguments = sys.argv[1:]
     update = '--update' in arguments
     files = [a for a in arguments if a != '--update'] or \
-        [os.path.join(REPO, 'README.md'), *sorted(glob.glob(os.path.join(REPO, 'docs', '*.md')))]
+        DOCUMENTS
     place, count = Place(os.environ.get('PGDATABASE', 'postgres')), Count()
     try:
         for path in files:
             run_document(os.path.abspath(path), place, count, update)
         check_complete(place, count)
         check_messages(count)
+        check_links(count)
     finally:
         place.leave()
     print(f'{count.passed} passed, {count.failed} failed, {count.skipped} skipped')
