@@ -19,9 +19,11 @@
  * Where nothing older was sent again, an event is recognised only if no other one
  * can have its position and be equal, see identifies(); or if it is the last one of
  * its key in Kafka that is kept, and of MySQL tells the number of its row in the
- * statement: a row that is as the event leaves it cannot be made so once more.  Those
- * that follow are then expected, too.  In doubt it is applied: that repeats a change
- * and loses none.
+ * statement: a row that is as the event leaves it cannot be made so once more.  That
+ * holds only of what was there before: what has happened in between need not be known
+ * by the same key, if at all (a foreign key's cascade), so that an event further on in
+ * the transaction's log is new.  Those that follow a repeat are then expected, too.  In
+ * doubt it is applied: that repeats a change and loses none.
  *
  * Nothing but memory is touched.
  *
@@ -135,20 +137,33 @@ find_last_of_key(const CdcRepeats *repeats, uint64 hash)
 	return -1;
 }
 
-/* Is the place of the kept events where this one is? */
-static bool
-is_here(const CdcRepeats *repeats, const CdcPosition *position, bool *same)
+/* Where an event stands, by the source's log, to the last of those that are kept. */
+typedef enum Place
+{
+	PLACE_OTHER,				/* elsewhere: they are of no use any more */
+	PLACE_SAME,
+	PLACE_BEFORE,				/* in the transaction, as its GTID tells */
+	PLACE_AFTER,				/* .. behind all of them */
+	PLACE_UNKNOWN				/* .. as another server has logged it */
+} Place;
+
+static Place
+place_of(const CdcRepeats *repeats, const CdcPosition *position)
 {
 	const CdcPosition *last = &repeats->position;
 	int			cmp;
 
-	*same = false;
 	if (!cdc_position_compare(position, last, &cmp))
-		return false;
-	*same = cmp == 0;
-	return cmp == 0 ||
-		(position->has_gtid && last->has_gtid &&
-		 position->at.mysql.major == last->at.mysql.major);
+		return PLACE_OTHER;
+	if (cmp == 0)
+		return PLACE_SAME;
+	if (!position->has_gtid || !last->has_gtid ||
+		position->at.mysql.major != last->at.mysql.major)
+		return PLACE_OTHER;
+	/* a transaction lies in one file */
+	if (position->at.mysql.file_no != last->at.mysql.file_no)
+		return PLACE_UNKNOWN;
+	return cmp < 0 ? PLACE_BEFORE : PLACE_AFTER;
 }
 
 static bool
@@ -170,9 +185,9 @@ cdc_repeat_recognise(CdcRepeats *repeats, const CdcChange *change,
 {
 	bool		told;
 	uint64		hash = hash_event(change, key, key_len, &told);
-	bool		same;
+	Place		place = place_of(repeats, &change->position);
 
-	if (!is_here(repeats, &change->position, &same))
+	if (place == PLACE_OTHER)
 	{
 		repeats->n = 0;
 		repeats->expected = -1;
@@ -180,11 +195,11 @@ cdc_repeat_recognise(CdcRepeats *repeats, const CdcChange *change,
 	if (!comes_next(repeats, hash))
 	{
 		repeats->expected = -1;
-		if (same && identifies(change))
+		if (place == PLACE_SAME && identifies(change))
 			for (int i = 0; i < repeats->n && repeats->expected < 0; i++)
 				if (repeats->events[i] == hash)
 					repeats->expected = i;
-		if (repeats->expected < 0 && told)
+		if (repeats->expected < 0 && told && place != PLACE_AFTER)
 			repeats->expected = find_last_of_key(repeats, hash);
 	}
 	if (comes_next(repeats, hash))
@@ -193,7 +208,8 @@ cdc_repeat_recognise(CdcRepeats *repeats, const CdcChange *change,
 		return true;
 	}
 	repeats->expected = -1;
-	repeats->position = change->position;
+	if (place != PLACE_BEFORE)
+		repeats->position = change->position;
 	if (repeats->n < CDC_REPEATS)
 		repeats->events[repeats->n++] = hash;
 	return false;

@@ -18,7 +18,7 @@
 /* All zero: none. */
 typedef struct CdcRepeats
 {
-	CdcPosition position;		/* of the last one */
+	CdcPosition position;		/* of the last one, by the source's log */
 	int			n;
 	int			expected;		/* while events are sent again, how many of them have
 								 * been, and are to come no more; else -1 */
