@@ -258,8 +258,10 @@ PROVOKED = {'ingest_begin': Calm.provoke_beginning, 'ingest_gap': Calm.provoke_g
 
 
 def set_fault(round_, setting):
-    """As a superuser, in spite of crashes."""
+    """As a superuser, in spite of crashes; a small sync has a helper if that fails."""
+    helped = '0' if 'helper' in setting else '16MB'
     for sql in ("ALTER SYSTEM SET cdcsync.fault = '%s'" % setting,
+                "ALTER SYSTEM SET cdcsync.min_parallel_sync_size = '%s'" % helped,
                 'SELECT pg_reload_conf()'):
         round_.insist(lambda session, sql=sql: session.query(sql))
 
