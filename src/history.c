@@ -35,6 +35,7 @@ cdc_history_push(CdcRank *rank, CdcWinner *w)
 	w->tokens_size = 0;
 	w->origins = NULL;
 	w->norigins = w->maxorigins = 0;
+	w->of_mode.repeated = NULL;
 }
 
 void
@@ -57,9 +58,10 @@ cdc_history_insert(CdcRank *rank, CdcEvent *rec, CdcWinner *w, const CdcToken *t
 	cdc_winner_set_event(rank, e, rec, op);
 }
 
-bool
-cdc_history_repeats(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w,
-					const CdcToken *tokens)
+/* Is it a snapshot's row that tells what the winner has already? */
+static bool
+is_repeated(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w,
+			const CdcToken *tokens)
 {
 	if (rec->change.op != 'r' || w->deleted)
 		return false;
@@ -74,6 +76,20 @@ cdc_history_repeats(const CdcRank *rank, const CdcEvent *rec, const CdcWinner *w
 		if (a->kind != b->kind || a->len != b->len || memcmp(a->text, b->text, a->len) != 0)
 			return false;
 	}
+	return true;
+}
+
+bool
+cdc_history_repeats(CdcRank *rank, const CdcEvent *rec, CdcWinner *w, const CdcToken *tokens)
+{
+	CdcRepeated *r;
+
+	if (!is_repeated(rank, rec, w, tokens))
+		return false;
+	r = cdc_winner_keep(rank, sizeof(CdcRepeated), 0);
+	cdc_event_get_origin(rank, rec, &r->at);
+	r->next = w->of_mode.repeated;
+	w->of_mode.repeated = r;
 	return true;
 }
 

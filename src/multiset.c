@@ -203,13 +203,13 @@ count_rows(Multiset *m)
 
 		if (c->excluded)
 			continue;
-		if (c->takes && --m->balance[c->takes->row] < -m->loses[c->takes->row])
+		if (c->takes && --m->balance[c->takes->of_mode.row] < -m->loses[c->takes->of_mode.row])
 		{
-			m->loses[c->takes->row]++;
+			m->loses[c->takes->of_mode.row]++;
 			m->nlost++;
 		}
 		if (c->brings)
-			m->balance[c->brings->row]++;
+			m->balance[c->brings->of_mode.row]++;
 	}
 	for (int64 i = 0; i < m->nrows; i++)
 		m->gets[i] = m->balance[i] + m->loses[i];
@@ -269,7 +269,7 @@ exclude_rows(Multiset *m, int64 first, int64 last, const CdcConvertError *error)
 		CdcRowChange *c = &m->rank->changes[i];
 		CdcWinner  *w = m->take_only ? c->takes : c->brings;
 
-		if (!c->excluded && w && w->row >= first && w->row < last)
+		if (!c->excluded && w && w->of_mode.row >= first && w->of_mode.row < last)
 			exclude(m, c, error);
 	}
 }
@@ -332,7 +332,7 @@ exclude_taking(Multiset *m)
 		const CdcRowChange *c = &m->rank->changes[i];
 
 		if (!c->excluded && c->takes)
-			m->balance[c->takes->row] = c->takes->row + 1;
+			m->balance[c->takes->of_mode.row] = c->takes->of_mode.row + 1;
 	}
 	n = run_counted(m, sql.data, m->balance, 0, m->nrows);
 	for (uint64 i = 0; i < n; i++)
@@ -349,14 +349,14 @@ exclude_taking(Multiset *m)
 
 		if (c->excluded)
 			continue;
-		if (c->takes && found[c->takes->row]-- <= 0)
+		if (c->takes && found[c->takes->of_mode.row]-- <= 0)
 		{
-			found[c->takes->row] = 0;
+			found[c->takes->of_mode.row] = 0;
 			exclude(m, c, &error);
 			any = true;
 		}
 		else if (c->brings)
-			found[c->brings->row]++;
+			found[c->brings->of_mode.row]++;
 	}
 	pfree(found);
 	return any;
@@ -398,7 +398,7 @@ unite_equal(Multiset *m)
 							 staging, staging, same_row(m), unset, unset, unset, unset),
 					0, NULL, NULL, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
-		m->rows[cdc_merge_result_row(m->merge, i, 1)]->row = cdc_merge_result_row(m->merge, i, 2);
+		m->rows[cdc_merge_result_row(m->merge, i, 1)]->of_mode.row = cdc_merge_result_row(m->merge, i, 2);
 }
 
 /* Changes of rows that could not be converted, which is noted for the last alone. */
@@ -438,7 +438,7 @@ cdc_keyless_merge(CdcMerge *merge, CdcStage *stage)
 											   cdc_qualified_name(merge->target->relid)),
 									  0, NULL, NULL, NULL, 0);
 	for (int64 i = 0; i < m.nrows; i++)
-		m.rows[i]->row = i;
+		m.rows[i]->of_mode.row = i;
 	exclude_unconverted(&m);
 	if (m.nrows == 0)
 		return;

@@ -33,6 +33,13 @@ typedef struct CdcRowSchema
 	bool		checked;		/* against the types of the target */
 } CdcRowSchema;
 
+/* A row of a snapshot that is as its key's last change has left it: no version. */
+typedef struct CdcRepeated
+{
+	CdcOrigin	at;
+	struct CdcRepeated *next;
+} CdcRepeated;
+
 /* The row that a change of the key has left. */
 typedef struct CdcSourceRow
 {
@@ -81,7 +88,11 @@ typedef struct CdcWinner
 								 * it is another's */
 	Timestamp	time;			/* in modes that keep times: of the last change, at
 								 * the source */
-	int64		row;			/* keyless: its row in staging */
+	union
+	{
+		int64		row;		/* keyless: its row in staging */
+		struct CdcRepeated *repeated;	/* history: what tells it again */
+	}			of_mode;
 	int			norigins;
 	int			maxorigins;
 	char		op;				/* of the last change: c u d r */

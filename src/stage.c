@@ -236,6 +236,16 @@ blocked_record(CdcRank *rank, CdcWinner *w, const CdcOrigin *at, int64 blocked_b
 			   CDC_BLOCKED_MESSAGE)->blocked_by = blocked_by;
 }
 
+/* .. and so do the rows of snapshots that a version has made superfluous. */
+static void
+block_repeated(CdcRank *rank, CdcWinner *w, int64 blocked_by)
+{
+	if (rank->target->mode != CDC_MODE_HISTORY)
+		return;
+	for (const CdcRepeated *r = w->of_mode.repeated; r; r = r->next)
+		blocked_record(rank, w, &r->at, blocked_by);
+}
+
 /* The newest of the changes that the winner's values are from. */
 static const CdcOrigin *
 newest_origin(const CdcWinner *w)
@@ -283,18 +293,21 @@ refuse(CdcRank *rank, CdcWinner *w, const CdcOrigin *blamed, const char *column,
 	}
 	if (!last_is_listed && !cdc_origin_equal(&w->last, blamed))
 		blocked_record(rank, w, &w->last, blamed->offset);
+	block_repeated(rank, w, blamed->offset);
 	/* the versions of a key go together, as each ends the one before */
 	for (CdcWinner *v = w->older; v && !v->refused; v = v->older)
 	{
 		v->refused = true;
 		if (!is_truncate(rank, v))
 			blocked_record(rank, v, &v->last, blamed->offset);
+		block_repeated(rank, v, blamed->offset);
 	}
 	for (CdcWinner *v = w->newer; v && !v->refused; v = v->newer)
 	{
 		v->refused = true;
 		if (!is_truncate(rank, v))
 			blocked_record(rank, v, &v->last, blamed->offset);
+		block_repeated(rank, v, blamed->offset);
 	}
 	return bad_record(rank, w, blamed, column, error->sqlerrcode, error->message);
 }
@@ -704,6 +717,7 @@ wait_behind(CdcRank *rank, CdcWinner *w, int64 blocked_by)
 		if (!cdc_origin_equal(&w->origins[i], &w->last))
 			blocked_record(rank, w, &w->origins[i], blocked_by);
 	blocked_record(rank, w, &w->last, blocked_by);
+	block_repeated(rank, w, blocked_by);
 }
 
 /*

@@ -257,9 +257,12 @@ extern void cdc_history_push(CdcRank *rank, CdcWinner *w);
 extern void cdc_history_insert(CdcRank *rank, CdcEvent *rec, CdcWinner *w,
 							   const CdcToken *tokens, char op, bool deleted);
 
-/* Is it a snapshot's row that tells what the winner has already? */
-extern bool cdc_history_repeats(const CdcRank *rank, const CdcEvent *rec,
-								const CdcWinner *w, const CdcToken *tokens);
+/*
+ * Is it a snapshot's row that tells what the winner has already?  Then the winner
+ * notes it: if its own change is refused, the row still has to come.
+ */
+extern bool cdc_history_repeats(CdcRank *rank, const CdcEvent *rec, CdcWinner *w,
+								const CdcToken *tokens);
 
 /* ahead.c */
 
