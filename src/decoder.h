@@ -128,7 +128,8 @@ struct CdcDecoder
 	CdcSkeletons skeletons;
 	struct CdcReplay *replayed; /* the last record's; NULL: it has none */
 	int			nreplays;
-	uint64_t	relays;			/* see relay.c: counts how often it began anew */
+	uint64_t	relays;			/* see relay.c: counts how often it began anew, .. */
+	uint32_t	ncommons;		/* .. and what was common to some records */
 };
 
 static inline bool

@@ -5,7 +5,8 @@
  *
  * All of a chunk but the values of the records that could be relayed (relay.c), in
  * one piece of memory without pointers, which may be at another address to its
- * reader.  Nothing here touches tables, or raises errors but for want of memory.
+ * reader.  Nothing here touches tables.  Errors: memory, or a record that builds on
+ * one that was not read.
  *
  *-------------------------------------------------------------------------
  */
@@ -337,9 +338,21 @@ cdc_parcel_change(CdcParcel *parcel, int i, CdcChange *change)
 	parcel->last = i;
 	if (!(place & DECODED))
 		return false;
-	if (!cdc_relay_read(parcel->relay, parcel->memory + (place & ~(uint32) DECODED), change))
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY),
-				 errmsg("out of memory")));
+	switch (cdc_relay_read(parcel->relay, parcel->memory + (place & ~(uint32) DECODED), change))
+	{
+		case CDC_RELAYED:
+			break;
+		case CDC_RELAY_NO_MEMORY:
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY),
+					 errmsg("out of memory")));
+			break;
+		case CDC_RELAY_GAP:
+			/* only where offsets do not rise, or are behind the position */
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("chunk of a landing is not well-formed")));
+			break;
+	}
 	return true;
 }

@@ -52,6 +52,7 @@ typedef struct Head
 	bool		has_ts_ms;
 	bool		has_source_ts_ms;
 	uint32_t	nvalues;
+	uint32_t	common;			/* number of its Common */
 	int64_t		ts_ms;
 	int64_t		source_ts_ms;
 } Head;
@@ -186,6 +187,7 @@ cdc_relay_write(CdcDecoder *decoder, const CdcChange *change, char *to, size_t r
 		return 0;
 	head->skeleton = replay->number;
 	head->is_new = replay->relayed != decoder->relays;
+	head->common = head->is_new ? ++decoder->ncommons : replay->common;
 	head->has_ts_ms = change->has_ts_ms;
 	head->has_source_ts_ms = change->has_source_ts_ms;
 	head->ts_ms = change->ts_ms;
@@ -200,6 +202,7 @@ cdc_relay_write(CdcDecoder *decoder, const CdcChange *change, char *to, size_t r
 	if (p == NULL || ALIGN((size_t) (p - to)) > room)
 		return 0;
 	replay->relayed = decoder->relays;
+	replay->common = head->common;
 	return ALIGN((size_t) (p - to));
 }
 
@@ -222,6 +225,7 @@ typedef struct Kind
 	char	   *memory;			/* of Common and what follows it */
 	const Value *common;		/* in it */
 	uint32_t	ncommon;
+	uint32_t	number;			/* of Common; 0: there is none */
 	CdcPositionFrom position;
 	uint8_t		verdict;
 } Kind;
@@ -291,6 +295,7 @@ read_common(CdcRelay *relay, Kind *kind, const char *from)
 
 	if (memory == NULL)
 		return false;
+	kind->number = 0;
 	kind->memory = memcpy(memory, from, size);
 	if (kind->tokens == NULL)
 		kind->tokens = malloc(((size_t) ntokens + 1) * sizeof(CdcToken));
@@ -340,7 +345,7 @@ unmark_common(const CdcRelay *relay, Kind *kind)
 			kind->tokens[kind->common[i].number].flags = kind->common[i].flags;
 }
 
-bool
+CdcRelayed
 cdc_relay_read(CdcRelay *relay, const char *from, CdcChange *change)
 {
 	const Head *head = (const Head *) from;
@@ -350,11 +355,14 @@ cdc_relay_read(CdcRelay *relay, const char *from, CdcChange *change)
 	if (head->is_new)
 	{
 		if (!read_common(relay, kind, p))
-			return false;
+			return CDC_RELAY_NO_MEMORY;
+		kind->number = head->common;
 		p += ((const Common *) p)->size;
 	}
-	else
+	else if (kind->number == head->common)
 		unmark_common(relay, kind);
+	else
+		return CDC_RELAY_GAP;
 	p = read_position(kind, &kind->change.position, p);
 	(void) read_values(kind, 2 * relay->nrow + relay->nsource, p, head->nvalues);
 	kind->change.has_ts_ms = head->has_ts_ms;
@@ -362,5 +370,5 @@ cdc_relay_read(CdcRelay *relay, const char *from, CdcChange *change)
 	kind->change.has_source_ts_ms = head->has_source_ts_ms;
 	kind->change.source_ts_ms = head->source_ts_ms;
 	*change = kind->change;
-	return true;
+	return CDC_RELAYED;
 }

@@ -36,10 +36,17 @@ typedef struct CdcRelay CdcRelay;
 extern CdcRelay *cdc_relay_create(int nrow, int nsource);
 extern void cdc_relay_free(CdcRelay *relay);
 
+typedef enum CdcRelayed
+{
+	CDC_RELAYED,
+	CDC_RELAY_NO_MEMORY,
+	CDC_RELAY_GAP				/* a record before this one was left out */
+} CdcRelayed;
+
 /*
  * The change, whose tokens belong to the reader and point into what was written;
- * before_json and the other whole objects are left out.  False when out of memory.
+ * before_json and the other whole objects are left out.
  */
-extern bool cdc_relay_read(CdcRelay *relay, const char *from, CdcChange *change);
+extern CdcRelayed cdc_relay_read(CdcRelay *relay, const char *from, CdcChange *change);
 
 #endif							/* CDC_RELAY_H */

@@ -38,7 +38,8 @@ typedef struct CdcReplay
 	CdcPlace	schema;
 	uint8_t		number;			/* among the decoder's */
 	uint64_t	relayed;		/* see relay.c: what it has in common with others was
-								 * written since then */
+								 * written since then, .. */
+	uint32_t	common;			/* .. under this number */
 } CdcReplay;
 
 #define CDC_NO_GAP	(-1)

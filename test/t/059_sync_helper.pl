@@ -146,6 +146,19 @@ foreach my $max (1, 2)
 same('windows');
 gone('at the end');
 
+# The chunks are their owner's: whatever is made of them, nothing crashes.
+sql(q{
+	CREATE TABLE spoilt (LIKE helped INCLUDING ALL);
+	SELECT cdc_create('spoilt', target => 'spoilt');
+	INSERT INTO spoilt_debezium (kafka_partition, kafka_key, kafka_value)
+	SELECT p, convert_to(format('{"id":%s}', 100 * p + i), 'UTF8'), event('c', NULL, image(100 * p + i, 'name', 'note', i), 1000 * p + i)
+	FROM generate_series(0, 1) AS p, generate_series(1, 30) AS i;
+	UPDATE spoilt_debezium_chunk SET kafka_offset = (SELECT array_agg(o + CASE WHEN o > 0 THEN 1000000 ELSE 0 END ORDER BY o)
+		FROM generate_series(0, 29) AS o) WHERE kafka_partition = 0});
+my (undef, undef, $error) = $node->psql('postgres', q{SET cdcsync.min_parallel_sync_size = 0; SELECT cdc_sync('spoilt')});
+like($error, qr/chunk of a landing is not well-formed/, 'records behind the position are noticed');
+is(sql('SELECT count(*) FROM spoilt'), '0', 'and nothing is made of them');
+
 #
 # None, as it would not see the same
 #
