@@ -38,6 +38,7 @@
 #include "optimizer/cost.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -199,6 +200,7 @@ start(void *arg)
 	pg_atomic_init_u32(&queue->order, CDC_HELPER_WAIT);
 	pg_atomic_init_u32(&queue->filled, 0);
 	pg_atomic_init_u32(&queue->emptied, 0);
+	on_dsm_detach(segment, tell_stop, PointerGetDatum(queue));
 	argument.memory = dsm_segment_handle(segment);
 	memcpy(worker.bgw_extra, &argument, sizeof(argument));
 	strlcpy(worker.bgw_library_name, "cdcsync", sizeof(worker.bgw_library_name));
@@ -232,12 +234,14 @@ cdc_helper_start(const CdcLanding *landing, const CdcTarget *target,
 				 int npartitions, const CdcProgress *progress,
 				 const CdcLandingPosition *positions)
 {
-	CdcHelper  *helper;
-	MemoryContextCallback *callback;
+	CdcHelper  *helper = palloc0(sizeof(CdcHelper));
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
 	ErrorData  *error;
 	Attempt		attempt;
 	bool		started;
 
+	/* it waits for us while it has this one: who waits for it is to wait for us, too */
+	LockRelationOid(landing->chunk, AccessShareLock);
 	describe(&attempt.description, landing, target, intake, placeholder, whole,
 			 npartitions, progress, positions);
 	started = cdc_attempt(start, &attempt, is_any_error, &error);
@@ -249,11 +253,9 @@ cdc_helper_start(const CdcLanding *landing, const CdcTarget *target,
 								 error ? error->message : "there is no room for it")));
 		return NULL;
 	}
-	helper = palloc0(sizeof(CdcHelper));
+	/* from here on it is ended with the context, whatever fails */
 	helper->segment = attempt.segment;
 	helper->queue = dsm_segment_address(attempt.segment);
-	on_dsm_detach(attempt.segment, tell_stop, PointerGetDatum(helper->queue));
-	callback = palloc(sizeof(MemoryContextCallback));
 	callback->func = end_helper;
 	callback->arg = helper;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);

@@ -146,6 +146,14 @@ foreach my $max (1, 2)
 same('windows');
 gone('at the end');
 
+# A helper waits for its sync on a latch, which the deadlock detector does not see.
+sql(q{INSERT INTO helped_debezium (kafka_partition, kafka_key, kafka_value) VALUES (0, '{"id":8}', event('u', NULL, image(8, 'lock', 'row', 1), 1))});
+is( sql(q{SET cdcsync.min_parallel_sync_size = 0;
+	BEGIN;
+	SELECT cdc_sync('helped') IS NULL;
+	SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'helped_debezium_chunk'::regclass;
+	COMMIT}), "f\nAccessShareLock", 'a sync has the lock that its helper has');
+
 # The chunks are their owner's: whatever is made of them, nothing crashes.
 sql(q{
 	CREATE TABLE spoilt (LIKE helped INCLUDING ALL);
