@@ -26,6 +26,7 @@
 #define POLL_FALLBACK		1000	/* ms; look again even if nothing woke us */
 #define BATCH_SIZE			1024	/* events, to begin with */
 #define BATCH_SIZE_KEPT		65536	/* more than that is given back */
+#define FLAT_SIZE_KEPT		((Size) 64 * 1024)	/* .. and more than that */
 
 #define PREFETCH			4		/* messages ahead */
 #define PREFETCH_LINES		4		/* of memory, as Debezium's headers take */
@@ -108,6 +109,12 @@ cdc_kafka_release(CdcKafka *kafka)
 	MemoryContextReset(kafka->batch_context);
 	if (kafka->batch_size > BATCH_SIZE_KEPT)
 		resize_batch(kafka, BATCH_SIZE);
+	if (kafka->flat_size > FLAT_SIZE_KEPT)
+	{
+		pfree(kafka->flat);
+		kafka->flat = NULL;
+		kafka->flat_size = 0;
+	}
 	while (kafka->freed_ids >= 0)
 	{
 		int			id = kafka->freed_ids;
