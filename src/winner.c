@@ -368,11 +368,7 @@ find_expected_first(CdcRank *rank, const CdcBytes *key)
 	return w;
 }
 
-/*
- * The winner of the record's key; *isnew if the window has none yet.  NULL:
- * the key cannot be converted, and the record was noted as bad; or we look back,
- * and nobody asks for it.
- */
+/* The winner of a row, however its key is spelled, or NULL. */
 CdcWinner *
 cdc_winner_find_row(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
 {
@@ -394,6 +390,11 @@ cdc_winner_find_row(CdcRank *rank, const CdcBytes *key, const CdcToken *tokens)
 	return place ? *place : NULL;
 }
 
+/*
+ * The winner of the record's key; *isnew if the window has none yet.  NULL:
+ * the key cannot be converted, and the record was noted as bad; or we look back,
+ * and nobody asks for it.
+ */
 CdcWinner *
 cdc_winner_get(CdcRank *rank, CdcEvent *rec, const CdcBytes *key,
 			   const CdcToken *tokens, bool *isnew)
