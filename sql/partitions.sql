@@ -321,8 +321,7 @@ INSERT INTO z_debezium (kafka_value) SELECT convert_to('{"op":"t","source":{"con
 CALL events('z', '{c}', 90, 120);
 SELECT * FROM compare('z');
 SELECT tableoid::regclass, count(*) FROM z GROUP BY 1 ORDER BY 1;
--- the source's key is id, the target's has the region, too: it takes a before image to
--- know where the row was, so the last row of 2 is not alone
+-- the source's key is id, the target's has the region, too (see places)
 CALL trio('k', 'id int, region text, n bigint, t text, PRIMARY KEY (id, region)', 'LIST (region)');
 CALL to_both('k', $$CREATE TABLE %1$s_a PARTITION OF %1$s FOR VALUES IN ('a'); CREATE TABLE %1$s_rest PARTITION OF %1$s DEFAULT$$);
 CALL follow('k', key => '{id,region}');

@@ -219,6 +219,8 @@ typedef struct CdcRank
 								 * this window or an earlier one */
 	bool		looking_back;	/* records are added that were applied already */
 	bool		all_keys;		/* .. of whatever key */
+	struct CdcPlaces *places;	/* set by the caller; NULL: rows are where the records
+								 * say */
 	const CdcRefusals *refusals;	/* the window is ranked again: leave these to
 									 * quarantine; NULL: it is not */
 	struct CdcSourceWatch *watch;	/* NULL: changes of the source's table do not

@@ -290,6 +290,8 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
 	if (arrived)
 		note_source(rank, rec, w);
+	if (rank->places && rank->places->table)
+		cdc_place_meet(rank, w, key, tokens);
 	cdc_winner_set_event(rank, w, rec, op);
 	if (op == 'c' && rank->multi_partition && is_partial(rank, w->tokens))
 		cdc_winner_set_floor(rank, w, &w->last);
@@ -472,6 +474,76 @@ change_key(CdcRank *rank, CdcEvent *rec, const CdcBytes *old_key,
 	}
 }
 
+/* Does the image of the row as it was have all of its key? */
+static bool
+before_has_key(const CdcRank *rank, const CdcChange *change)
+{
+	for (int k = 0; change->has_before && k < rank->target->nkeys; k++)
+	{
+		const CdcColumn *c = &rank->target->columns[rank->target->keys[k]];
+
+		if (c->source == CDC_COLUMN_FIELD &&
+			(!cdc_token_is_set(&change->before[c->index]) ||
+			 change->before[c->index].kind == CDC_JSON_NULL))
+			return false;
+	}
+	return change->has_before;
+}
+
+/* The tokens of a key's columns, and nothing else. */
+static void
+set_key_tokens(const CdcRank *rank, CdcToken *tokens, const CdcToken *key)
+{
+	memset(tokens, 0, sizeof(CdcToken) * rank->target->ncolumns);
+	for (int k = 0; k < rank->target->nkeys; k++)
+		tokens[rank->target->keys[k]] = key[rank->target->keys[k]];
+}
+
+/* It cannot be told which row the record is about. */
+static void
+refuse_unplaced(CdcRank *rank, CdcEvent *rec, const CdcBytes *key)
+{
+	CdcBadRecord *bad = cdc_event_bad(rank, rec, NULL, ERRCODE_CARDINALITY_VIOLATION,
+									  cdc_place_unknown(rank, rec));
+	CdcWinner  *w = key && !rank->looking_back ? cdc_winner_find(rank, key) : NULL;
+
+	if (key == NULL || rank->looking_back)
+		return;
+	bad->has_key = cdc_rank_key_hash(rank, rank->state->tokens, rank->state->schema,
+									 rank->state->connector, &bad->key_hash);
+	if (w)
+		cdc_winner_break(rank, w, &bad->at);
+}
+
+/*
+ * An update that does not tell the key that its row had, of which the record's own
+ * key may be a part.
+ */
+static void
+update_placed(CdcRank *rank, CdcEvent *rec, const CdcBytes *key_here)
+{
+	CdcRankState *st = rank->state;
+	CdcBytes	key = cdc_copy_bytes(key_here);
+	const CdcPlaceKey *other;
+
+	switch (cdc_place_find(rank, rec, st->tokens, &key, &other))
+	{
+		case CDC_PLACED_HERE:
+			upsert(rank, rec, &key, st->tokens, 'u');
+			break;
+		case CDC_PLACED_ELSEWHERE:
+			set_key_tokens(rank, st->old_tokens, other->tokens);
+			change_key(rank, rec, &other->key, &key);
+			break;
+		case CDC_PLACED_UNKNOWN:
+			refuse_unplaced(rank, rec, &key);
+			break;
+		case CDC_PLACED_NOWHERE:	/* its old row, which was to go, is not there */
+		case CDC_PLACED_LATER:
+			break;
+	}
+}
+
 /* c, r, u */
 void
 cdc_row_upsert(CdcRank *rank, CdcEvent *rec)
@@ -513,10 +585,18 @@ cdc_row_upsert(CdcRank *rank, CdcEvent *rec)
 			change_key(rank, rec, &old_key, &new_key);
 			return;
 		}
-		upsert(rank, rec, &new_key, st->tokens, 'u');
-		return;
+		if (!CDC_PLACES_APPLY(rank) || before_has_key(rank, &rec->change))
+		{
+			upsert(rank, rec, &new_key, st->tokens, 'u');
+			return;
+		}
+		key = new_key;
 	}
-	upsert(rank, rec, &key, st->tokens, rec->change.op);
+	if (rec->change.op == 'u' && CDC_PLACES_APPLY(rank) &&
+		!before_has_key(rank, &rec->change))
+		update_placed(rank, rec, &key);
+	else
+		upsert(rank, rec, &key, st->tokens, rec->change.op);
 }
 
 /* A key that is a JSON string by itself: nothing tells text, digits and base64. */
@@ -528,6 +608,38 @@ key_is_bare_string(const CdcEvent *rec)
 	return bytes->data && bytes->len > 0 && bytes->data[0] == '"';
 }
 
+/*
+ * The row of a delete whose record's own key has not all of the target's, and key,
+ * where its image has (or NULL).  False: there is nothing to delete, or it cannot be
+ * told.  *key: of the row; NULL, as the record does not tell.
+ */
+static bool
+delete_placed(CdcRank *rank, CdcEvent *rec, CdcBytes **key)
+{
+	CdcRankState *st = rank->state;
+	const CdcPlaceKey *other;
+
+	switch (cdc_place_find(rank, rec, st->tokens, *key, &other))
+	{
+		case CDC_PLACED_ELSEWHERE:
+			set_key_tokens(rank, st->tokens, other->tokens);
+			*key = palloc(sizeof(CdcBytes));
+			**key = other->key;
+			return true;
+		case CDC_PLACED_UNKNOWN:
+			refuse_unplaced(rank, rec, *key);
+			return false;
+		case CDC_PLACED_NOWHERE:
+			/* what is in quarantine may be of the row */
+			return rank->places->quarantine || rank->nbad > 0;
+		case CDC_PLACED_LATER:
+			return false;
+		case CDC_PLACED_HERE:
+			break;
+	}
+	return true;
+}
+
 /* d, and a tombstone, which is a delete without images */
 void
 cdc_row_delete(CdcRank *rank, CdcEvent *rec)
@@ -536,10 +648,12 @@ cdc_row_delete(CdcRank *rank, CdcEvent *rec)
 	bool		tombstone = rec->change.shape == CDC_SHAPE_TOMBSTONE;
 	const CdcToken *source = tombstone ? NULL : rec->change.source;
 	const char *missing;
+	bool		is_short;		/* the record's own key lacks some of the target's */
 	CdcBytes	key;
 
 	missing = tombstone || !rec->change.has_before || !key_is_bare_string(rec) ?
 		cdc_event_record_key(rank, rec, source, st->tokens, &key) : "";
+	is_short = missing && *missing != '\0';
 	if (missing && !tombstone && rec->change.has_before)
 	{
 		cdc_event_spread(rank, rec->change.before, source, st->tokens);
@@ -549,6 +663,25 @@ cdc_row_delete(CdcRank *rank, CdcEvent *rec)
 			cdc_event_note_delete(rec, false);
 		else
 			missing = cdc_event_record_key(rank, rec, source, st->tokens, &key);
+	}
+	if (CDC_PLACES_APPLY(rank) && is_short)
+	{
+		CdcBytes   *at = NULL;
+
+		if (missing == NULL)
+		{
+			at = palloc(sizeof(CdcBytes));
+			*at = cdc_copy_bytes(&key);
+		}
+		if (!tombstone)
+			cdc_event_note_delete(rec, false);
+		if (!delete_placed(rank, rec, &at))
+			return;
+		if (at)
+		{
+			key = *at;
+			missing = NULL;
+		}
 	}
 	if (missing)
 	{

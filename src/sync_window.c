@@ -28,6 +28,7 @@
 #include "keyless.h"
 #include "lookback.h"
 #include "merge.h"
+#include "place.h"
 #include "quarantine.h"
 #include "rank.h"
 #include "stage.h"
@@ -261,8 +262,10 @@ typedef struct Window
 	bool		unblocked;		/* some of them, as a truncate took what they waited
 								 * for */
 	CdcRefusals *refusals;		/* bad records that hide other changes */
+	CdcPlaces  *places;			/* rows that are not where the records say */
 	int			round;			/* it was ranked so often before */
 	bool		again;			/* it is to be */
+	bool		displaced;		/* .. as some rows are not where records say */
 	char	   *trip;			/* why the breaker refuses it */
 	int			sqlerrcode;		/* of that */
 } Window;
@@ -445,6 +448,12 @@ try_window(void *arg)
 	window->done = sync->only_retry || rank_window(sync, rank);
 	CDC_FAULT("sync_ranked");
 	look_back(sync, rank, window->before, &window->taken);
+	window->displaced = cdc_places_look_up(rank);
+	if (window->displaced)
+	{
+		window->again = true;
+		return false;
+	}
 	if (rank->truncates != NIL && sync->target->mode == CDC_MODE_SOFT_DELETE)
 		cdc_marked_finish(rank);
 	window->trip = cdc_breaker_check(sync->breaker, rank, &window->sqlerrcode);
@@ -560,7 +569,7 @@ try_rounds(Window *window, const Before *before, MemoryContext run)
 {
 	CdcSyncRun *sync = window->sync;
 
-	for (window->round = 0;; window->round++)
+	for (window->round = 0;; window->round += !window->displaced)
 	{
 		bool		done;
 
@@ -568,6 +577,9 @@ try_rounds(Window *window, const Before *before, MemoryContext run)
 		window->taken = window->applied = 0;
 		window->learned = window->unblocked = window->again = false;
 		window->rank = begin_rank(sync, window->refusals);
+		window->rank->places = window->places;
+		window->places->quarantine = sync->quarantine;
+		cdc_places_begin(window->places);
 		done = cdc_attempt(try_window, window, NULL, NULL);
 		if (!window->again || window->trip)
 			return done;
@@ -585,7 +597,8 @@ cdc_sync_run_window(CdcSyncRun *sync)
 {
 	MemoryContext old = CurrentMemoryContext;
 	CdcRefusals refusals = {.parent = old};
-	Window		window = {.sync = sync,.refusals = &refusals};
+	CdcPlaces	places = {.parent = old};
+	Window		window = {.sync = sync,.refusals = &refusals,.places = &places};
 	Before		before;
 	int64		records = 0;
 	int64		again = 0;
@@ -636,6 +649,7 @@ cdc_sync_run_window(CdcSyncRun *sync)
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(sync->window);
 	cdc_refusals_end(&refusals);
+	cdc_places_end(&places);
 	pfree(before.progress);
 	return !window.done || sync->retries;
 }

@@ -3,7 +3,7 @@
  * window.h
  *	  What the files of the ranking share: the state of a window and the event
  *	  that is being added to it.  Only rank.c, event.c, admit.c, row.c, truncate.c,
- *	  scope.c, winner.c, winner_memory.c, rename.c, marked.c, history.c, append.c, keyless.c, lookback.c,
+ *	  scope.c, winner.c, winner_memory.c, rename.c, marked.c, history.c, append.c, keyless.c, lookback.c, place.c,
  *	  ahead.c and quarantine_key.c include it.
  *
  *-------------------------------------------------------------------------
@@ -15,6 +15,7 @@
 #include "lib/stringinfo.h"
 
 #include "move.h"
+#include "place.h"
 #include "rank.h"
 
 /* What the headers of a record say of a key change. */
@@ -286,6 +287,23 @@ extern void *cdc_winner_keep(CdcRank *rank, Size size, Size at);
 /* Memory for tokens; *size: of it, which may be more than is wanted. */
 extern CdcToken *cdc_winner_tokens_new(CdcRank *rank, Size wanted, Size *size);
 extern void cdc_winner_tokens_free(CdcRank *rank, CdcToken *tokens, Size size);
+
+/* place.c */
+
+/*
+ * Where is the row of a change whose record may have less of a key than the target?
+ * tokens: its key as far as the record tells it; key: all of it, or NULL.  Under
+ * another key: *other.
+ */
+extern CdcPlaced cdc_place_find(CdcRank *rank, const CdcEvent *rec, const CdcToken *tokens,
+								const CdcBytes *key, const CdcPlaceKey **other);
+
+/* Why nothing tells it. */
+extern const char *cdc_place_unknown(CdcRank *rank, const CdcEvent *rec);
+
+/* The winner of this key has a row now. */
+extern void cdc_place_meet(CdcRank *rank, const CdcWinner *w, const CdcBytes *key,
+						   const CdcToken *tokens);
 
 /* winner.c */
 
