@@ -95,8 +95,9 @@ class Variant:
             self.single = False
         if self.spread == 'null':
             self.single = True
-        if self.spread and self.single:
-            # what the old key's row was then, if it has come again since
+        if (self.spread or self.gated) and self.single:
+            # what the old key's row was then, if it has come again since, or is
+            # gone while the new key's half waits in quarantine
             self.late_column = False
         if self.unique and self.missing:
             self.missing = False
