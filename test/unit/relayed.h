@@ -46,7 +46,7 @@ static inline bool
 relays_change(CdcDecoder *decoder, const CdcChange *change, int nrow, int nsource, int *n)
 {
 	static CdcRelay *relay = NULL;
-	static const size_t rooms[] = {0, 16, 48, 120, 240, 600, 1024 * 1024};
+	static const size_t rooms[] = {0, 16, 48, 120, 240, 600, 16 * 1024};
 	static int	calls = 0;
 	bool		same = true;
 
