@@ -185,7 +185,7 @@ CALL e('m', 'c', '{"id": 2}', NULL, '{"id": 2, "region": "a", "n": 1, "t": "two"
 CALL e('m', 'u', '{"id": 2}', NULL, '{"id": 2, "region": "b", "n": 2, "t": "__debezium_unavailable_value"}', 11, 1);
 SELECT same('m', 'id, region, n, t');
 
--- at random: what a table whose key is the id sends; syncs in between
+-- at random: what a table whose key is the id sends, in two partitions; syncs in between
 CREATE TABLE source (id int PRIMARY KEY, region text NOT NULL, n int, t text);
 CALL pair('x', 'id int, region text, n int, t text, PRIMARY KEY (region, id)', 'PARTITION BY LIST (region)');
 SELECT setseed(0.5);
@@ -206,17 +206,17 @@ BEGIN
 		now := ROW(k, chr(97 + (random() * 3)::int), i, 't' || i);
 		IF random() < 0.004 THEN
 			TRUNCATE source;
-			CALL e('x', 't', NULL, NULL, NULL, i);
+			CALL e('x', 't', NULL, NULL, NULL, i, k % 2);
 		ELSIF NOT has THEN
 			INSERT INTO source SELECT now.*;
-			CALL e('x', CASE WHEN random() < 0.5 THEN 'c' ELSE 'r' END, key, NULL, to_json(now)::text, i);
+			CALL e('x', CASE WHEN random() < 0.5 THEN 'c' ELSE 'r' END, key, NULL, to_json(now)::text, i, k % 2);
 		ELSIF random() < 0.2 THEN
 			DELETE FROM source WHERE id = k;
 			IF random() < 0.8 THEN
 				CALL e('x', 'd', key, CASE (random() * 3)::int WHEN 0 THEN NULL WHEN 1 THEN key
-					WHEN 2 THEN jsonb_build_object('id', k, 'region', '')::text ELSE to_json(s)::text END, NULL, i);
+					WHEN 2 THEN jsonb_build_object('id', k, 'region', '')::text ELSE to_json(s)::text END, NULL, i, k % 2);
 			END IF;
-			CALL e('x', '', key, NULL, NULL);
+			CALL e('x', '', key, NULL, NULL, NULL, k % 2);
 		ELSE
 			toast := random() < 0.4;
 			IF toast THEN
@@ -224,7 +224,7 @@ BEGIN
 			END IF;
 			UPDATE source SET region = now.region, n = now.n, t = now.t WHERE id = k;
 			CALL e('x', 'u', key, CASE WHEN random() < 0.2 THEN to_json(s)::text END,
-				(to_jsonb(now) || CASE WHEN toast THEN '{"t": "__debezium_unavailable_value"}'::jsonb ELSE '{}' END)::text, i);
+				(to_jsonb(now) || CASE WHEN toast THEN '{"t": "__debezium_unavailable_value"}'::jsonb ELSE '{}' END)::text, i, k % 2);
 		END IF;
 		IF random() < 0.05 THEN
 			PERFORM cdc_sync('x1');

@@ -215,6 +215,7 @@ cdc_places_begin(CdcPlaces *places)
 	Place	   *p;
 
 	places->wants = NIL;
+	places->asked = false;
 	if (places->table == NULL)
 		return;
 	placetable_start_iterate(places->table, &it);
@@ -266,13 +267,32 @@ cdc_place_meet(CdcRank *rank, const CdcWinner *w, const CdcBytes *key, const Cdc
 	MemoryContextSwitchTo(old);
 }
 
-/* Is there a row under this key, as far as the window has come? */
+/*
+ * Of several partitions, is the record from after the last truncate, which may be still
+ * to come?
+ */
 static bool
-is_live(CdcRank *rank, const CdcPlaceKey *k, CdcWinner **winner)
+is_after_truncate(const CdcRank *rank, const CdcEvent *rec)
+{
+	CdcOrigin	now;
+
+	if (!rank->places->has_truncate)
+		return false;
+	cdc_event_get_origin(rank, rec, &now);
+	return !cdc_origin_older(&now, &rank->places->truncate);
+}
+
+/*
+ * Is there a row under this key, as far as the window has come?  after: for a record
+ * from after the last truncate.
+ */
+static bool
+is_live(CdcRank *rank, const CdcPlaceKey *k, bool after, CdcWinner **winner)
 {
 	*winner = cdc_winner_find_row(rank, &k->key, k->tokens);
 	if (*winner)
-		return !(*winner)->deleted;
+		return !(*winner)->deleted &&
+			!(after && cdc_origin_older(&(*winner)->last, &rank->places->truncate));
 	return k->in_target && !(rank->truncated && !rank->multi_partition);
 }
 
@@ -281,13 +301,13 @@ is_live(CdcRank *rank, const CdcPlaceKey *k, CdcWinner **winner)
  * one of these after it, so that the target's were gone?
  */
 static bool
-is_made_anew(CdcRank *rank, const List *keys)
+is_made_anew(CdcRank *rank, const List *keys, bool after)
 {
 	ListCell   *lc;
 	CdcWinner  *w;
 
 	foreach(lc, keys)
-		if (is_live(rank, lfirst(lc), &w) && w)
+		if (is_live(rank, lfirst(lc), after, &w) && w)
 			return true;
 	return false;
 }
@@ -311,14 +331,15 @@ resolve(CdcRank *rank, const CdcEvent *rec, const Place *p, const CdcToken *toke
 	CdcWinner  *winner = NULL;
 	ListCell   *lc;
 	int			n = 0;
-	bool		anew = rank->truncated && is_made_anew(rank, all);
+	bool		after = is_after_truncate(rank, rec);
+	bool		anew = (rank->truncated || after) && is_made_anew(rank, all, after);
 
 	foreach(lc, all)
 	{
 		const CdcPlaceKey *k = lfirst(lc);
 		CdcWinner  *w;
 
-		if (!is_live(rank, k, &w) || (anew && w == NULL))
+		if (!is_live(rank, k, after, &w) || (anew && w == NULL))
 			continue;
 		if (key && (cdc_bytes_equal(k->key, *key) ||
 					cdc_winner_keys_equal(rank, k->tokens, tokens)))
@@ -358,8 +379,10 @@ cdc_place_find(CdcRank *rank, const CdcEvent *rec, const CdcToken *tokens,
 	bool		same;
 
 	/* the row that we know of by this key; where it was before, the window has asked */
-	if (places->table == NULL && w && !w->deleted && !rec->old_key)
+	if (places->asked && places->table == NULL && !places->has_truncate &&
+		w && !w->deleted && !rec->old_key)
 		return CDC_PLACED_HERE;
+	places->asked = true;
 	if (!begin_place(rank, rec, &same))
 		return CDC_PLACED_HERE;
 	if (!same || !place_key(rank, tokens, &at))
@@ -367,7 +390,7 @@ cdc_place_find(CdcRank *rank, const CdcEvent *rec, const CdcToken *tokens,
 	p = places->table ? placetable_lookup(places->table, at) : NULL;
 	if (p)
 		return resolve(rank, rec, p, tokens, key, other);
-	if (simply == CDC_PLACED_LATER || w == NULL || w->deleted)
+	if (simply == CDC_PLACED_LATER || w == NULL || w->deleted || places->has_truncate)
 		want(rank, tokens, rec->old_key ? NULL : key, &at, simply == CDC_PLACED_LATER);
 	return simply;
 }
@@ -648,11 +671,18 @@ cdc_places_look_up(CdcRank *rank)
 {
 	CdcPlaces  *places = rank->places;
 	MemoryContext old = MemoryContextSwitchTo(rank->context);
+	bool		late = rank->truncated && rank->multi_partition && places->told &&
+	!places->has_truncate;
 	List	   *wants;
 	uint64		n;
 
+	if (late)
+	{
+		places->has_truncate = true;
+		places->truncate = rank->truncated_at;
+	}
 	if (places->wants == NIL)
-		return false;
+		return late;
 	look_up_winners(rank);
 	n = run_lookup(rank, places->wants, false);
 	for (uint64 i = 0; i < n; i++)
@@ -667,5 +697,5 @@ cdc_places_look_up(CdcRank *rank)
 		SPI_freetuptable(SPI_tuptable);
 	}
 	MemoryContextSwitchTo(old);
-	return wants != NIL;
+	return wants != NIL || late;
 }

@@ -27,6 +27,10 @@ typedef struct CdcPlaces
 	bool	   *told;			/* [nkeys] the columns that the record's key has */
 	struct placetable_hash *table;	/* NULL: empty */
 	List	   *wants;			/* of the window as it is ranked now */
+	bool		asked;			/* .. some record's key was looked at */
+	bool		has_truncate;	/* of several partitions: the last one of the window is
+								 * known before the records that come first */
+	CdcOrigin	truncate;		/* it */
 	StringInfoData buf;
 } CdcPlaces;
 
