@@ -46,9 +46,9 @@ class Size:
 
 
 SIZES = {
-    "full": Size(runs=3, events=1000000, scale=(100000, 1000000, 10000000), shape_bytes=400e6,
+    "full": Size(runs=3, events=1000000, scale=(100000, 1000000, 10000000), shape_bytes=200e6,
                  target_rows=10000000, sink_events=400000, pipelines=(1, 10, 100, 1000),
-                 idle_seconds=30, latency_seconds=20, steady_seconds=420),
+                 idle_seconds=10, latency_seconds=20, steady_seconds=120),
     "short": Size(runs=2, events=200000, scale=(20000, 100000, 400000), shape_bytes=30e6,
                   target_rows=300000, sink_events=20000, pipelines=(1, 10, 100),
                   idle_seconds=3, latency_seconds=3, steady_seconds=12),
