@@ -11,7 +11,7 @@ set -u -o pipefail
 cd "$(dirname "$0")/.." || exit 1
 . test/tools/common.sh
 
-ALL_SUITES="regress isolation tap unit signers differential fuzz model kills readme e2e secure"
+ALL_SUITES="regress isolation tap faults unit signers differential fuzz model kills readme e2e secure"
 FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 
 # in_copy COMMAND..: in the copy of the sources
@@ -39,6 +39,9 @@ suite_isolation()
 # in a copy of its own, as make installcheck begins by removing what is in its way.
 LANES=${LANES:-3}
 
+# Files that let places fail need another build.
+WANTS_FAULTS='built without CDC_FAULTS'
+
 tap_lane()
 {
 	local lane=$WORK/tap$1
@@ -50,7 +53,7 @@ tap_lane()
 suite_tap()
 {
 	local i log status=0 pids=() lanes=() files
-	files=("$WORK"/src/test/t/*.pl)
+	mapfile -t files < <(grep -L "$WANTS_FAULTS" "$WORK"/src/test/t/*.pl)
 	for ((i = 0; i < ${#files[@]}; i++)); do
 		lanes[i % LANES]+=" test/t/$(basename "${files[i]}")"
 	done
@@ -69,6 +72,19 @@ suite_tap()
 		done
 	done
 	return $status
+}
+
+suite_faults()
+{
+	local src=$WORK/faults pg_config=${PG_CONFIG/#"$WORK/pg"/"$WORK/faults-pg"} files
+	files=$(cd "$WORK/src" && grep -l "$WANTS_FAULTS" test/t/*.pl | tr '\n' ' ')
+	as_user cp -a "$WORK/src" "$src" && as_user cp -a "$WORK/pg" "$WORK/faults-pg" &&
+		as_user make -s -C "$src" PG_CONFIG="$pg_config" clean &&
+		as_user make -s -C "$src" -j"$(nproc)" PG_CONFIG="$pg_config" CDC_FAULTS=1 with_llvm=no all install &&
+		as_user make -s -C "$src" PG_CONFIG="$pg_config" with_llvm=no installcheck \
+			REGRESS= ISOLATION= PROVE_FLAGS=-v PROVE_TESTS="$files" && return
+	tail -n 40 "$src"/tmp_check/log/regress_log_* | sed 's/^/# /'
+	return 1
 }
 
 suite_unit() { in_copy make -s -C test/unit check; }
