@@ -96,22 +96,26 @@ cdc_array_add_bytes(CdcBufferMemory *memory, CdcArrayBuffer *array, CdcBytes byt
 	return array->used - len;
 }
 
+/* Append a value of a fixed length. */
+static inline void
+add_fixed(CdcBufferMemory *memory, CdcArrayBuffer *array, const void *value, Size len)
+{
+	cdc_array_mark(memory, array, false);
+	reserve(memory, array, len);
+	memcpy(array->data + array->used, value, len);
+	array->used += len;
+}
+
 void
 cdc_array_add_int64(CdcBufferMemory *memory, CdcArrayBuffer *array, int64 value)
 {
-	cdc_array_mark(memory, array, false);
-	reserve(memory, array, sizeof(int64));
-	memcpy(array->data + array->used, &value, sizeof(int64));
-	array->used += sizeof(int64);
+	add_fixed(memory, array, &value, sizeof(value));
 }
 
 void
 cdc_array_add_int16(CdcBufferMemory *memory, CdcArrayBuffer *array, int16 value)
 {
-	cdc_array_mark(memory, array, false);
-	reserve(memory, array, sizeof(int16));
-	memcpy(array->data + array->used, &value, sizeof(int16));
-	array->used += sizeof(int16);
+	add_fixed(memory, array, &value, sizeof(value));
 }
 
 Datum

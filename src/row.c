@@ -208,11 +208,25 @@ cross_truncates(CdcRank *rank, CdcEvent *rec, CdcWinner *w)
 	cdc_marked_cross(rank, w, &now);
 }
 
+/* The row of a key that is deleted is there again, without what it was. */
+static void
+revive(CdcRank *rank, CdcWinner *w)
+{
+	/* a row that is marked is not gone */
+	w->first = w->marked ? -1 : rank->ordinal;
+	if (rank->multi_partition)
+		cdc_winner_set_floor(rank, w, &w->last);
+	w->deleted = w->marked = false;
+	w->fresh = true;
+	w->norigins = 0;
+}
+
 /* The same, by a record in its order. */
 static void
 upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char op)
 {
 	CdcMode		mode = rank->target->mode;
+	const CdcToken *values = tokens;
 	bool		arrived = false;
 	bool		isnew;
 	CdcWinner  *w;
@@ -272,22 +286,11 @@ upsert(CdcRank *rank, CdcEvent *rec, const CdcBytes *key, CdcToken *tokens, char
 		w->fresh = begins_anew(rank, rec, w);
 		w->first = rank->ordinal;
 	}
-	if (!isnew && w->deleted)
-	{
-		/* a row that is marked is not gone */
-		w->first = w->marked ? -1 : rank->ordinal;
-		if (rank->multi_partition)
-			cdc_winner_set_floor(rank, w, &w->last);
-		w->deleted = w->marked = false;
-		w->fresh = true;
-		w->norigins = 0;
-		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
-	}
-	else if (!isnew)
-		cdc_winner_set_tokens(rank, w, cdc_winner_merge(rank, w, rec, tokens),
-							  cdc_event_key(rec));
+	else if (w->deleted)
+		revive(rank, w);
 	else
-		cdc_winner_set_tokens(rank, w, tokens, cdc_event_key(rec));
+		values = cdc_winner_merge(rank, w, rec, tokens);
+	cdc_winner_set_tokens(rank, w, values, cdc_event_key(rec));
 	if (arrived)
 		note_source(rank, rec, w);
 	if (rank->places && rank->places->table)
@@ -583,11 +586,6 @@ cdc_row_upsert(CdcRank *rank, CdcEvent *rec)
 			!cdc_winner_keys_equal(rank, st->old_tokens, st->tokens))
 		{
 			change_key(rank, rec, &old_key, &new_key);
-			return;
-		}
-		if (!CDC_PLACES_APPLY(rank) || before_has_key(rank, &rec->change))
-		{
-			upsert(rank, rec, &new_key, st->tokens, 'u');
 			return;
 		}
 		key = new_key;
