@@ -41,6 +41,7 @@
 
 #define BROKERS			1
 #define PRODUCE_TIMEOUT 30000	/* ms */
+#define TOPIC_PAUSE		500		/* us */
 
 static rd_kafka_t *cluster_handle;
 static rd_kafka_mock_cluster_t *cluster;
@@ -209,6 +210,12 @@ do_topic(char **args, int nargs)
 	if (nargs != 2)
 		return "usage: topic NAME PARTITIONS";
 	err = rd_kafka_mock_topic_create(cluster, args[0], atoi(args[1]), 1);
+
+	/*
+	 * The cluster's thread answers first, and then empties the pipe that wakes it.
+	 * A request that comes in between would be found a second later.
+	 */
+	usleep(TOPIC_PAUSE);
 	return err ? rd_kafka_err2str(err) : NULL;
 }
 
