@@ -90,7 +90,13 @@ static const struct
 	{"socket.keepalive.enable", "true"},
 	{"reconnect.backoff.max.ms", "1000"},
 	{"log.queue", "true"},
-	{"fetch.max.bytes", "33554432"},
+
+	/*
+	 * An answer is received into memory of its own.  malloc() gets that of large
+	 * ones from the kernel each time, and each page costs a fault: with 32 MB
+	 * instead, landing 3.7 kB records of 256 partitions takes 40 % more CPU.
+	 */
+	{"fetch.max.bytes", "4194304"},
 
 	/*
 	 * Room for the biggest records, but below what the first bytes of a TLS
