@@ -5,10 +5,13 @@
  *
  *	  consume BROKER TOPIC PARTITIONS
  *
- * Reads all partitions from the beginning to the end that each has, with the
- * settings that the extension gives to its consumer (kafka.c) and the cheapest
- * interface that librdkafka has.  Prints "RECORDS BYTES SECONDS", bytes of keys
- * and values, from the making of the consumer to the last record.
+ * Reads all partitions, from offset 0 to the end that each has, with the settings
+ * that the extension gives to its consumer (kafka.c), more room for what waits, and
+ * the cheapest interface that librdkafka has.  Prints "RECORDS BYTES SECONDS", bytes
+ * of keys and values, from the making of the consumer to the last record.
+ *
+ * It asks for the topic's metadata first, and wants offsets and not "the beginning":
+ * otherwise it would wait 0.6 s for the leaders' answers before it reads anything.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,7 +37,7 @@ static const struct
 	{"check.crcs", "true", 0},
 	{"isolation.level", "read_committed", 0},
 	{"fetch.wait.max.ms", "100", 0},
-	{"fetch.max.bytes", "33554432", 0},
+	{"fetch.max.bytes", "4194304", 0},
 	{"receive.message.max.bytes", "300000000", 0},
 	{"queued.max.messages.kbytes", "65536", 0},
 	{"fetch.queue.backoff.ms", "10", 1},
@@ -54,6 +57,19 @@ now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static void
+get_metadata(rd_kafka_t *rk, const char *name)
+{
+	rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, topic, &metadata, 10000);
+
+	if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+		fatal("metadata", rd_kafka_err2str(err));
+	rd_kafka_metadata_destroy(metadata);
+	rd_kafka_topic_destroy(topic);
 }
 
 static rd_kafka_t *
@@ -96,10 +112,10 @@ main(int argc, char **argv)
 	if (argc != 4 || (partitions = atoi(argv[3])) < 1)
 		fatal("usage", "consume BROKER TOPIC PARTITIONS");
 	rk = open_consumer(argv[1]);
+	get_metadata(rk, argv[2]);
 	list = rd_kafka_topic_partition_list_new(partitions);
 	for (int i = 0; i < partitions; i++)
-		rd_kafka_topic_partition_list_add(list, argv[2], i)->offset =
-			RD_KAFKA_OFFSET_BEGINNING;
+		rd_kafka_topic_partition_list_add(list, argv[2], i)->offset = 0;
 	if ((err = rd_kafka_assign(rk, list)) != RD_KAFKA_RESP_ERR_NO_ERROR)
 		fatal("assign", rd_kafka_err2str(err));
 	rd_kafka_topic_partition_list_destroy(list);
