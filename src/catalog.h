@@ -38,8 +38,9 @@ extern void cdc_spi_begin_as(CdcSpi *spi, Oid userid, const char *search_path);
 /*
  * The same without a change of user.  Both of the above and this one pin
  * search_path, TimeZone (UTC), DateStyle (ISO), IntervalStyle (postgres),
- * bytea_output (hex), extra_float_digits, xmloption and standard_conforming_
- * strings, so that nothing depends on the session.
+ * bytea_output (hex), extra_float_digits, array_nulls, xmloption, standard_
+ * conforming_strings and row_security, so that nothing depends on the session;
+ * and turn jit off.
  */
 extern void cdc_spi_begin(CdcSpi *spi, const char *search_path);
 
