@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import sys
 import traceback
 
@@ -469,31 +468,24 @@ class History:
             self.end()
 
 
+def run(root, bindir, arguments):
+    line = Line(root, os.environ['E2E_OUT'], bindir, Warehouse(root, bindir))
+    line.warehouse.use_broker(line.kafka)
+    if arguments.only == 'mysql':
+        line.sources['mysql'] = services.MySQL(root)
+    sources = (arguments.only,) if arguments.only else ('mariadb', 'postgres')
+    for seed in range(arguments.seed, arguments.seed + arguments.rounds):
+        tap.section(History(line, seed, arguments.statements, sources=sources).run)
+
+
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser()
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=1)
     parser.add_argument('--statements', type=int, default=1000)
     parser.add_argument('--only', choices=('mariadb', 'mysql', 'postgres'))
     arguments = parser.parse_args()
-    root = os.path.join(os.environ['WORK'], 'e2e-histories')
-    bindir = os.path.dirname(os.environ['PG_CONFIG'])
-    os.makedirs(root)
-    try:
-        line = Line(root, os.environ['E2E_OUT'], bindir, Warehouse(root, bindir))
-        line.warehouse.use_broker(line.kafka)
-        if arguments.only == 'mysql':
-            line.sources['mysql'] = services.MySQL(root)
-        sources = (arguments.only,) if arguments.only else ('mariadb', 'postgres')
-        for seed in range(arguments.seed, arguments.seed + arguments.rounds):
-            tap.section(History(line, seed, arguments.statements, sources=sources).run)
-    except Exception:
-        tap.ok(False, 'the test runs to its end', traceback.format_exc())
-    finally:
-        services.stop_all()
-    print(f'1..{tap.count}')
-    return 1 if tap.failed else 0
+    return services.run_test(lambda *where: run(*where, arguments), 'e2e-histories')
 
 
 if __name__ == '__main__':

@@ -9,9 +9,7 @@ Maven put libs/ and plugins/; WORK, a directory to work in; PG_CONFIG, of the
 PostgreSQL that has the extension.  Prints TAP.
 """
 import os
-import signal
 import sys
-import traceback
 
 import conditions
 import histories
@@ -126,32 +124,20 @@ def run_parts(line, root, chosen):
         tap.section(history, line)
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    root = os.path.join(os.environ['WORK'], 'e2e-run')
-    bindir = os.path.dirname(os.environ['PG_CONFIG'])
-    os.makedirs(root)
-    try:
-        line = Line(root, os.environ['E2E_OUT'], bindir, Warehouse(root, bindir))
-        line.run_all(scenario.snapshot)
-        progress('start Connect with four connectors')
-        line.start_connect()
-        line.warehouse.use_broker(line.kafka)
-        create_pipelines(line)
-        line.compare_all('snapshot')
-        progress('change rows')
-        line.run_all(scenario.changes)
-        line.compare_all('changes')
-        tap.section(check_quiet, line)
-        run_parts(line, root, sys.argv[1:])
-    except Exception:
-        tap.ok(False, 'the test runs to its end', traceback.format_exc())
-    finally:
-        services.stop_all()
-    print(f'1..{tap.count}')
-    progress('end')
-    return 1 if tap.failed else 0
+def run(root, bindir):
+    line = Line(root, os.environ['E2E_OUT'], bindir, Warehouse(root, bindir))
+    line.run_all(scenario.snapshot)
+    progress('start Connect with four connectors')
+    line.start_connect()
+    line.warehouse.use_broker(line.kafka)
+    create_pipelines(line)
+    line.compare_all('snapshot')
+    progress('change rows')
+    line.run_all(scenario.changes)
+    line.compare_all('changes')
+    tap.section(check_quiet, line)
+    run_parts(line, root, sys.argv[1:])
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(services.run_test(run, 'e2e-run'))

@@ -7,8 +7,12 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
+import traceback
+
+from tap import progress, tap
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STARTED = []
@@ -177,6 +181,23 @@ def stop_all():
         except subprocess.TimeoutExpired:
             service.kill()
     STARTED.clear()
+
+
+def run_test(test, name):
+    """Run a whole test, in a directory of that name; the status to exit with.
+    Whatever happens, nothing that it has started stays."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    root = os.path.join(os.environ['WORK'], name)
+    os.makedirs(root)
+    try:
+        test(root, os.path.dirname(os.environ['PG_CONFIG']))
+    except Exception:
+        tap.ok(False, 'the test runs to its end', traceback.format_exc())
+    finally:
+        stop_all()
+    print(f'1..{tap.count}')
+    progress('end')
+    return 1 if tap.failed else 0
 
 
 class MariaDB(Service):

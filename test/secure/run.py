@@ -16,11 +16,9 @@ import concurrent.futures
 import ctypes
 import datetime
 import os
-import signal
 import sys
 import threading
 import time
-import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), 'e2e'))
@@ -304,32 +302,21 @@ def start(name, root, libs):
     return kafka, prepare(kafka, os.path.join(root, name))
 
 
-def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    root = os.path.join(os.environ['WORK'], 'secure-run')
-    os.makedirs(root)
+def run(root, bindir):
     newer = os.environ['NEW_LIBRDKAFKA']
-    try:
-        with concurrent.futures.ThreadPoolExecutor(3) as pool:
-            old = pool.submit(start, 'kafka-3.9', root, os.environ['SECURE_OUT'] + '/libs')
-            new = pool.submit(start, 'kafka-4.1', root, os.environ['E2E_OUT'] + '/libs')
-            wires = Wires(root, os.path.dirname(os.environ['PG_CONFIG']))
-        tap.section(verifier, old.result()[0])
-        Run(wires, system_librdkafka(), *old.result()).run()
-        if os.path.exists(newer):
-            # it comes before the one that the extension is linked with
-            wires.restart_with(LD_PRELOAD=newer)
-            Run(wires, os.environ['NEW_VERSION'], *new.result()).run(all_parts=False)
-        else:
-            tap.skip('a newer librdkafka', newer)
-    except Exception:
-        tap.ok(False, 'the test runs to its end', traceback.format_exc())
-    finally:
-        services.stop_all()
-    print(f'1..{tap.count}')
-    progress('end')
-    return 1 if tap.failed else 0
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        old = pool.submit(start, 'kafka-3.9', root, os.environ['SECURE_OUT'] + '/libs')
+        new = pool.submit(start, 'kafka-4.1', root, os.environ['E2E_OUT'] + '/libs')
+        wires = Wires(root, bindir)
+    tap.section(verifier, old.result()[0])
+    Run(wires, system_librdkafka(), *old.result()).run()
+    if os.path.exists(newer):
+        # it comes before the one that the extension is linked with
+        wires.restart_with(LD_PRELOAD=newer)
+        Run(wires, os.environ['NEW_VERSION'], *new.result()).run(all_parts=False)
+    else:
+        tap.skip('a newer librdkafka', newer)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(services.run_test(run, 'secure-run'))
