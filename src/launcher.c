@@ -81,27 +81,6 @@ is_wanted(Oid database)
 	return wanted;
 }
 
-/* Say so at the database, for cdc_status, and once in the log. */
-static void
-note_no_slot(Launcher *launcher, Oid database)
-{
-	ErrorData	edata = {
-		.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-		.message = "no slot is free for the workers of this database",
-		.hint = "Increase max_worker_processes.",
-	};
-	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &database);
-
-	cdc_problem_add(&entry->problem, &edata);
-	cdc_shared_release(CDC_SHARED_DATABASE, entry);
-	if (!launcher->no_slot)
-		ereport(LOG,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("no slot is free for the cdcsync manager of database %u", database),
-				 errhint("Increase max_worker_processes.")));
-	launcher->no_slot = true;
-}
-
 static void
 start_manager(Launcher *launcher, Home *home, TimestampTz now)
 {
@@ -112,7 +91,8 @@ start_manager(Launcher *launcher, Home *home, TimestampTz now)
 	if (home->no_slot)
 	{
 		home->next_start = TimestampTzPlusMilliseconds(now, NO_SLOT_PAUSE);
-		note_no_slot(launcher, home->database);
+		cdc_worker_note_slot(home->database, "the workers of this database", !launcher->no_slot);
+		launcher->no_slot = true;
 		return;
 	}
 	pfree(handle);

@@ -122,32 +122,14 @@ cannot_connect(Oid owner)
 	return NULL;
 }
 
-/* There is a slot, or there is none: for cdc_status and, once, for the log. */
+/* There is a slot, or there is none: said once. */
 static void
 note_slot(CdcManager *manager, bool slot)
 {
-	ErrorData	edata = {
-		.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-		.message = "no slot is free for a worker",
-		.hint = "Increase max_worker_processes.",
-	};
-	CdcSharedDatabase *entry;
-
 	if (manager->no_slot == !slot)
 		return;
 	manager->no_slot = !slot;
-	entry = cdc_shared_insert(CDC_SHARED_DATABASE, &MyDatabaseId);
-	if (slot)
-		cdc_problem_clear(&entry->problem);
-	else
-		cdc_problem_add(&entry->problem, &edata);
-	cdc_shared_release(CDC_SHARED_DATABASE, entry);
-	if (!slot)
-		ereport(LOG,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("cdcsync: no slot is free for a worker in database \"%s\"",
-						get_database_name(MyDatabaseId)),
-				 errhint("Increase max_worker_processes.")));
+	cdc_worker_note_slot(MyDatabaseId, slot ? NULL : "a worker", true);
 }
 
 /* It cannot be started: that stands at the owner's pipelines, and once in the log. */

@@ -99,6 +99,25 @@ cdc_worker_start(const CdcProcess *process)
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
 }
 
+void
+cdc_worker_note_slot(Oid database, const char *without, bool log)
+{
+	ErrorData	edata = {
+		.sqlerrcode = ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+		.message = without ? psprintf("no slot is free for %s", without) : NULL,
+		.hint = "Increase max_worker_processes.",
+	};
+	CdcSharedDatabase *entry = cdc_shared_insert(CDC_SHARED_DATABASE, &database);
+
+	if (without)
+		cdc_problem_add(&entry->problem, &edata);
+	else
+		cdc_problem_clear(&entry->problem);
+	cdc_shared_release(CDC_SHARED_DATABASE, entry);
+	if (without && log)
+		cdc_worker_log(&edata, psprintf("cannot start a worker in database %u", database));
+}
+
 bool
 cdc_worker_has_launcher(void)
 {

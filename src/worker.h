@@ -26,6 +26,12 @@ extern bool cdc_worker_has_launcher(void);
 extern BackgroundWorkerHandle *cdc_worker_start(const CdcProcess *process);
 
 /*
+ * Whom there is no slot for in a database (NULL: there is one again): stands there
+ * for cdc_status, and in the log if that is wanted.
+ */
+extern void cdc_worker_note_slot(Oid database, const char *without, bool log);
+
+/*
  * Called first by each main function: signals, connection, entry.  Ends the
  * process if one like it is there.
  */

@@ -62,7 +62,7 @@ $life->wait_for(undef, 'manager', 10);
 # it tries again each second
 sleep 3;
 is(scalar $life->pids(undef, 'manager'), 10, 'no more than there are slots');
-my @lines = $life->log_since($end) =~ /no slot is free for the cdcsync manager of database \d+/g;
+my @lines = $life->log_since($end) =~ /cannot start a worker in database \d+: no slot is free for the workers of this database/g;
 is(scalar @lines, 1, 'the log says so once');
 my ($without) = split /\n/, $life->sql('postgres', q{SELECT datname FROM pg_database WHERE datname ~ 'home\d'
 	AND datname NOT IN (SELECT datname FROM pg_stat_activity WHERE backend_type = 'cdcsync manager') ORDER BY 1});
