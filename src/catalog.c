@@ -203,6 +203,18 @@ cdc_spi_oid(uint64 row, int column)
 	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
 
+List *
+cdc_spi_texts(uint64 nrows, int column, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	List	   *texts = NIL;
+
+	for (uint64 i = 0; i < nrows; i++)
+		texts = lappend(texts, cdc_spi_text(i, column));
+	MemoryContextSwitchTo(old);
+	return texts;
+}
+
 char *
 cdc_qualified_name(Oid relid)
 {
@@ -240,4 +252,14 @@ cdc_text_array(const List *list)
 		elems[foreach_current_index(lc)] = CStringGetTextDatum(lfirst(lc));
 	return PointerGetDatum(construct_array(elems, list_length(list), TEXTOID,
 										   -1, false, TYPALIGN_INT));
+}
+
+Datum
+cdc_bytea(CdcBytes bytes)
+{
+	bytea	   *result = palloc(VARHDRSZ + (Size) bytes.len);
+
+	SET_VARSIZE(result, VARHDRSZ + bytes.len);
+	memcpy(VARDATA(result), bytes.data, bytes.len);
+	return PointerGetDatum(result);
 }

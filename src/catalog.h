@@ -10,6 +10,8 @@
 
 #include "executor/spi.h"
 
+#include "cdcsync.h"
+
 /* What cdc_spi_begin() must put back; opaque to callers. */
 typedef struct CdcSpi
 {
@@ -80,13 +82,19 @@ extern uint64 cdc_spi_run_plan(CdcPlan *plan, const Datum *values,
 /* Column (from 1) of row (from 0) of the last result. */
 extern Datum cdc_spi_value(uint64 row, int column, bool *isnull);
 
+/* The same of a text (in the current memory context) or an OID: NULL, 0. */
+extern char *cdc_spi_text(uint64 row, int column);
+extern Oid	cdc_spi_oid(uint64 row, int column);
+
+/* The texts in a column of the first nrows rows, as char * in that context. */
+extern List *cdc_spi_texts(uint64 nrows, int column, MemoryContext context);
+
 /* A text[] as a list of char *, and the other way round. */
 extern List *cdc_text_list(Datum array);
 extern Datum cdc_text_array(const List *list);
 
-/* The same of a text (in the current memory context) or an OID: NULL, 0. */
-extern char *cdc_spi_text(uint64 row, int column);
-extern Oid	cdc_spi_oid(uint64 row, int column);
+/* Bytes that are not NULL as a bytea. */
+extern Datum cdc_bytea(CdcBytes bytes);
 
 /* "schema"."relation" of a relation, quoted; error 42P01 if it is gone. */
 extern char *cdc_qualified_name(Oid relid);

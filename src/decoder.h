@@ -185,6 +185,12 @@ extern bool cdc_decode_text(CdcDecoder *decoder, const char *value, size_t len,
 
 extern bool cdc_take_op(const CdcToken *token, char *op);
 
+/* The operation of an event; and, afterwards, has it the image that it needs? */
+extern bool cdc_take_event_op(const CdcToken *op, const char *start,
+							  CdcChange *change, CdcDecodeError *error);
+extern bool cdc_check_images(const CdcToken *op, const char *start,
+							 const CdcChange *change, CdcDecodeError *error);
+
 /* A row image of an envelope that is an object, or none. */
 extern bool cdc_take_image(const CdcImage *image, const char *name,
 						   const char *start, bool *has, CdcToken *json,

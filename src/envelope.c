@@ -498,6 +498,26 @@ cdc_take_op(const CdcToken *token, char *op)
 	return true;
 }
 
+bool
+cdc_take_event_op(const CdcToken *op, const char *start, CdcChange *change,
+				  CdcDecodeError *error)
+{
+	return cdc_take_op(op, &change->op) ||
+		cdc_decode_error(error, (size_t) (op->text - start),
+						 "unknown operation %.*s of the event",
+						 cdc_token_clip(op, 32), op->text);
+}
+
+bool
+cdc_check_images(const CdcToken *op, const char *start, const CdcChange *change,
+				 CdcDecodeError *error)
+{
+	return change->has_after || strchr("cur", change->op) == NULL ||
+		cdc_decode_error(error, (size_t) (op->text - start),
+						 "event of operation \"%c\" has no \"after\"",
+						 change->op);
+}
+
 /* Length of a token's text cut to max bytes, no character in halves. */
 int
 cdc_token_clip(const CdcToken *token, int max)
@@ -680,10 +700,8 @@ take_envelope(CdcDecoder *decoder, const CdcImage *envelope,
 					   "cassandra"))
 		return cdc_decode_error(error, (size_t) (op->text - start),
 								"events of the Cassandra connector are not decoded");
-	if (!cdc_take_op(op, &change->op))
-		return cdc_decode_error(error, (size_t) (op->text - start),
-							"unknown operation %.*s of the event",
-							cdc_token_clip(op, 32), op->text);
+	if (!cdc_take_event_op(op, start, change, error))
+		return false;
 	if (!take_images(decoder, envelope, start, change, error) ||
 		!take_source(decoder, start, change, error))
 		return false;
@@ -691,11 +709,7 @@ take_envelope(CdcDecoder *decoder, const CdcImage *envelope,
 		return cdc_decode_error(error, (size_t) (tokens[ENV_TS_MS].text - start),
 							"\"ts_ms\" of the event is not an integer");
 	change->transaction_json = tokens[ENV_TRANSACTION];
-	if (!change->has_after && strchr("cur", change->op) != NULL)
-		return cdc_decode_error(error, (size_t) (op->text - start),
-							"event of operation \"%c\" has no \"after\"",
-							change->op);
-	return true;
+	return cdc_check_images(op, start, change, error);
 }
 
 /* May it be a row image, beside this "source"? */

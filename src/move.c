@@ -542,23 +542,13 @@ settle(CdcMoves *moves, CdcMove *move)
 	move->done = true;			/* nothing is known of the row: nothing to keep */
 }
 
-static Datum
-key_datum(const CdcBytes *key)
-{
-	bytea	   *b = palloc(VARHDRSZ + key->len);
-
-	SET_VARSIZE(b, VARHDRSZ + key->len);
-	memcpy(VARDATA(b), key->data, key->len);
-	return PointerGetDatum(b);
-}
-
 static void
 delete_stored(CdcMoves *moves, const CdcMove *move)
 {
 	Oid			types[] = {TEXTOID, BYTEAOID, BYTEAOID, BOOLOID, TEXTOID};
 	char		position[CDC_POSITION_TEXT];
-	Datum		values[] = {CStringGetTextDatum(moves->pipeline), key_datum(&move->new_key),
-		key_datum(&move->old_key), BoolGetDatum(move->stored_departed), (Datum) 0
+	Datum		values[] = {CStringGetTextDatum(moves->pipeline), cdc_bytea(move->new_key),
+		cdc_bytea(move->old_key), BoolGetDatum(move->stored_departed), (Datum) 0
 	};
 
 	cdc_position_print(&move->position, position);
@@ -599,8 +589,8 @@ insert_stored(CdcMoves *moves, const CdcMove *move)
 		n++;
 	}
 	values[0] = CStringGetTextDatum(moves->pipeline);
-	values[1] = key_datum(&move->new_key);
-	values[2] = key_datum(&move->old_key);
+	values[1] = cdc_bytea(move->new_key);
+	values[2] = cdc_bytea(move->old_key);
 	values[3] = BoolGetDatum(move->departed);
 	values[4] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 	values[5] = PointerGetDatum(construct_md_array(texts, nulls, 1, &n, &lbound, TEXTOID,

@@ -212,6 +212,20 @@ not_active(const CdcPipeline *pipeline)
 }
 
 void
+cdc_pipeline_reread(CdcPipeline *pipeline)
+{
+	Oid			staging = pipeline->staging;
+
+	*pipeline = *cdc_pipeline_get(pipeline->name);
+	if (pipeline->staging != staging)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("pipeline \"%s\" was created anew by another session",
+						pipeline->name),
+				 errhint("Try again.")));
+}
+
+void
 cdc_pipeline_check_active(const CdcPipeline *pipeline)
 {
 	if (pipeline->state != CDC_PIPELINE_ACTIVE)

@@ -94,6 +94,12 @@ typedef struct CdcPipeline
  */
 extern CdcPipeline *cdc_pipeline_get(const char *name);
 
+/*
+ * Once more, when its staging has been waited for: it may have been stopped or
+ * altered meanwhile.  40001 if it is another by now.
+ */
+extern void cdc_pipeline_reread(CdcPipeline *pipeline);
+
 /* 55000 with reason and hint unless the pipeline may sync. */
 extern void cdc_pipeline_check_active(const CdcPipeline *pipeline);
 

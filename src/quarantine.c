@@ -111,16 +111,6 @@ cdc_quarantine_reread(const char *pipeline, int64 partition, int32 epoch,
 				   partition, epoch, offset);
 }
 
-static Datum
-bytes_datum(const CdcBytes *b)
-{
-	bytea	   *d = palloc(VARHDRSZ + b->len);
-
-	SET_VARSIZE(d, VARHDRSZ + b->len);
-	memcpy(VARDATA(d), b->data, b->len);
-	return PointerGetDatum(d);
-}
-
 /* A bytea column of the result as bytes, copied into the current context. */
 static CdcBytes
 result_bytes(uint64 row, int column)
@@ -385,7 +375,7 @@ find_args(const CdcPipeline *pipeline, CdcRank *rank, CdcWinner *const *winners,
 		/* where a row is known by more than its key in Kafka, that does not tell */
 		for (int k = 0; k < rank->target->nkeys; k++)
 			key_nulls[i] |= rank->target->columns[rank->target->keys[k]].source != CDC_COLUMN_FIELD;
-		keys[i] = key_nulls[i] ? (Datum) 0 : bytes_datum(&w->kafka_key);
+		keys[i] = key_nulls[i] ? (Datum) 0 : cdc_bytea(w->kafka_key);
 		hash_nulls[i] = !w->tokens ||
 			!cdc_rank_key_hash(rank, w->tokens, w->schema, w->connector, &hash);
 		hashes[i] = hash_nulls[i] ? (Datum) 0 : Int64GetDatum((int64) hash);
@@ -809,7 +799,7 @@ static Datum
 bytes_or_null(const CdcBytes *bytes, char *null)
 {
 	*null = bytes->data ? ' ' : 'n';
-	return bytes->data ? bytes_datum(bytes) : (Datum) 0;
+	return bytes->data ? cdc_bytea(*bytes) : (Datum) 0;
 }
 
 /* Is there time left for others to let the record pass? */

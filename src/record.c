@@ -431,10 +431,8 @@ take_cloud_event(CdcDecoder *decoder, const CdcImage *object,
 		return cdc_decode_error(error, 0,
 								"the CloudEvent does not tell the operation: set extension.attributes.enable of its converter");
 	change->shape = CDC_SHAPE_CHANGE;
-	if (!cdc_take_op(op, &change->op))
-		return cdc_decode_error(error, (size_t) (op->text - start),
-								"unknown operation %.*s of the event",
-								cdc_token_clip(op, 32), op->text);
+	if (!cdc_take_event_op(op, start, change, error))
+		return false;
 	cdc_scanner_init(&scanner, outer.text, outer.len);
 	if (!cdc_scan_image(&scanner, &decoder->cloud_set, &decoder->cloud_memo,
 						&decoder->source, NULL, NULL))
@@ -443,11 +441,7 @@ take_cloud_event(CdcDecoder *decoder, const CdcImage *object,
 	take_row_source(decoder, change);
 	if (!cloud_images(decoder, data, start, change, error))
 		return false;
-	if (!change->has_after && strchr("cur", change->op) != NULL)
-		return cdc_decode_error(error, (size_t) (op->text - start),
-								"event of operation \"%c\" has no \"after\"",
-								change->op);
-	return true;
+	return cdc_check_images(op, start, change, error);
 }
 
 /*

@@ -95,7 +95,6 @@ static void
 lock_pipeline(Resync *resync)
 {
 	CdcPipeline *pipeline = resync->pipeline;
-	Oid			staging = pipeline->staging;
 
 	if (!OidIsValid(pipeline->target))
 		ereport(ERROR,
@@ -113,16 +112,9 @@ lock_pipeline(Resync *resync)
 						   cdc_mode_name(pipeline->mode)),
 				 errhint("Leave out \"since\".")));
 	lock_alone(pipeline);
-	(void) cdc_staging_lock(staging, pipeline->name, false);
+	(void) cdc_staging_lock(pipeline->staging, pipeline->name, false);
 	cdc_watermark_check_snapshot(pipeline);
-	/* it may have been altered while we waited */
-	*pipeline = *cdc_pipeline_get(pipeline->name);
-	if (pipeline->staging != staging)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("pipeline \"%s\" was created anew by another session",
-						pipeline->name),
-				 errhint("Try again.")));
+	cdc_pipeline_reread(pipeline);
 	cdc_sync_lock_target(pipeline);
 	cdc_landing_keep(pipeline->landing);
 }

@@ -85,19 +85,13 @@ related_pipelines(const char *name, Oid target, Oid owner, bool all)
 	Datum		values[] = {CStringGetTextDatum(name), ObjectIdGetDatum(target), ObjectIdGetDatum(owner),
 	BoolGetDatum(all)};
 	MemoryContext context = CurrentMemoryContext;
-	List	   *names = NIL;
+	List	   *names;
 	uint64		n;
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
 	n = all || any_waits(values[0]) ? cdc_spi_run_plan(&plan, values, NULL) : 0;
-	for (uint64 i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-
-		names = lappend(names, cdc_spi_text(i, 1));
-		MemoryContextSwitchTo(old);
-	}
+	names = cdc_spi_texts(n, 1, context);
 	cdc_spi_end(&spi);
 	return names;
 }

@@ -91,20 +91,14 @@ pipeline_names(const CdcLanding *landing)
 	Oid			types[] = {INT4OID};
 	Datum		values[] = {Int32GetDatum(landing->id)};
 	MemoryContext context = CurrentMemoryContext;
-	List	   *names = NIL;
+	List	   *names;
 	uint64		n;
 	CdcSpi		spi;
 
 	cdc_spi_begin_catalog(&spi);
 	n = cdc_spi_run("SELECT name FROM cdcsync.pipeline WHERE landing_id = $1 ORDER BY name",
 					1, types, values, NULL, 0);
-	for (uint64 i = 0; i < n; i++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-
-		names = lappend(names, cdc_spi_text(i, 1));
-		MemoryContextSwitchTo(old);
-	}
+	names = cdc_spi_texts(n, 1, context);
 	cdc_spi_end(&spi);
 	return names;
 }

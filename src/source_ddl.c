@@ -267,15 +267,11 @@ static void
 read_event(Reader *reader, const CdcChunk *chunk, int i)
 {
 	Oid			types[] = {BYTEAOID};
-	bytea	   *bytes = palloc(VARHDRSZ + chunk->values[i].len);
-	Datum		values[1];
+	Datum		values[] = {cdc_bytea(chunk->values[i])};
 	MemoryContext old;
 	uint64		n;
 	CdcSpi		spi;
 
-	SET_VARSIZE(bytes, VARHDRSZ + chunk->values[i].len);
-	memcpy(VARDATA(bytes), chunk->values[i].data, chunk->values[i].len);
-	values[0] = PointerGetDatum(bytes);
 	cdc_spi_begin(&spi, NULL);
 	n = cdc_spi_run("SELECT p ->> 'ddl', (p -> 'source')::text, c ->> 'type', c ->> 'id',"
 					" c ->> 'previousId', c -> 'table' -> 'columns', p ->> 'databaseName',"
@@ -302,7 +298,7 @@ read_event(Reader *reader, const CdcChunk *chunk, int i)
 		SPI_tuptable = result;	/* the columns came by another query */
 	}
 	cdc_spi_end(&spi);
-	pfree(bytes);
+	pfree(DatumGetPointer(values[0]));
 }
 
 /* Is the table's name somewhere in the bytes? */

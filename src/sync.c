@@ -230,7 +230,6 @@ static bool
 open_sync(CdcSyncRun *sync, bool nowait)
 {
 	CdcPipeline *pipeline = sync->pipeline;
-	Oid			staging;
 	int64		records;
 
 	if (!OidIsValid(pipeline->target) && !make_target(pipeline))
@@ -241,19 +240,11 @@ open_sync(CdcSyncRun *sync, bool nowait)
 		return false;
 	}
 	cdc_watermark_check_snapshot(pipeline);
-	/* it may have been stopped or altered while we waited */
-	staging = pipeline->staging;
-	*pipeline = *cdc_pipeline_get(pipeline->name);
+	cdc_pipeline_reread(pipeline);
 	if (sync->only_retry)
 		cdc_pipeline_check_here(pipeline);
 	else
 		cdc_pipeline_check_active(pipeline);
-	if (pipeline->staging != staging)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("pipeline \"%s\" was created anew by another session",
-						pipeline->name),
-				 errhint("Try again.")));
 	cdc_sync_lock_target(pipeline);
 	sync->npartitions = cdc_landing_positions(pipeline->landing, &sync->positions);
 	sync->progress = cdc_watermark_load(pipeline, sync->npartitions, sync->positions,

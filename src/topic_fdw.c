@@ -36,6 +36,7 @@
 #include "utils/ruleutils.h"
 #include "utils/timestamp.h"
 
+#include "catalog.h"
 #include "compat.h"
 #include "headers.h"
 #include "kafka.h"
@@ -424,17 +425,8 @@ next_record(TopicScan *scan)
 static Datum
 bytes_datum(CdcBytes bytes, bool *isnull)
 {
-	bytea	   *result;
-
-	if (bytes.data == NULL)
-	{
-		*isnull = true;
-		return (Datum) 0;
-	}
-	result = palloc(VARHDRSZ + (Size) bytes.len);
-	SET_VARSIZE(result, VARHDRSZ + bytes.len);
-	memcpy(VARDATA(result), bytes.data, bytes.len);
-	return PointerGetDatum(result);
+	*isnull = bytes.data == NULL;
+	return bytes.data ? cdc_bytea(bytes) : (Datum) 0;
 }
 
 /* ms since the Unix epoch; one that a timestamp cannot hold is NULL. */

@@ -6,9 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "check.h"
-
-#include "envelope.h"
+#include "decoded.h"
 
 #define MYSQL_SOURCE \
 	"\"source\":{\"connector\":\"mysql\",\"ts_ms\":5000,\"snapshot\":\"false\"," \
@@ -26,11 +24,6 @@ enum
 	ID, NAME, NAME_UPPER, BIG, NAME_EXACT, NROW
 };
 
-static CdcDecoder *decoder;
-static CdcChange change;
-static CdcDecodeError error;
-static char *record;			/* the bytes that the change points into */
-
 static bool
 decode(const char *value)
 {
@@ -38,15 +31,6 @@ decode(const char *value)
 	record = exact_copy(value, strlen(value));
 	memset(&error, 0, sizeof(error));
 	return cdc_decode_value(decoder, record, strlen(value), &change, &error);
-}
-
-static bool
-says(const CdcToken *token, const char *text)
-{
-	if (text == NULL)
-		return token->kind == CDC_JSON_MISSING;
-	return token->kind != CDC_JSON_MISSING && token->len == strlen(text) &&
-		memcmp(token->text, text, token->len) == 0;
 }
 
 static void
@@ -61,15 +45,6 @@ check_shape(const char *value, CdcShape shape)
 			CHECK(change.before[i].kind == CDC_JSON_MISSING &&
 				  change.after[i].kind == CDC_JSON_MISSING,
 				  "%s: field %d is set", value, i);
-}
-
-static void
-check_error(const char *value, const char *message)
-{
-	bool		ok = decode(value);
-
-	CHECK(!ok && strstr(error.message, message) != NULL, "%s: %s", value,
-		  ok ? "accepted" : error.message);
 }
 
 static void

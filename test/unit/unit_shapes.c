@@ -9,9 +9,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "check.h"
-
-#include "envelope.h"
+#include "decoded.h"
 #include "same_change.h"
 
 static const CdcField row_fields[] = {
@@ -30,11 +28,7 @@ enum
 	TABLE, DB, NSOURCE
 };
 
-static CdcDecoder *decoder;
 static CdcDecoder *plain;
-static CdcChange change;
-static CdcDecodeError error;
-static char *record;			/* the bytes that the change points into */
 
 static CdcDecoder *
 new_decoder(CdcReadAs read_as, const char *prefix, int nrow)
@@ -99,15 +93,6 @@ decode(const char *value)
 	return decode_bytes(value, strlen(value));
 }
 
-static bool
-says(const CdcToken *token, const char *text)
-{
-	if (text == NULL)
-		return token->kind == CDC_JSON_MISSING;
-	return token->kind != CDC_JSON_MISSING && token->len == strlen(text) &&
-		memcmp(token->text, text, token->len) == 0;
-}
-
 static void
 check_row(const char *value, char op, bool marked, const char *id)
 {
@@ -129,15 +114,6 @@ check_shape(const char *value, CdcShape shape)
 
 	CHECK(ok && change.shape == shape, "%s: shape %d, %s", value, change.shape,
 		  ok ? "" : error.message);
-}
-
-static void
-check_error(const char *value, const char *message)
-{
-	bool		ok = decode(value);
-
-	CHECK(!ok && strstr(error.message, message) != NULL, "%s: %s", value,
-		  ok ? "accepted" : error.message);
 }
 
 static void
