@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * decoder.h
- *	  What the files of the decoder share.  Only envelope.c, record.c, document.c,
- *	  record_key.c, cells.c, wrapped.c, replay.c and relay.c include it.
+ *	  What the files of the decoder share.  Only decoder.c, envelope.c, record.c,
+ *	  document.c, record_key.c, cells.c, wrapped.c, replay.c and relay.c include it.
  *
  * Pure C, no PostgreSQL.
  *
@@ -149,7 +149,7 @@ cdc_is_object_or_null(const CdcToken *token)
 	cdc_token_equals(token, word, sizeof("" word) - 1)
 
 /*
- * envelope.c
+ * decoder.c
  */
 
 /* Fill *error; returns false, so that callers can return it. */
@@ -158,6 +158,14 @@ extern bool cdc_decode_error(CdcDecodeError *error, size_t offset,
 			__attribute__((format(printf, 3, 4)));
 extern bool cdc_scanner_error(CdcDecodeError *error,
 							  const CdcScanner *scanner);
+
+/* A set of exact names, after those of fields. */
+extern bool cdc_set_init(CdcFieldSet *set, const CdcField *fields, int nfields,
+						 const char *const *names, int nnames);
+
+/*
+ * envelope.c
+ */
 
 /* A STRING token that says this, escapes undone. */
 extern bool cdc_token_equals(const CdcToken *token, const char *word,
@@ -201,10 +209,6 @@ extern bool cdc_is_snapshot(const CdcToken *token);
 extern void cdc_take_position(CdcDecoder *decoder, const CdcToken *source,
 							  CdcChange *change);
 extern bool cdc_take_int64(const CdcToken *token, bool *has, int64_t *value);
-
-/* A set of exact names, after those of fields. */
-extern bool cdc_set_init(CdcFieldSet *set, const CdcField *fields, int nfields,
-						 const char *const *names, int nnames);
 
 /*
  * record.c: records that are no envelope.

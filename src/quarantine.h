@@ -60,6 +60,9 @@ extern void cdc_quarantine_forget(const char *pipeline, CdcQuarantineFunc is_ove
  */
 extern int64 cdc_quarantine_unblock(const char *pipeline);
 
+/* What the hash of a record's key is of: the same for as long as that is. */
+extern int32 cdc_quarantine_key_type(const CdcPipeline *pipeline, const CdcTarget *target);
+
 /*
  * What the key of a quarantined record is known by changes with the key's types
  * and the mapping: bring those up to date that were written under another
@@ -135,7 +138,7 @@ extern int64 cdc_quarantine_discard(const char *pipeline, bool all,
 
 /*
  * Write the bad records from number first to before last; the bytes of those
- * that lack them are read from landing again.
+ * that lack them are read from landing again (quarantine_write.c).
  */
 extern void cdc_quarantine_write(const CdcPipeline *pipeline, CdcRank *rank,
 								 int64 first, int64 last);
