@@ -48,6 +48,7 @@ typedef struct Place
 	CdcBytes	key;
 	List	   *rows;			/* CdcPlaceKey *, of the target */
 	List	   *met;			/* .. that the window as it is ranked now has met */
+	bool		has_nulls;		/* the target has a row whose key no event can tell */
 	bool		looked_up;
 	uint32		hash;
 	char		status;
@@ -352,6 +353,8 @@ resolve(CdcRank *rank, const CdcEvent *rec, const Place *p, const CdcToken *toke
 		*other = k;
 		winner = w;
 	}
+	if (p->has_nulls && !anew && !(rank->truncated && !rank->multi_partition))
+		return CDC_PLACED_UNKNOWN;
 	if (n == 0)
 		return key && !rec->old_key ? CDC_PLACED_HERE : CDC_PLACED_NOWHERE;
 	if (key && !rec->old_key && is_unseen_row(rank, p, key, tokens))
@@ -431,7 +434,7 @@ make_place(CdcPlaces *places, const CdcBytes *key)
 
 		p = placetable_insert(places->table, copy, &found);
 		p->rows = p->met = NIL;
-		p->looked_up = false;
+		p->has_nulls = p->looked_up = false;
 	}
 	MemoryContextSwitchTo(old);
 	return p;
@@ -443,9 +446,9 @@ add_row(CdcRank *rank, const Want *w, uint64 n)
 {
 	CdcPlaces  *places = rank->places;
 	const CdcTarget *target = rank->target;
+	Place	   *p = make_place(places, &w->place);
 	MemoryContext old = MemoryContextSwitchTo(places->context);
 	CdcPlaceKey *row = palloc0(sizeof(CdcPlaceKey));
-	Place	   *p = make_place(places, &w->place);
 	ListCell   *lc;
 	CdcBytes	key;
 
@@ -460,6 +463,12 @@ add_row(CdcRank *rank, const Want *w, uint64 n)
 			continue;			/* spelled as the source does */
 		memset(t, 0, sizeof(CdcToken));
 		t->text = SPI_getvalue(SPI_tuptable->vals[n], SPI_tuptable->tupdesc, k + 2);
+		if (t->text == NULL)
+		{
+			p->has_nulls = true;
+			MemoryContextSwitchTo(old);
+			return;
+		}
 		t->len = strlen(t->text);
 		t->kind = CDC_TOKEN_PGTEXT;
 		if (c->typid == INT2OID || c->typid == INT4OID || c->typid == INT8OID)
