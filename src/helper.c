@@ -240,7 +240,11 @@ cdc_helper_start(const CdcLanding *landing, const CdcTarget *target,
 	Attempt		attempt;
 	bool		started;
 
-	/* it waits for us while it has this one: who waits for it is to wait for us, too */
+	/*
+	 * It waits for us while it has this one, on a latch: who waits for it is to wait
+	 * for us, too.  A subtransaction that is undone takes ours along, and has to end
+	 * the helper.
+	 */
 	LockRelationOid(landing->chunk, AccessShareLock);
 	describe(&attempt.description, landing, target, intake, placeholder, whole,
 			 npartitions, progress, positions);

@@ -581,6 +581,9 @@ try_rounds(Window *window, const Before *before, MemoryContext run)
 		window->places->quarantine = sync->quarantine;
 		cdc_places_begin(window->places);
 		done = cdc_attempt(try_window, window, NULL, NULL);
+		/* what is undone has taken our lock on the chunks along, see helper.c */
+		if (!done)
+			cdc_helper_end(sync->helper);
 		if (!window->again || window->trip)
 			return done;
 		cdc_refusals_sort(window->refusals);

@@ -154,6 +154,32 @@ is( sql(q{SET cdcsync.min_parallel_sync_size = 0;
 	SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'helped_debezium_chunk'::regclass;
 	COMMIT}), "f\nAccessShareLock", 'a sync has the lock that its helper has');
 
+# .. for as long as there is one: not when the window is undone in which it was started,
+# and others of the backlog, of more than a window and the slots, are left.
+sql(q{
+	CREATE TABLE refused (LIKE helped INCLUDING ALL);
+	SELECT cdc_create('refused', target => 'refused');
+	INSERT INTO refused_debezium (kafka_key, kafka_value) SELECT convert_to(format('{"id":%s}', i), 'UTF8'), 'no JSON' FROM generate_series(1, 200) AS i;
+	INSERT INTO refused_debezium (kafka_key, kafka_value)
+	SELECT convert_to(format('{"id":%s}', i), 'UTF8'), event('c', NULL, image(i, 'large', repeat('x', 100000), i), i) FROM generate_series(1, 1700) AS i});
+$before = helpers();
+my $other = $node->background_psql('postgres');
+$other->query_safe(q{BEGIN; SELECT name FROM cdcsync.pipeline WHERE name = 'refused' FOR NO KEY UPDATE});
+my ($nothing, $said) = ('', '');
+my $stopped = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'),
+		'-c', 'SET cdcsync.min_parallel_sync_size = 0', '-c', q{SELECT 'returned' FROM cdc_sync('refused')} ],
+	'<', \$nothing, '>', \$said, '2>&1');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%cdc_sync(''refused'')'}),
+	'a sync has to wait when it stops its pipeline');
+is(helpers(), $before + 1, 'it had a helper');
+$other->query_safe(q{SET lock_timeout = '20s'; LOCK TABLE refused_debezium_chunk IN ACCESS EXCLUSIVE MODE});
+pass('and who makes it wait need not wait for that');
+$other->query_safe('COMMIT');
+$other->quit;
+$stopped->finish;
+like($said, qr/pipeline "refused" is stopped.*returned/s, 'the pipeline is stopped');
+sql(q{SELECT cdc_drop('refused'); DROP TABLE refused});
+
 # The chunks are their owner's: whatever is made of them, nothing crashes.
 sql(q{
 	CREATE TABLE spoilt (LIKE helped INCLUDING ALL);
