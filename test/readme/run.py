@@ -276,7 +276,7 @@ QUERIES = {
     'function': """SELECT p.proname FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
         WHERE p.pronamespace <> 'cdcsync'::regnamespace AND d.classid = 'pg_proc'::regclass AND d.refobjid =
         (SELECT oid FROM pg_extension WHERE extname = 'cdcsync')""",
-    'relation': """SELECT c.oid::regclass FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e'
+    'relation': """SELECT replace(c.oid::regclass::text, '"', '') FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e'
         WHERE c.relkind IN ('r', 'v') AND d.classid = 'pg_class'::regclass AND d.refobjid =
         (SELECT oid FROM pg_extension WHERE extname = 'cdcsync')""",
     'column': """SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN ('cdc_status'::regclass,
