@@ -88,7 +88,8 @@ typedef struct CdcIngestLanding
 	int			ntakes;
 	int			maxtakes;
 	int		   *takes;			/* numbers of events, in batch_context */
-	bool		behind;			/* others were told that there is more to read */
+	int64		unread;			/* about so many are left in the logs behind it */
+	bool		behind;			/* others were told that there is more to land */
 } CdcIngestLanding;
 
 /*
@@ -183,8 +184,11 @@ extern void cdc_ingest_apply_sources(CdcIngest *ingest);
 extern void cdc_ingest_publish(CdcIngest *ingest, CdcIngestLanding *landing);
 extern void cdc_ingest_publish_ends(CdcIngest *ingest);
 
-/* How much is left in the logs behind the batch, which is about to be written. */
+/* How much is still to land with and behind the batch, which is about to be written. */
 extern void cdc_ingest_publish_unread(CdcIngest *ingest, CdcIngestLanding *landing);
+
+/* .. and behind it, when it has been. */
+extern void cdc_ingest_publish_written(CdcIngest *ingest, CdcIngestLanding *landing);
 
 /* ----------
  * ingest_batch.c: from events to chunks.

@@ -304,6 +304,7 @@ landing_written(CdcIngest *ingest, CdcIngestLanding *landing)
 	for (int i = 0; i < landing->nparts; i++)
 		landing->parts[i].stored.next_offset = landing->parts[i].reader.position.next_offset;
 	landing->pause = 0;
+	cdc_ingest_publish_written(ingest, landing);
 	if (landing->problem.failures > 0)
 	{
 		cdc_problem_clear(&landing->problem);

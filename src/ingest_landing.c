@@ -707,11 +707,22 @@ cdc_ingest_publish_ends(CdcIngest *ingest)
 	}
 }
 
+static void
+tell_unread(const CdcIngest *ingest, CdcIngestLanding *landing, int64 records)
+{
+	CdcLandingKey key = {MyDatabaseId, landing->def.id};
+	CdcSharedLanding *entry = cdc_shared_insert(CDC_SHARED_LANDING, &key);
+	CdcUnread  *unread = &entry->unread[ingest->process->slice % CDC_UNREAD_SLICES];
+
+	unread->records = records;
+	unread->at = GetCurrentTimestamp();
+	cdc_shared_release(CDC_SHARED_LANDING, entry);
+	landing->behind = records > 0;
+}
+
 void
 cdc_ingest_publish_unread(CdcIngest *ingest, CdcIngestLanding *landing)
 {
-	CdcLandingKey key = {MyDatabaseId, landing->def.id};
-	CdcSharedLanding *entry;
 	int64		unread = 0;
 	int			known = 0;
 
@@ -733,9 +744,13 @@ cdc_ingest_publish_unread(CdcIngest *ingest, CdcIngestLanding *landing)
 	/* those that nothing has come from yet are like the others */
 	if (known > 0)
 		unread = (int64) ((double) unread * landing->nparts / known);
-	landing->behind = unread > 0;
-	entry = cdc_shared_insert(CDC_SHARED_LANDING, &key);
-	entry->unread = unread;
-	entry->unread_at = GetCurrentTimestamp();
-	cdc_shared_release(CDC_SHARED_LANDING, entry);
+	landing->unread = unread;
+	tell_unread(ingest, landing, unread + landing->ntakes);
+}
+
+void
+cdc_ingest_publish_written(CdcIngest *ingest, CdcIngestLanding *landing)
+{
+	if (landing->behind)
+		tell_unread(ingest, landing, landing->unread);
 }

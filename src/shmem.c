@@ -282,6 +282,12 @@ cdc_process_woken(void)
 	return my_slot ? pg_atomic_exchange_u32(&my_slot->wake, 0) : 0;
 }
 
+uint32
+cdc_process_is_woken(void)
+{
+	return my_slot ? pg_atomic_read_u32(&my_slot->wake) : 0;
+}
+
 void
 cdc_process_wake(Oid database, int kinds_told, uint32 wake)
 {
@@ -465,6 +471,16 @@ cdc_shared_release(CdcSharedKind kind, void *entry)
 }
 
 static void
+add_unread(const CdcUnread *unread, CdcNews *news)
+{
+	if (unread->records == 0 ||
+		TimestampDifferenceExceeds(unread->at, GetCurrentTimestamp(), CDC_UNREAD_FRESH))
+		return;
+	news->unread += unread->records;
+	news->unread_at = Max(news->unread_at, unread->at);
+}
+
+static void
 add_news(int32 landing, CdcNews *news)
 {
 	CdcLandingKey key = {.database = MyDatabaseId,.landing = landing};
@@ -474,8 +490,8 @@ add_news(int32 landing, CdcNews *news)
 		return;
 	news->landed += shared->landed;
 	news->records += shared->records;
-	news->unread += shared->unread;
-	news->unread_at = Max(news->unread_at, shared->unread_at);
+	for (int i = 0; i < CDC_UNREAD_SLICES; i++)
+		add_unread(&shared->unread[i], news);
 	cdc_shared_release(CDC_SHARED_LANDING, shared);
 }
 

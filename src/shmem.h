@@ -57,6 +57,9 @@ extern bool cdc_process_enter(const CdcProcess *process);
 /* What this process was told since the last call. */
 extern uint32 cdc_process_woken(void);
 
+/* The same, without taking it. */
+extern uint32 cdc_process_is_woken(void);
+
 /* Tell processes of a database (InvalidOid: the launcher), kinds: bits 1 << kind. */
 extern void cdc_process_wake(Oid database, int kinds, uint32 wake);
 #define CDC_KIND(kind)	(1 << (kind))
@@ -126,6 +129,19 @@ typedef struct CdcLandingKey
 	int32		landing;
 } CdcLandingKey;
 
+/*
+ * About so many records were still to land when an ingest worker looked last, in
+ * the partitions that it reads.  It tells so while there is a backlog, often; what
+ * is older counts no more.  Slices beyond these share one: it is an estimate.
+ */
+#define CDC_UNREAD_SLICES	8
+#define CDC_UNREAD_FRESH	1000	/* ms */
+typedef struct CdcUnread
+{
+	int64		records;
+	TimestampTz at;
+} CdcUnread;
+
 typedef struct CdcSharedLanding
 {
 	CdcLandingKey key;
@@ -133,9 +149,7 @@ typedef struct CdcSharedLanding
 								 * a value that an earlier entry of the key had:
 								 * tells whether there is news, not how much */
 	int64		records;		/* that have landed since the entry was made */
-	int64		unread;			/* about so many more were in the topic's log when an
-								 * ingest worker wrote a batch, */
-	TimestampTz unread_at;		/* at this time */
+	CdcUnread	unread[CDC_UNREAD_SLICES];	/* by the ingest workers, see below */
 	CdcRate		rate;			/* records */
 	CdcProblem	problem;		/* why it is not read */
 	char		note[CDC_PROBLEM_TEXT];	/* what it waits for, "" if nothing */
@@ -193,8 +207,8 @@ typedef struct CdcNews
 {
 	int64		landed;			/* changes whenever something lands */
 	int64		records;
-	int64		unread;
-	TimestampTz unread_at;		/* the latest */
+	int64		unread;			/* are still to land: there is a backlog */
+	TimestampTz unread_at;		/* when that was told last */
 } CdcNews;
 
 extern CdcNews cdc_shared_news(int32 landing, int32 other);

@@ -459,14 +459,16 @@ run_sync(CdcSyncRun *sync, int max_windows, bool nowait)
 
 void
 cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
-				  CdcSyncResult *result)
+				  CdcPursuit *pursuit, CdcSyncResult *result)
 {
 	CdcSyncRun	sync = {
 		.pipeline = pipeline,
 		.result = result,
 		.alone = !IsTransactionBlock(),
 		.retry = {.waiting = true,.since = GetCurrentTimestamp()},
-		.may_help = cdc_helper_may_help(),
+		.pursuit = pursuit,
+		/* the cores are for the landing, which the sync waits for anyway */
+		.may_help = cdc_helper_may_help() && !(pursuit && cdc_pursuit_is_behind(pursuit)),
 	};
 
 	run_sync(&sync, max_windows, nowait);
@@ -560,7 +562,7 @@ cdc_sync(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	pipeline = cdc_pipeline_get(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	cdc_pipeline_check_active(pipeline);
-	cdc_sync_pipeline(pipeline, max_windows, false, &r);
+	cdc_sync_pipeline(pipeline, max_windows, false, NULL, &r);
 	if (r.inserted + r.updated + r.deleted > 0)
 		cdc_retry_related(pipeline);
 	values[0] = Int64GetDatum(r.events);

@@ -8,6 +8,7 @@
 #ifndef CDC_SYNC_H
 #define CDC_SYNC_H
 
+#include "pursuit.h"
 #include "pipeline.h"
 #include "quarantine.h"
 
@@ -32,9 +33,10 @@ typedef struct CdcSyncResult
  * Apply what has landed after the watermark, in at most max_windows windows
  * (0: all), in the caller's transaction.  The caller has checked that the
  * pipeline is active.  nowait: do not wait for another session that syncs it.
+ * pursuit: the last window goes on with what lands meanwhile; NULL: it does not.
  */
 extern void cdc_sync_pipeline(CdcPipeline *pipeline, int max_windows, bool nowait,
-							  CdcSyncResult *result);
+							  CdcPursuit *pursuit, CdcSyncResult *result);
 
 /*
  * The same for quarantined records alone: what has landed is not read.  The caller

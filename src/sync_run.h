@@ -44,6 +44,7 @@ typedef struct CdcSyncRun
 	bool		background;		/* the caller commits and comes again */
 	Timestamp	hold;			/* records that landed later are for another time;
 								 * DT_NOEND: none */
+	CdcPursuit *pursuit;			/* NULL: what lands meanwhile is for another time */
 	bool		may_help;		/* another process may read for this one .. */
 	bool		helper_tried;	/* .. and was asked to, unless it was not worth it */
 	struct CdcHelper *helper;	/* it, or NULL */

@@ -197,9 +197,12 @@ rank_epoch(Backlog *backlog, CdcRank *rank, CdcProgress *p, int64 end)
 	return room;
 }
 
-/* Rank records until the window is full or nothing is left; true: the latter. */
+/*
+ * Rank what lies before the positions until the window is full or nothing is left;
+ * true: the latter.
+ */
 static bool
-rank_window(CdcSyncRun *sync, CdcRank *rank)
+rank_landed(CdcSyncRun *sync, CdcRank *rank)
 {
 	Backlog		backlog = {.sync = sync};
 	bool		room = true;
@@ -227,6 +230,42 @@ rank_window(CdcSyncRun *sync, CdcRank *rank)
 	if (backlog.scan)
 		cdc_landing_scan_end(backlog.scan);
 	return room;
+}
+
+/* Has more landed that the window is to take, too? */
+static bool
+pursue_landing(CdcSyncRun *sync)
+{
+	MemoryContext old;
+	CdcLandingPosition *positions;
+	int			npositions;
+	bool		same;
+
+	/* a new partition is for the next sync, as are records that are held back */
+	if (sync->pursuit == NULL || sync->hold != DT_NOEND || !cdc_pursuit_wait(sync->pursuit))
+		return false;
+	old = MemoryContextSwitchTo(MemoryContextGetParent(sync->window));
+	npositions = cdc_landing_positions(sync->pipeline->landing, &positions);
+	MemoryContextSwitchTo(old);
+	same = npositions == sync->npartitions;
+	for (int i = 0; same && i < npositions; i++)
+		same = positions[i].partition == sync->positions[i].partition;
+	if (same)
+		memcpy(sync->positions, positions, sizeof(CdcLandingPosition) * npositions);
+	pfree(positions);
+	return same;
+}
+
+/* Rank records until the window is full or nothing is left; true: the latter. */
+static bool
+rank_window(CdcSyncRun *sync, CdcRank *rank)
+{
+	bool		done;
+
+	do
+		done = rank_landed(sync, rank);
+	while (done && pursue_landing(sync));
+	return done;
 }
 
 /* Rows that a truncate marks tell it. */

@@ -60,8 +60,7 @@
 #define READ_PAUSE		200		/* ms, at least, between two readings of the catalog */
 #define BUSY_PAUSE		200		/* ms until a pipeline that others sync is looked at again */
 #define LOOK_INTERVAL	1000	/* ms; whether the reason of a failure is gone */
-#define BACKLOG_PAUSE	5000	/* ms, at most, between windows of a backlog */
-#define BACKLOG_FRESH	1000	/* ms; what was told of a backlog counts so long */
+#define NEIGHBOUR_INTERVAL	50	/* ms; whether others need a worker that follows */
 #define FOREIGN_KEY		"23503"	/* a failure that other pipelines may end */
 
 /*
@@ -88,6 +87,7 @@ typedef struct Job
 	int64		poked;			/* CdcSharedPipeline.poked when they were tried last */
 	TimestampTz waiting_since;	/* it is due since, 0: it is not */
 	bool		altered;		/* the target, or what it may depend on */
+	bool		crowded;		/* others need the worker while a backlog lands */
 	uint32		reading;		/* of the catalog that it was in last */
 } Job;
 
@@ -236,21 +236,19 @@ refresh_jobs(void)
  */
 
 /*
- * A backlog is being landed: a window for every batch of it would write the same
- * rows over and over, and look back ever further.  So wait until as much has landed
- * as is left, if that is soon: there are a few windows then, the last of them
- * small.  At the end of the log nothing is left, and nothing waits.  (200,000
- * events of 40,000 keys: 0.47 instead of 0.66 s of CPU.)
+ * A backlog is being landed that the worker has no time to follow (pursuit.c).  So
+ * wait until as much has landed as is left, if that is soon: there are a few windows
+ * then, the last of them small.
  */
 static TimestampTz
 backlog_until(const CdcNews *news, const CdcSharedPipeline *shared)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(news->unread_at, BACKLOG_FRESH);
+	TimestampTz until = TimestampTzPlusMilliseconds(news->unread_at, CDC_UNREAD_FRESH);
 
 	/* the last window has left something, or nobody knows */
 	if (shared->landed < 0 || news->records - shared->records >= news->unread)
 		return 0;
-	return Min(until, TimestampTzPlusMilliseconds(shared->synced_at, BACKLOG_PAUSE));
+	return Min(until, TimestampTzPlusMilliseconds(shared->synced_at, CDC_PURSUIT_TIME));
 }
 
 /* Another session has altered a relation (invalid: any). */
@@ -315,7 +313,7 @@ due_at(Job *job)
 			job->landed = news.landed;
 		else
 			at = Min(at, Max(shared->synced_at + job->interval,
-							 backlog_until(&news, shared)));
+							 job->crowded ? backlog_until(&news, shared) : 0));
 	}
 	poked = job->poked != shared->poked;
 	if (at != DT_NOEND && poked)
@@ -365,6 +363,62 @@ unclaim(const Job *job)
 	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
 }
 
+/* It is due, and no worker is at it. */
+static bool
+is_neglected(Job *job, TimestampTz now)
+{
+	CdcSharedPipeline *shared;
+	bool		neglected;
+
+	if (due_at(job) > now)
+		return false;
+	shared = cdc_shared_find(CDC_SHARED_PIPELINE, &job->key, false);
+	if (shared == NULL)
+		return true;
+	neglected = shared->worker == 0;
+	cdc_shared_release(CDC_SHARED_PIPELINE, shared);
+	return neglected;
+}
+
+/* Has another pipeline waited for a worker as long as a turn takes? */
+static bool
+have_neglected(const Job *own)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	foreach(lc, job_list)
+	{
+		Job		   *job = lfirst(lc);
+
+		if (job == own)
+			continue;
+		if (!is_neglected(job, now))
+			job->waiting_since = 0;
+		else if (job->waiting_since == 0)
+			job->waiting_since = now;
+		else if (TimestampDifferenceExceeds(job->waiting_since, now, TURN))
+			return true;
+	}
+	return false;
+}
+
+/* The job's window follows its landing.  Is there something else to do? */
+static bool
+is_wanted(void *arg)
+{
+	static TimestampTz looked_at = 0;
+	Job		   *job = arg;
+
+	if (cdc_process_is_woken() & (CDC_WAKE_LEAVE | CDC_WAKE_CATALOG))
+		return true;
+	if (!TimestampDifferenceExceeds(looked_at, GetCurrentTimestamp(), NEIGHBOUR_INTERVAL))
+		return false;
+	looked_at = GetCurrentTimestamp();
+	job->crowded = have_neglected(job);
+	return job->crowded;
+}
+
 /* ----------
  * A turn
  * ----------
@@ -372,6 +426,7 @@ unclaim(const Job *job)
 typedef struct Turn
 {
 	Job		   *job;
+	CdcPursuit	pursuit;
 	bool		gone;			/* it is not ours any more, or not active */
 	bool		failed;
 	bool		impatient;		/* the last try has ended with waiting for a lock */
@@ -406,7 +461,8 @@ sync_window(void *arg)
 		turn->gone = true;
 		return;
 	}
-	cdc_sync_pipeline(pipeline, 1, true, &turn->result);
+	cdc_sync_pipeline(pipeline, 1, true, turn->job->crowded ? NULL : &turn->pursuit,
+					  &turn->result);
 	/* what the target has deferred to the commit sees it too */
 	path = cdc_sync_search_path(pipeline);
 	if (path)
@@ -495,9 +551,10 @@ note_failure(Turn *turn, ErrorData *error)
 
 /* A window has been committed. */
 static void
-note_success(Turn *turn, const CdcNews *news)
+note_success(Turn *turn)
 {
 	Job		   *job = turn->job;
+	const CdcNews *news = &turn->pursuit.news;
 	CdcSharedPipeline *shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
 	bool		failed = shared->problem.failures > 0;
 
@@ -522,9 +579,16 @@ note_success(Turn *turn, const CdcNews *news)
 static bool
 take_window(Turn *turn)
 {
-	CdcNews		news = cdc_shared_news(turn->job->landing, turn->job->schema_landing);
+	Job		   *job = turn->job;
 	ErrorData  *error;
 
+	turn->pursuit = (CdcPursuit) {
+		.landing = job->landing,
+		.wanted = is_wanted,
+		.arg = job,
+		.limit = cdc_sync_timeout,
+		.news = cdc_shared_news(job->landing, job->schema_landing),
+	};
 	if (!cdc_worker_try(sync_window, turn, &error))
 	{
 		hint_timeout(error);
@@ -536,11 +600,12 @@ take_window(Turn *turn)
 	CDC_FAULT("sync_committed");
 	if (turn->gone || turn->result.busy)
 	{
-		turn->job->not_before =
+		job->not_before =
 			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BUSY_PAUSE);
 		return false;
 	}
-	note_success(turn, &news);
+	note_success(turn);
+	job->crowded &= turn->pursuit.news.unread > 0;
 	/* there may be more now that nobody needs */
 	retention_due = Min(retention_due, retention_ready);
 	return turn->result.more;
