@@ -15,40 +15,28 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <librdkafka/rdkafka.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
+
+#include "client.h"
 
 #define BATCH 10000
 
-static const struct
+static const Property properties[] =
 {
-	const char *name;
-	const char *value;
-	int			optional;		/* not in every version */
-}			properties[] =
-{
-	{"group.id", "bench", 0},
-	{"enable.auto.commit", "false", 0},
-	{"enable.auto.offset.store", "false", 0},
-	{"auto.offset.reset", "error", 0},
-	{"enable.partition.eof", "true", 0},
-	{"check.crcs", "true", 0},
-	{"isolation.level", "read_committed", 0},
-	{"fetch.wait.max.ms", "100", 0},
-	{"fetch.max.bytes", "4194304", 0},
-	{"receive.message.max.bytes", "300000000", 0},
-	{"queued.max.messages.kbytes", "65536", 0},
-	{"fetch.queue.backoff.ms", "10", 1},
+	{"group.id", "bench", false},
+	{"enable.auto.commit", "false", false},
+	{"enable.auto.offset.store", "false", false},
+	{"auto.offset.reset", "error", false},
+	{"enable.partition.eof", "true", false},
+	{"check.crcs", "true", false},
+	{"isolation.level", "read_committed", false},
+	{"fetch.wait.max.ms", "100", false},
+	{"fetch.max.bytes", "4194304", false},
+	{"receive.message.max.bytes", "300000000", false},
+	{"queued.max.messages.kbytes", "65536", false},
+	{"fetch.queue.backoff.ms", "10", true},
+	{NULL}
 };
-
-static void
-fatal(const char *what, const char *reason)
-{
-	fprintf(stderr, "consume: %s: %s\n", what, reason);
-	exit(1);
-}
 
 static double
 now(void)
@@ -72,28 +60,6 @@ get_metadata(rd_kafka_t *rk, const char *name)
 	rd_kafka_topic_destroy(topic);
 }
 
-static rd_kafka_t *
-open_consumer(const char *brokers)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_t *rk;
-	char		errstr[256];
-
-	for (size_t i = 0; i < sizeof(properties) / sizeof(properties[0]); i++)
-		if (rd_kafka_conf_set(conf, properties[i].name, properties[i].value,
-							  errstr, sizeof(errstr)) != RD_KAFKA_CONF_OK &&
-			!properties[i].optional)
-			fatal(properties[i].name, errstr);
-	if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, errstr,
-						  sizeof(errstr)) != RD_KAFKA_CONF_OK)
-		fatal("bootstrap.servers", errstr);
-	rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, errstr, sizeof(errstr));
-	if (rk == NULL)
-		fatal("consumer", errstr);
-	rd_kafka_poll_set_consumer(rk);
-	return rk;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -111,7 +77,8 @@ main(int argc, char **argv)
 
 	if (argc != 4 || (partitions = atoi(argv[3])) < 1)
 		fatal("usage", "consume BROKER TOPIC PARTITIONS");
-	rk = open_consumer(argv[1]);
+	rk = open_client(RD_KAFKA_CONSUMER, argv[1], properties, NULL);
+	rd_kafka_poll_set_consumer(rk);
 	get_metadata(rk, argv[2]);
 	list = rd_kafka_topic_partition_list_new(partitions);
 	for (int i = 0; i < partitions; i++)

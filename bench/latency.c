@@ -21,16 +21,14 @@
  *-------------------------------------------------------------------------
  */
 #include <libpq-fe.h>
-#include <librdkafka/rdkafka.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "client.h"
 
 #define SAMPLE		10			/* ms */
 #define WARM_UP		3			/* seconds */
@@ -52,6 +50,13 @@ typedef struct Latencies
 	long		n;
 } Latencies;
 
+static const Property properties[] = {
+	{"enable.idempotence", "true", false},
+	{"linger.ms", "5", false},
+	{"queue.buffering.max.messages", "1000000", false},
+	{NULL}
+};
+
 static const char *const segments[] =
 {"AUTOMOBILE", "BUILDING", "FURNITURE", "MACHINERY", "HOUSEHOLD"};
 
@@ -64,13 +69,6 @@ static Latencies visible;
 static Latencies stored;
 static long looks = 0;
 static int64_t looks_us = 0;
-
-static void
-fatal(const char *what, const char *reason)
-{
-	fprintf(stderr, "latency: %s: %s\n", what, reason);
-	exit(1);
-}
 
 static int64_t
 now(void)
@@ -186,32 +184,6 @@ delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 		fatal("produce", rd_kafka_err2str(message->err));
 	if (now() - rd_kafka_message_latency(message) >= count_from)
 		stored.us[stored.n++] = (int32_t) rd_kafka_message_latency(message);
-}
-
-static rd_kafka_t *
-open_producer(const char *brokers)
-{
-	static const char *const properties[][2] = {
-		{"enable.idempotence", "true"},
-		{"linger.ms", "5"},
-		{"queue.buffering.max.messages", "1000000"},
-	};
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_t *rk;
-	char		errstr[256];
-
-	for (size_t i = 0; i < sizeof(properties) / sizeof(properties[0]); i++)
-		if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], errstr,
-							  sizeof(errstr)) != RD_KAFKA_CONF_OK)
-			fatal(properties[i][0], errstr);
-	if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, errstr,
-						  sizeof(errstr)) != RD_KAFKA_CONF_OK)
-		fatal("bootstrap.servers", errstr);
-	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
-	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
-	if (rk == NULL)
-		fatal("producer", errstr);
-	return rk;
 }
 
 static int
@@ -345,7 +317,7 @@ main(int argc, char **argv)
 		atomic_init(&topics[i].sent, topics[i].first);
 	}
 	PQclear(result);
-	rk = open_producer(argv[1]);
+	rk = open_client(RD_KAFKA_PRODUCER, argv[1], properties, delivered);
 	count_from = now() + WARM_UP * INT64_C(1000000);
 	if (pthread_create(&reader, NULL, read_targets, conn) != 0)
 		fatal("reader", "no thread");

@@ -25,12 +25,10 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <librdkafka/rdkafka.h>
-#include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "client.h"
 
 #define FLUSH_TIMEOUT 300000	/* ms */
 
@@ -80,6 +78,15 @@ static const Shape shapes[] = {
 	{"long", 0, 10000, "The quick brown fox jumps over the lazy dog. "},
 };
 
+static const Property properties[] = {
+	{"enable.idempotence", "true", false},
+	{"partitioner", "murmur2_random", false},	/* as Kafka's Java client */
+	{"linger.ms", "50", false},
+	{"queue.buffering.max.kbytes", "500000", false},
+	{"queue.buffering.max.messages", "1000000", false},
+	{NULL}
+};
+
 static const char *const segments[] =
 {"AUTOMOBILE", "BUILDING", "FURNITURE", "MACHINERY", "HOUSEHOLD"};
 
@@ -100,13 +107,6 @@ static const Shape *shape = NULL;
 static char *note = NULL;		/* what is in the column, or NULL */
 static char *schema = NULL;
 static long failed = 0;
-
-static void
-fatal(const char *what, const char *reason)
-{
-	fprintf(stderr, "produce: %s: %s\n", what, reason);
-	exit(1);
-}
 
 /* splitmix64 */
 static uint64_t
@@ -241,34 +241,6 @@ delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 	}
 }
 
-static rd_kafka_t *
-open_producer(const char *brokers)
-{
-	static const char *const properties[][2] = {
-		{"enable.idempotence", "true"},
-		{"partitioner", "murmur2_random"},	/* as Kafka's Java client */
-		{"linger.ms", "50"},
-		{"queue.buffering.max.kbytes", "500000"},
-		{"queue.buffering.max.messages", "1000000"},
-	};
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_t *rk;
-	char		errstr[256];
-
-	for (size_t i = 0; i < sizeof(properties) / sizeof(properties[0]); i++)
-		if (rd_kafka_conf_set(conf, properties[i][0], properties[i][1], errstr,
-							  sizeof(errstr)) != RD_KAFKA_CONF_OK)
-			fatal(properties[i][0], errstr);
-	if (rd_kafka_conf_set(conf, "bootstrap.servers", brokers, errstr,
-						  sizeof(errstr)) != RD_KAFKA_CONF_OK)
-		fatal("bootstrap.servers", errstr);
-	rd_kafka_conf_set_dr_msg_cb(conf, delivered);
-	rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
-	if (rk == NULL)
-		fatal("producer", errstr);
-	return rk;
-}
-
 /* Returns the bytes of key and value. */
 static long
 send_event(rd_kafka_t *rk, const char *topic, const Event *event)
@@ -370,7 +342,7 @@ main(int argc, char **argv)
 	seq.customers = calloc(seq.nkeys + 1, sizeof(Customer));
 	if (seq.customers == NULL)
 		fatal("customers", "out of memory");
-	rk = open_producer(argv[1]);
+	rk = open_client(RD_KAFKA_PRODUCER, argv[1], properties, delivered);
 	for (long i = 0; i < skip; i++)
 		next_event(&seq, false, &event);
 	for (long i = 0; i < count; i++)

@@ -23,8 +23,9 @@ In the examples the broker is localhost:9092.  --update writes the output that
 came into the documents, where there is a block for it: look at what changed.
 
 At the end, the documents must explain every function, setting, option and relation
-there is, and name every column and every file of src/; the messages of README.md's section on troubleshooting must be in the sources,
-and links within the documents must lead to something.
+there is, and name every column and every file of src/; the messages of README.md's
+section on troubleshooting must be in the sources, and links within the documents
+must lead to something.
 """
 import datetime
 import glob
@@ -276,8 +277,8 @@ QUERIES = {
     'function': """SELECT p.proname FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
         WHERE p.pronamespace <> 'cdcsync'::regnamespace AND d.classid = 'pg_proc'::regclass AND d.refobjid =
         (SELECT oid FROM pg_extension WHERE extname = 'cdcsync')""",
-    'relation': """SELECT replace(c.oid::regclass::text, '"', '') FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e'
-        WHERE c.relkind IN ('r', 'v') AND d.classid = 'pg_class'::regclass AND d.refobjid =
+    'relation': """SELECT replace(c.oid::regclass::text, '"', '') FROM pg_class c
+        JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e' WHERE c.relkind IN ('r', 'v') AND d.classid = 'pg_class'::regclass AND d.refobjid =
         (SELECT oid FROM pg_extension WHERE extname = 'cdcsync')""",
     'column': """SELECT attname FROM pg_attribute WHERE attnum > 0 AND attrelid IN ('cdc_status'::regclass,
         'debezium_last_extract'::regclass, 'cdcsync.quarantine'::regclass, 'x_debezium'::regclass)""",
@@ -343,8 +344,8 @@ def check_complete(place, count):
 def check_files(count):
     """Does the reader's path through the sources lead to all of them?"""
     named = re.findall(r'`(\w+)(\*?)\.c`', read(README))
-    missing = [name for name in sorted(os.path.basename(path)[:-2] for path in glob.glob(os.path.join(REPO, 'src', '*.c')))
-               if not any(name.startswith(part) if star else name == part for part, star in named)]
+    sources = sorted(os.path.basename(path)[:-2] for path in glob.glob(os.path.join(REPO, 'src', '*.c')))
+    missing = [name for name in sources if not any(name.startswith(part) if star else name == part for part, star in named)]
     count.note('README.md names all files of src/', '\n'.join(missing) or None)
 
 
