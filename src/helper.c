@@ -33,6 +33,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_namespace.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
@@ -48,6 +50,7 @@
 #include "helper.h"
 #include "helper_queue.h"
 #include "parcel.h"
+#include "worker.h"
 
 /* So long the sync waits for a chunk, or for the helper to come. */
 #define PATIENCE	2000		/* ms */
@@ -176,14 +179,32 @@ typedef struct Attempt
 	dsm_segment *segment;
 } Attempt;
 
-/* The memory and the process, neither of which need be there. */
+/*
+ * A database has as many helpers as sync workers at most, whoever syncs: sessions
+ * shall not take all processes that there are.  A place is ours to the end of the
+ * transaction; nobody ever waits for one.
+ */
+static bool
+take_place(void)
+{
+	Oid			schema = get_namespace_oid(CDC_SCHEMA, false);
+	LOCKTAG		tag;
+
+	for (int i = 1; i <= cdc_max_sync_workers; i++)
+	{
+		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, NamespaceRelationId, schema, i);
+		if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+			return true;
+	}
+	return false;
+}
+
+/* The place, the memory and the process, none of which need be there. */
 static bool
 start(void *arg)
 {
 	Attempt    *attempt = arg;
 	StringInfo	buf = &attempt->description;
-	dsm_segment *segment = dsm_create(buf->len + CDC_HELPER_SLOTS * CDC_HELPER_SLOT_SIZE,
-									  DSM_CREATE_NULL_IF_MAXSEGMENTS);
 	BackgroundWorker worker = {
 		.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION,
 		.bgw_start_time = BgWorkerStart_ConsistentState,
@@ -192,7 +213,12 @@ start(void *arg)
 	};
 	CdcHelperArgument argument = {.database = MyDatabaseId};
 	CdcHelperQueue *queue;
+	dsm_segment *segment;
 
+	if (!take_place())
+		return false;
+	segment = dsm_create(buf->len + CDC_HELPER_SLOTS * CDC_HELPER_SLOT_SIZE,
+						 DSM_CREATE_NULL_IF_MAXSEGMENTS);
 	if (segment == NULL)
 		return false;
 	queue = memcpy(dsm_segment_address(segment), buf->data, buf->len);

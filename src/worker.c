@@ -330,7 +330,7 @@ static void
 define_settings(void)
 {
 	DefineCustomIntVariable("cdcsync.max_sync_workers",
-							"Sync workers that a database has at most.",
+							"Sync workers that a database has at most, and helpers of syncs.",
 							NULL, &cdc_max_sync_workers, 2, 1, 64,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("cdcsync.sync_timeout",

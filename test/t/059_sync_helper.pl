@@ -17,6 +17,7 @@ $node->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
 $node->append_conf('postgresql.conf', q{
 log_min_messages = debug1
 max_worker_processes = 8
+cdcsync.max_sync_workers = 1
 restart_after_crash = on
 });
 $node->start;
@@ -192,6 +193,23 @@ sql(q{
 my (undef, undef, $error) = $node->psql('postgres', q{SET cdcsync.min_parallel_sync_size = 0; SELECT cdc_sync('spoilt')});
 like($error, qr/chunk of a landing is not well-formed/, 'records behind the position are noticed');
 is(sql('SELECT count(*) FROM spoilt'), '0', 'and nothing is made of them');
+
+#
+# None, as there are as many as sync workers
+#
+sql('CALL land()');
+my $first = $node->background_psql('postgres');
+$first->query_safe(q{SET cdcsync.min_parallel_sync_size = 0; BEGIN; SELECT cdc_sync('helped') IS NULL});
+$before = helpers();
+sql(q{SET cdcsync.min_parallel_sync_size = 0; SELECT cdc_sync('alone') IS NULL});
+is(helpers(), $before, 'beside a sync that has a helper another one has none');
+$first->query_safe('COMMIT');
+$first->quit;
+same('one helper for two', 1);
+sql('CALL land()');
+sql(q{SET cdcsync.min_parallel_sync_size = 0; SELECT cdc_sync('alone') IS NULL});
+cmp_ok(helpers(), '>', $before, '.. and gets one when that has committed');
+same('each with a helper');
 
 #
 # None, as it would not see the same
