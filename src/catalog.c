@@ -104,6 +104,14 @@ cdc_spi_begin_catalog(CdcSpi *spi)
 {
 	connect_as(spi, catalog_owner(),
 			   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS, NULL);
+
+	/*
+	 * The tables may be far larger than anything knows: a plan is kept that was made
+	 * when they were empty, and a thousand pipelines made at once are there before
+	 * they are analyzed.  So rows are looked up by index, as in the server's own
+	 * catalogs.
+	 */
+	pin("enable_seqscan", "off");
 }
 
 void

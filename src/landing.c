@@ -314,11 +314,11 @@ parse_start(CdcLanding *landing, const char *start)
  * What landing_from_row() wants.  A landing goes on behind a gap if all of its
  * pipelines say so.
  */
-#define LANDING_COLUMNS \
-	"l.landing_id, l.view, l.chunk, l.topic, c.relowner," \
+#define LANDING_QUERY(landings) \
+	"SELECT l.landing_id, l.view, l.chunk, l.topic, c.relowner," \
 	" l.options ->> 'start', l.options ->> 'topic'," \
 	" COALESCE(o.continues, false), COALESCE(o.refresh_interval, 0), COALESCE(o.version, 0)" \
-	" FROM cdcsync.landing l LEFT JOIN pg_class c ON c.oid = l.chunk" \
+	" FROM " landings " LEFT JOIN pg_class c ON c.oid = l.chunk" \
 	" LEFT JOIN LATERAL (SELECT bool_and(COALESCE(p.options ->> 'on_gap' = 'continue', false)) AS continues," \
 	" min(EXTRACT(epoch FROM COALESCE(p.options ->> 'refresh_interval', '0')::interval) * 1000000)::bigint" \
 	" AS refresh_interval, sum(p.xmin::text::bigint)::bigint AS version" \
@@ -386,8 +386,9 @@ cdc_landing_list(Oid serverid, Oid owner)
 	uint64		n;
 
 	cdc_spi_begin_catalog(&spi);
-	n = cdc_spi_run("SELECT " LANDING_COLUMNS
-					" JOIN cdcsync.auto_landing a USING (landing_id)"
+	/* LATERAL: look up those that are wanted, whatever their number is thought to be */
+	n = cdc_spi_run(LANDING_QUERY("cdcsync.auto_landing a JOIN LATERAL"
+								  " (SELECT * FROM cdcsync.landing WHERE landing_id = a.landing_id OFFSET 0) l ON true")
 					" WHERE a.server = $1 AND a.owner = $2 ORDER BY l.landing_id",
 					2, types, values, NULL, 0);
 	for (uint64 i = 0; i < n; i++)
@@ -406,7 +407,7 @@ cdc_landing_get(int32 id)
 {
 	static const Oid types[] = {INT4OID};
 	static CdcPlan plan = {
-		"SELECT " LANDING_COLUMNS " WHERE l.landing_id = $1", 1, types, .generic = true
+		LANDING_QUERY("cdcsync.landing l") " WHERE l.landing_id = $1", 1, types, .generic = true
 	};
 	CdcLanding *landing = get_by(&plan, Int32GetDatum(id));
 
@@ -422,7 +423,7 @@ cdc_landing_get_by_view(Oid view)
 {
 	static const Oid types[] = {REGCLASSOID};
 	static CdcPlan plan = {
-		"SELECT " LANDING_COLUMNS " WHERE l.view = $1", 1, types, .generic = true
+		LANDING_QUERY("cdcsync.landing l") " WHERE l.view = $1", 1, types, .generic = true
 	};
 
 	return get_by(&plan, ObjectIdGetDatum(view));

@@ -155,7 +155,8 @@ note_part(Run *run, uint64 row, Timestamp now)
 
 /*
  * The watermarks of all pipelines, whoever owns them.  The stamps: after a
- * restore nothing goes before somebody has said that all is well.
+ * restore nothing goes before somebody has said that all is well.  OFFSET 0: each
+ * row is looked up, once; the plan is kept, and may be one for far fewer rows.
  */
 static void
 read_parts(void *arg)
@@ -163,22 +164,25 @@ read_parts(void *arg)
 	static const Oid types[] = {OIDOID};
 	static CdcPlan plan = {
 		.sql = "SELECT l.landing_id, l.chunk::oid, p.options, w.kafka_partition, w.synced[1], w.synced[2], b.landed, b.behind"
-		" FROM cdcsync.landing l JOIN pg_class c ON c.oid = l.chunk,"
+		" FROM cdcsync.landing l,"
+		" LATERAL (SELECT FROM pg_class c WHERE c.oid = l.chunk AND c.relowner = $1 OFFSET 0) c,"
 		" LATERAL (SELECT array_agg(p.options) AS options, count(*) AS n,"
 		"  bool_and(cdcsync.is_here(p.stamp_system, p.stamp_database)) AS here"
 		"  FROM cdcsync.pipeline p WHERE p.landing_id = l.landing_id) p"
 		" LEFT JOIN LATERAL (SELECT w.kafka_partition, min(LEAST(ARRAY[w.epoch, w.next_offset], s.held)) AS synced, count(*) AS n"
-		"  FROM cdcsync.pipeline p JOIN cdcsync.watermark w ON w.pipeline = p.name"
+		"  FROM cdcsync.pipeline p,"
+		"  LATERAL (SELECT w.kafka_partition, w.epoch, w.next_offset FROM cdcsync.watermark w WHERE w.pipeline = p.name OFFSET 0) w"
 		"  LEFT JOIN LATERAL (SELECT coalesce(min(ARRAY[s.epoch, s.first_offset])"
 		"    FILTER (WHERE s.kafka_partition = w.kafka_partition AND s.first_offset IS NOT NULL), ARRAY[0, 0]::bigint[]) AS held"
 		"   FROM cdcsync.snapshot s WHERE s.pipeline = p.name AND NOT s.done HAVING count(*) > 0) s ON true"
 		"  WHERE p.landing_id = l.landing_id GROUP BY w.kafka_partition) w ON w.n = p.n"
 		" LEFT JOIN LATERAL (SELECT min(w.refresh_time) AS landed, count(*) > count(w.refresh_time) AS behind"
-		"  FROM cdcsync.pipeline p JOIN cdcsync.position o ON o.landing_id = p.landing_id"
-		"  LEFT JOIN cdcsync.watermark w ON w.pipeline = p.name AND w.kafka_partition = o.kafka_partition"
-		"  WHERE p.landing_id = l.landing_id AND"
+		"  FROM cdcsync.pipeline p JOIN cdcsync.position o USING (landing_id)"
+		"  LEFT JOIN LATERAL (SELECT w.refresh_time, w.epoch, w.next_offset FROM cdcsync.watermark w"
+		"   WHERE w.pipeline = p.name AND w.kafka_partition = o.kafka_partition OFFSET 0) w ON true"
+		"  WHERE landing_id = l.landing_id AND"
 		"   (coalesce(w.epoch, 0), coalesce(w.next_offset, 0)) < (o.epoch, o.next_offset)) b ON true"
-		" WHERE c.relowner = $1 AND p.here",
+		" WHERE p.here",
 		.nargs = 1,
 		.types = types
 	};
