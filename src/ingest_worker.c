@@ -196,10 +196,10 @@ static void
 reload(CdcIngest *ingest)
 {
 	CatalogRead result = {ingest, NIL, false};
+	TimestampTz began = GetCurrentTimestamp();
 	ErrorData  *error;
 
 	ingest->reload = false;
-	ingest->next_reload = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), READ_PAUSE);
 	if (!cdc_worker_try(read_catalog, &result, &error))
 	{
 		/* the manager starts us again if there is still something to do */
@@ -207,6 +207,7 @@ reload(CdcIngest *ingest)
 		proc_exit(1);
 	}
 	merge_landings(ingest, result.defs);
+	ingest->next_reload = cdc_worker_read_again_at(began, READ_PAUSE);
 	ingest->follows = result.follows;
 	if (ingest->landings == NIL && !ingest->follows)
 		proc_exit(0);

@@ -138,6 +138,7 @@ read_again(CdcManager *manager)
 	ErrorData  *error;
 
 	manager->read_at = GetCurrentTimestamp();
+	manager->read_ready = 0;
 	stale = false;
 	if (!cdc_worker_try(cdc_manager_read, manager, &error))
 	{
@@ -151,6 +152,7 @@ read_again(CdcManager *manager)
 	}
 	if (!manager->here)
 		leave_absent();
+	manager->read_ready = cdc_worker_read_again_at(manager->read_at, READ_PAUSE);
 	cdc_manager_forget_gone(manager);
 	if (may_connect)
 		cdc_manager_forget_pauses(manager);
@@ -162,11 +164,13 @@ read_again(CdcManager *manager)
 static bool
 is_to_read(CdcManager *manager)
 {
-	long		age = TimestampDifferenceMilliseconds(manager->read_at, GetCurrentTimestamp());
+	TimestampTz now = GetCurrentTimestamp();
 
-	if (!stale || age >= READ_PAUSE)
-		return stale || age >= READ_INTERVAL;
-	manager->sleep = Min(manager->sleep, READ_PAUSE - age);
+	if (!stale)
+		return TimestampDifferenceExceeds(manager->read_at, now, READ_INTERVAL);
+	if (now >= manager->read_ready)
+		return true;
+	manager->sleep = Min(manager->sleep, TimestampDifferenceMilliseconds(now, manager->read_ready));
 	return false;
 }
 

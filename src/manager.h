@@ -79,6 +79,7 @@ typedef struct CdcManager
 	List	   *ingest;			/* CdcProcess *, one per owner and server */
 	HTAB	   *served;
 	TimestampTz read_at;		/* the catalog */
+	TimestampTz read_ready;		/* not read again before this */
 	bool		here;			/* the extension is */
 	bool		other_version;	/* but not the one of this library */
 	bool		no_slot;		/* and it was said */

@@ -97,6 +97,7 @@ static List *job_list;			/* the same */
 static bool failing;			/* one of them waits for its next try */
 static bool has_landings;		/* whose records are to be deleted one day */
 static uint32 reading = 0;
+static bool stale = true;		/* the catalog has changed since, for all we know */
 static TimestampTz read_ready;	/* not read again before this */
 static MemoryContext round_context;
 static TimestampTz retention_due;
@@ -206,25 +207,23 @@ list_jobs(void)
 	MemoryContextSwitchTo(old);
 }
 
+/* The extension may be gone: whoever started us knows. */
 static void
-read_jobs(void)
+leave_catalog(const ErrorData *error)
 {
-	ErrorData  *error;
-
-	reading++;
-	if (!cdc_worker_try(read_catalog, NULL, &error))
-	{
-		/* the extension may be gone: whoever started us knows */
-		cdc_worker_log(error, "sync worker cannot read the catalog");
-		proc_exit(1);
-	}
+	cdc_worker_log(error, "sync worker cannot read the catalog");
+	proc_exit(1);
 }
 
 /* Learn what there is to serve; the process ends if that is nothing. */
 static void
 refresh_jobs(void)
 {
-	read_jobs();
+	ErrorData  *error;
+
+	reading++;
+	if (!cdc_worker_try(read_catalog, NULL, &error))
+		leave_catalog(error);
 	list_jobs();
 	if (job_list == NIL && !has_landings)
 		proc_exit(0);
@@ -428,7 +427,6 @@ typedef struct Turn
 	Job		   *job;
 	CdcPursuit	pursuit;
 	bool		gone;			/* it is not ours any more, or not active */
-	bool		failed;
 	bool		impatient;		/* the last try has ended with waiting for a lock */
 	CdcSyncResult result;
 } Turn;
@@ -468,6 +466,28 @@ sync_window(void *arg)
 	if (path)
 		set_local("search_path", path);
 	CDC_FAULT("sync_window");
+}
+
+/* Is it ours to sync, still? */
+static void
+look_up(void *arg)
+{
+	static const Oid types[] = {TEXTOID, OIDOID};
+	static CdcPlan plan = {
+		.sql = "SELECT FROM cdcsync.pipeline_state"
+		" WHERE name = $1 AND owner = $2 AND state = 'active' AND auto_sync",
+		.nargs = 2,
+		.types = types,
+		.generic = true
+	};
+	Turn	   *turn = arg;
+	Datum		values[] = {CStringGetTextDatum(turn->job->key.name), ObjectIdGetDatum(me->owner)};
+	CdcSpi		spi;
+
+	cdc_session_clean();
+	cdc_spi_begin_catalog(&spi);
+	turn->gone = cdc_spi_run_plan(&plan, values, NULL) == 0;
+	cdc_spi_end(&spi);
 }
 
 /* Who has locks on the target, for the hint. */
@@ -530,11 +550,16 @@ note_failure(Turn *turn, ErrorData *error)
 	CdcSharedPipeline *shared;
 	char		before[CDC_PROBLEM_TEXT];
 	bool		known;
+	ErrorData  *another;
 
 	/* it may have been dropped, paused or given away: that is no failure */
-	read_jobs();
-	if (job->reading != reading)
+	if (!cdc_worker_try(look_up, turn, &another))
+		leave_catalog(another);
+	if (turn->gone)
+	{
+		stale = true;
 		return;
+	}
 	blame(turn, error);
 	shared = cdc_shared_insert(CDC_SHARED_PIPELINE, &job->key);
 	strlcpy(before, shared->problem.message, sizeof(before));
@@ -593,7 +618,6 @@ take_window(Turn *turn)
 	{
 		hint_timeout(error);
 		note_failure(turn, error);
-		turn->failed = true;
 		return false;
 	}
 	disable_timeout(STATEMENT_TIMEOUT, false);
@@ -609,6 +633,26 @@ take_window(Turn *turn)
 	/* there may be more now that nobody needs */
 	retention_due = Min(retention_due, retention_ready);
 	return turn->result.more;
+}
+
+/* What this process was told meanwhile. */
+static uint32
+look_around(void)
+{
+	uint32		woken = cdc_worker_check();
+
+	stale |= (woken & CDC_WAKE_CATALOG) != 0;
+	return woken;
+}
+
+/*
+ * Is there something that cannot wait until all have had their turn?  A catalog
+ * that has changed is, as soon as it may be read.
+ */
+static bool
+must_break(uint32 woken)
+{
+	return (woken & CDC_WAKE_LEAVE) || (stale && GetCurrentTimestamp() >= read_ready);
 }
 
 /* Returns what this process was told meanwhile. */
@@ -627,16 +671,14 @@ take_turn(Job *job)
 	cdc_worker_activity(psprintf("syncing pipeline \"%s\"", job->key.name));
 	while (take_window(&turn))
 	{
-		woken |= cdc_worker_check();
-		if ((woken & (CDC_WAKE_LEAVE | CDC_WAKE_CATALOG)) ||
-			TimestampDifferenceExceeds(start, GetCurrentTimestamp(), TURN))
+		woken |= look_around();
+		if (must_break(woken) || TimestampDifferenceExceeds(start, GetCurrentTimestamp(), TURN))
 			break;
 	}
 	unclaim(job);
 	/* if there is more, it is behind those that have waited */
 	job->waiting_since = 0;
-	/* after a failure the catalog has been read */
-	return woken | cdc_worker_check() | (turn.failed ? CDC_WAKE_CATALOG : 0);
+	return woken | look_around();
 }
 
 /* ----------
@@ -696,7 +738,7 @@ take_round(List *due)
 		if (due_at(job) > GetCurrentTimestamp())
 			continue;
 		woken |= take_turn(job);
-		if (woken & (CDC_WAKE_LEAVE | CDC_WAKE_CATALOG))
+		if (must_break(woken))
 			break;
 	}
 	if (due != NIL)
@@ -704,15 +746,15 @@ take_round(List *due)
 	return woken;
 }
 
-/* Delete old records, if it is time. */
+/* Delete old records, if it is time; it is when the catalog has been read. */
 static void
-keep_retention(uint32 woken)
+keep_retention(uint32 woken, bool read)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next;
 	long		pause;
 
-	if (woken & CDC_WAKE_CATALOG)
+	if (read)
 		retention_due = retention_ready = now;
 	if (woken & CDC_WAKE_LANDED)
 		retention_due = Min(retention_due, retention_ready);
@@ -730,23 +772,25 @@ keep_retention(uint32 woken)
 
 /*
  * Read the catalog if it has changed; not too often, as each of many pipelines
- * that are made one after the other changes it.  False: it is still to be read.
+ * that are made one after the other changes it, and again when its target is made.
+ * True: it has been read.
  */
 static bool
 keep_up(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (now < read_ready)
+	if (!stale || now < read_ready)
 		return false;
+	stale = false;
 	refresh_jobs();
-	read_ready = TimestampTzPlusMilliseconds(now, READ_PAUSE);
+	read_ready = cdc_worker_read_again_at(now, READ_PAUSE);
 	return true;
 }
 
 /* ms until something is to be done by itself; -1: never. */
 static long
-time_until(TimestampTz next, bool stale)
+time_until(TimestampTz next)
 {
 	long		wait;
 
@@ -760,14 +804,22 @@ time_until(TimestampTz next, bool stale)
 	return failing ? Min(wait, LOOK_INTERVAL) : wait;
 }
 
+static uint32
+sleep_until(TimestampTz next)
+{
+	uint32		woken = cdc_worker_sleep(time_until(next));
+
+	stale |= (woken & CDC_WAKE_CATALOG) != 0;
+	return woken;
+}
+
 PGDLLEXPORT void cdc_sync_main(Datum main_arg);
 
 void
 cdc_sync_main(Datum main_arg)
 {
 	HASHCTL		ctl = {.keysize = sizeof(CdcPipelineKey),.entrysize = sizeof(Job)};
-	uint32		woken = CDC_WAKE_CATALOG | CDC_WAKE_LANDED;
-	bool		stale = false;
+	uint32		woken = CDC_WAKE_LANDED;
 
 	me = cdc_worker_begin(main_arg);
 	cdc_session_begin();
@@ -784,15 +836,13 @@ cdc_sync_main(Datum main_arg)
 	{
 		TimestampTz next;
 		List	   *due;
+		bool		read = keep_up();
 
-		stale |= (woken & CDC_WAKE_CATALOG) != 0;
-		if (stale)
-			stale = !keep_up();
 		due = due_jobs(&next);
-		keep_retention(woken);
+		keep_retention(woken, read);
 		woken = take_round(due);
 		if (due == NIL && woken == 0)
-			woken = cdc_worker_sleep(time_until(next, stale));
+			woken = sleep_until(next);
 		MemoryContextReset(round_context);
 	}
 	proc_exit(0);

@@ -39,6 +39,7 @@
 #include "worker.h"
 
 #define RESTART_PAUSE	1		/* s, of what the postmaster starts again */
+#define READING_SHARE	20		/* of the time, one part goes into reading the catalog */
 
 int			cdc_max_sync_workers = 2;
 int			cdc_sync_timeout = 600000;
@@ -308,6 +309,14 @@ cdc_worker_check(void)
 	}
 	AcceptInvalidationMessages();
 	return cdc_process_woken();
+}
+
+TimestampTz
+cdc_worker_read_again_at(TimestampTz began, int pause)
+{
+	TimestampTz taken = GetCurrentTimestamp() - began;
+
+	return Max(TimestampTzPlusMilliseconds(began, pause), began + taken * READING_SHARE);
 }
 
 uint32

@@ -63,6 +63,13 @@ extern void cdc_worker_activity(const char *what);
  */
 extern uint32 cdc_worker_check(void);
 
+/*
+ * When what a process began to read from the catalog then, and has read now, may
+ * be read again: after "pause" ms, and so late that a small share of the time goes
+ * into it, however much there is to be read and however often it changes.
+ */
+extern TimestampTz cdc_worker_read_again_at(TimestampTz began, int pause);
+
 /* cdc_worker_check() after a sleep of at most that many ms (-1: for ever). */
 extern uint32 cdc_worker_sleep(long timeout);
 
