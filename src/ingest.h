@@ -129,6 +129,7 @@ typedef struct CdcIngest
 	TimestampTz batch_began;	/* its first record or move; 0: none */
 	bool		reload;			/* look at the catalog */
 	TimestampTz next_reload;	/* but not before this */
+	bool		recheck;		/* and whether what is open may still be read */
 	bool		follows;		/* makes pipelines for topics that come */
 } CdcIngest;
 
@@ -162,6 +163,12 @@ extern void cdc_ingest_close(CdcIngest *ingest, CdcIngestLanding *landing,
  * ones, which may have been deleted and made again while nobody looked.
  */
 extern void cdc_ingest_close_all(CdcIngest *ingest);
+
+/*
+ * What is open may have other rights or options, nobody knows which: close what
+ * is not to be read any more.
+ */
+extern void cdc_ingest_recheck(CdcIngest *ingest);
 
 /* It is closed until it is tried again. */
 extern void cdc_ingest_landing_failed(CdcIngest *ingest, CdcIngestLanding *landing,

@@ -561,6 +561,34 @@ cdc_ingest_close_all(CdcIngest *ingest)
 	}
 }
 
+/* In a transaction.  An error: one of them must not be read. */
+static void
+check_open(void *arg)
+{
+	CdcIngest  *ingest = arg;
+	ListCell   *lc;
+
+	foreach(lc, ingest->landings)
+	{
+		CdcIngestLanding *landing = lfirst(lc);
+		Oid			serverid;
+
+		if (landing->open &&
+			strcmp(cdc_reader_topic(&landing->def, &serverid), landing->topic) != 0)
+			cdc_ingest_close(ingest, landing, 0);
+	}
+}
+
+void
+cdc_ingest_recheck(CdcIngest *ingest)
+{
+	ErrorData  *error;
+
+	/* which one it is comes out when they are opened */
+	if (!cdc_worker_try(check_open, ingest, &error))
+		cdc_ingest_close_all(ingest);
+}
+
 void
 cdc_ingest_source_retry(CdcIngest *ingest, CdcIngestSource *source)
 {

@@ -52,6 +52,7 @@ PGDLLEXPORT void cdc_ingest_main(Datum main_arg);
 #define FILE_INTERVAL	10000	/* ms; new certificates, while brokers refuse us */
 
 static bool server_changed = true;
+static bool server_doubtful = false;	/* it may have */
 
 /* ----------
  * The catalog
@@ -61,21 +62,32 @@ static bool server_changed = true;
 static void
 note_server_change(Datum arg, int cacheid, uint32 hashvalue)
 {
-	server_changed = true;
+	/* 0: so much has changed that nobody says what */
+	if (hashvalue == 0)
+		server_doubtful = true;
+	else
+		server_changed = true;
 }
 
-/* A topic or chunk table may have another owner, or other privileges. */
+/*
+ * A topic or chunk table may have another owner, or other privileges.  Where that
+ * may be any of them, as when many tables have been made, those that are read stay
+ * open if nothing is found.
+ */
 static void
 note_relation_change(Datum arg, Oid relid)
 {
 	CdcIngest  *ingest = (CdcIngest *) DatumGetPointer(arg);
 	ListCell   *lc;
 
+	if (relid == InvalidOid)
+		ingest->reload = ingest->recheck = true;
 	foreach(lc, ingest->landings)
 	{
 		CdcIngestLanding *landing = lfirst(lc);
 
-		if (relid == InvalidOid || relid == landing->def.topic || relid == landing->def.chunk)
+		if (relid == InvalidOid ? !landing->open :
+			relid == landing->def.topic || relid == landing->def.chunk)
 			ingest->reload = landing->changed = true;
 	}
 }
@@ -207,6 +219,11 @@ reload(CdcIngest *ingest)
 		proc_exit(1);
 	}
 	merge_landings(ingest, result.defs);
+	if (ingest->recheck)
+	{
+		ingest->recheck = false;
+		cdc_ingest_recheck(ingest);
+	}
 	ingest->next_reload = cdc_worker_read_again_at(began, READ_PAUSE);
 	ingest->follows = result.follows;
 	if (ingest->landings == NIL && !ingest->follows)
@@ -330,9 +347,10 @@ check_options(CdcIngest *ingest)
 {
 	Options		options = {.ingest = ingest};
 	bool		altered = server_changed;
+	bool		doubtful = server_doubtful;
 	ErrorData  *error;
 
-	server_changed = false;
+	server_changed = server_doubtful = false;
 	ingest->next_options = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), FILE_INTERVAL);
 	if (!cdc_worker_try(read_options, &options, &error))
 	{
@@ -350,6 +368,8 @@ check_options(CdcIngest *ingest)
 	}
 	else if (altered)
 		cdc_ingest_close_all(ingest);	/* the owner may have lost the right to read */
+	else if (doubtful)
+		ingest->reload = ingest->recheck = true;
 }
 
 /* In a transaction. */
@@ -619,7 +639,7 @@ cdc_ingest_main(Datum main_arg)
 			ingest->reload = true;
 		if (ingest->reload && GetCurrentTimestamp() >= ingest->next_reload)
 			reload(ingest);
-		if (server_changed ||
+		if (server_changed || server_doubtful ||
 			(ingest->kafka && ingest->problem.failures > 0 &&
 			 GetCurrentTimestamp() >= ingest->next_options))
 			check_options(ingest);
