@@ -145,6 +145,7 @@ def schema(results, size):
         for run in range(1, size.runs + 1):
             for shape, topic in made.items():
                 note(f"events of the kind {shape}, run {run}")
+                results.add(f"{shape}_consumer_events", "events/s", events / measure.consume(topic, events)[0])
                 measure.create("once", topic=shape)
                 landed = measure.refresh("once", events)
                 synced = measure.sync("once", events)

@@ -313,6 +313,11 @@ def children(pid):
         return f.read().split()
 
 
+def postmaster():
+    with open(os.path.join(value("SHOW data_directory"), "postmaster.pid"), encoding="utf-8") as f:
+        return f.readline().strip()
+
+
 def unshared(pid):
     """MB of a process without the shared memory that it has touched."""
     status = status_of(pid)
@@ -326,8 +331,7 @@ class Peak:
 
     def __enter__(self):
         self.by_kind = {}
-        with open(os.path.join(value("SHOW data_directory"), "postmaster.pid"), encoding="utf-8") as f:
-            self.postmaster = f.readline().strip()
+        self.postmaster = postmaster()
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.watch)
         self.thread.start()
@@ -361,11 +365,37 @@ def workers():
     return {int(pid): kind for pid, kind in rows}
 
 
+def cpu_times(pid):
+    """Seconds of CPU of a process, and of its children that have ended; 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0, 0
+    user, system, children_user, children_system = map(int, fields[11:15])
+    return (user + system) / TICK, (children_user + children_system) / TICK
+
+
 def seconds_used(pid):
     """Seconds of CPU."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    return cpu_times(pid)[0]
+
+
+class Work:
+    """The CPU of the whole server, and of a broker, from now on."""
+
+    def __init__(self, broker):
+        self.broker = broker.process.pid
+        self.postmaster = postmaster()
+        self.before = self.now()
+
+    def now(self):
+        ended = cpu_times(self.postmaster)[1]
+        return ended + sum(map(seconds_used, [self.broker, *children(self.postmaster)]))
+
+    def least(self):
+        """Seconds that the same work takes if all cores are busy all the time."""
+        return (self.now() - self.before) / os.cpu_count()
 
 
 def machine_times():

@@ -85,8 +85,14 @@ def beside_better_sink(r):
             min(x / rate for x, rate in zip(own, sinks.values())), Goal(20))
 
 
-def copy_beside_consumer(r):
+def consumer_beside_sink(r):
     """The bound of all that reads the records from Kafka first."""
+    better = max(r.median("sink_default"), r.median("sink_tuned"))
+    return (events(r.median("sink_consumer")), events(better), r.median("sink_consumer") / better, None)
+
+
+def copy_beside_consumer(r):
+    """The same bound."""
     alone = [took * own / other for took, own, other in
              zip(r.values["landing_seconds"], r.values["landing_records"], r.values["consumer_records"])]
     return (seconds(statistics.median(alone)), seconds(r.median("rows_seconds")),
@@ -105,6 +111,8 @@ RATIOS = (
      lambda r: faster(r, "slices_1", "slices_consumer", records, None)),
     ("the same by two (`workers` = 2)",
      lambda r: faster(r, "slices_2", "slices_consumer", records, Goal(0.8))),
+    ("what they and the broker need of CPU, on all cores at once: the bound of the ratio above",
+     lambda r: faster(r, "slices_2_bound", "slices_consumer", records, None)),
     ("`COPY` of a file into a jsonb row a record / landing from Kafka: time",
      lambda r: cheaper(r, "landing_seconds", "rows_seconds", seconds, Goal(12))),
     ("the same `COPY` / the consumer that only counts: the bound of the ratio above", copy_beside_consumer),
@@ -121,11 +129,17 @@ RATIOS = (
     ("landing and sync by the workers together / one after the other",
      lambda r: (seconds(r.median("together")), seconds(r.median("together_sum")),
                 r.ratio("together", "together_sum"), Goal(most=0.7))),
+    ("what the two alone and the broker need of CPU, on all cores at once: the bound of the ratio above",
+     lambda r: (seconds(r.median("together_bound")), seconds(r.median("together_sum")),
+                r.ratio("together_bound", "together_sum"), None)),
     ("`cdc_sync`: embedded schema / JSON without",
      lambda r: faster(r, "schema_sync_events", "plain_sync_events", events, Goal(0.65))),
     ("landing and `cdc_sync`: embedded schema / JSON without",
-     lambda r: faster(r, "schema_both_events", "plain_both_events", events, None)),
+     lambda r: faster(r, "schema_both_events", "plain_both_events", events, Goal(0.65))),
+    ("the consumer that only counts: embedded schema / JSON without",
+     lambda r: faster(r, "schema_consumer_events", "plain_consumer_events", events, None)),
     ("Kafka to table by the worker / Debezium JDBC sink, embedded schema", beside_better_sink),
+    ("the consumer that only counts / the better sink: the bound of the ratio above", consumer_beside_sink),
     ("1,000 changes: a target of {target_rows} rows / one of 1 % of that",
      lambda r: (milliseconds(r.median("target_large")), milliseconds(r.median("target_small")),
                 r.ratio("target_large", "target_small"), Goal(most=1.5))),

@@ -86,6 +86,7 @@ def sink(results, size):
         psql(f"IMPORT FOREIGN SCHEMA kafka LIMIT TO ({TOPIC}) FROM SERVER broker INTO topics")
         for run, kind in enumerate(SETTINGS, 1):
             note(f"Kafka to table: the workers, and the JDBC sink, {kind}")
+            results.add("sink_consumer", "events/s", events / measure.consume(topic, events)[0])
             results.add("sink_own", "events/s", events / by_workers(
                 f"own{run}", TOPIC, f"{APPLIED} WHERE pipeline = 'own{run}'", events))
             results.add(f"sink_{kind}", "events/s", events / by_sink(kafka, kind, last))

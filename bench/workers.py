@@ -7,7 +7,7 @@ import time
 
 import measure
 from measure import (APPLIED, BY_HAND, LANDED, MEGABYTE, Broker, Kafka, Peak, Session,
-                     Topic, note, psql, value, wait_for)
+                     Topic, Work, note, psql, value, wait_for)
 
 TOPICS = 10         # of a load
 KEYS = 1000         # of each of them
@@ -54,8 +54,11 @@ def slices(results, size):
                 with measure.database("bench"):
                     measure.create_server(broker.bootstrap, f", workers '{count}'")
                     measure.import_topics()
+                    work = Work(broker)
                     seconds = by_workers("land", "customer", LANDED, size.events, '"auto_sync": false')
+                    least = work.least()
                 results.add(f"slices_{count}", "records/s", size.events / seconds)
+                results.add(f"slices_{count}_bound", "records/s", size.events / least)
 
 
 def together(results, size):
@@ -74,7 +77,9 @@ def together(results, size):
             with measure.database("bench"):
                 measure.create_server(broker.bootstrap)
                 measure.import_topics()
+                work = Work(broker)
                 seconds, landing, done = by_hand("hand", "customer", size.events)
+                results.add("together_bound", "s", work.least())
                 results.add("together_landing", "s", landing)
                 results.add("together_sync", "s", done)
                 results.add("together_sum", "s", seconds)
