@@ -219,10 +219,29 @@ typedef struct Flush
 	List	   *landings;
 } Flush;
 
+/* Does the batch hold something of it? */
+static bool
+has_moved(const CdcIngestPart *part)
+{
+	return part->reader.position.next_offset != part->stored.next_offset;
+}
+
+/* Lock the partitions that have moved: others are other workers', or need nothing. */
+static int
+lock_moved(const CdcIngestLanding *landing, CdcLandingPosition **positions)
+{
+	int64	   *partitions = palloc(Max(landing->nparts, 1) * sizeof(int64));
+	int			n = 0;
+
+	for (int i = 0; i < landing->nparts; i++)
+		if (has_moved(&landing->parts[i]))
+			partitions[n++] = landing->parts[i].stored.partition;
+	return cdc_landing_lock_some(&landing->def, partitions, n, positions);
+}
+
 /* What this worker thinks the position is must be what it is, or lie below. */
 static bool
-positions_fit(const CdcIngestLanding *landing,
-			  const CdcLandingPosition *positions, int npositions)
+positions_fit(const CdcIngestLanding *landing, const CdcLandingPosition *positions)
 {
 	int			at = 0;
 
@@ -231,12 +250,12 @@ positions_fit(const CdcIngestLanding *landing,
 	{
 		const CdcLandingPosition *stored = &landing->parts[i].stored;
 
-		while (at < npositions && positions[at].partition < stored->partition)
-			at++;
-		if (at == npositions || positions[at].partition != stored->partition ||
-			positions[at].epoch != stored->epoch ||
+		if (!has_moved(&landing->parts[i]))
+			continue;
+		if (positions[at].epoch != stored->epoch ||
 			positions[at].next_offset < stored->next_offset)
 			return false;
+		at++;
 	}
 	return true;
 }
@@ -246,12 +265,12 @@ write_landing(CdcIngest *ingest, CdcIngestLanding *landing)
 {
 	CdcLandingPosition *positions;
 	CdcLandingAppend *append;
-	int			npositions = cdc_landing_lock(&landing->def, true, &positions);
+	int			npositions = lock_moved(landing, &positions);
 
 	landing->outcome = CDC_INGEST_DONE;
 	if (npositions < 0)
 		landing->outcome = CDC_INGEST_LOCKED;
-	else if (!positions_fit(landing, positions, npositions))
+	else if (!positions_fit(landing, positions))
 		landing->outcome = CDC_INGEST_MOVED;
 	if (landing->outcome != CDC_INGEST_DONE)
 		return;
@@ -271,7 +290,7 @@ write_landing(CdcIngest *ingest, CdcIngestLanding *landing)
 	{
 		CdcIngestPart *part = &landing->parts[i];
 
-		if (part->reader.position.next_offset != part->stored.next_offset)
+		if (has_moved(part))
 			cdc_landing_move(append, part->stored.partition,
 							 part->reader.position.next_offset);
 	}

@@ -22,7 +22,7 @@
 #include "fault.h"
 #include "ingest.h"
 
-#define SHORTEST_PAUSE	100		/* ms, for a lock */
+#define SHORTEST_PAUSE	20		/* ms, for a lock */
 #define LONGEST_PAUSE	5000
 
 /* ----------
@@ -438,6 +438,26 @@ has_missing(const Opening *opening)
 	return false;
 }
 
+/*
+ * Read the positions, and lock them if there is something to write; false: another
+ * session has the landing.  Other slices may be at it all the time, and are not to
+ * keep us out.
+ */
+static bool
+get_positions(Opening *opening)
+{
+	CdcIngestLanding *landing = opening->landing;
+	CdcLandingPosition *none;
+
+	opening->npositions = cdc_landing_positions(&landing->def, &opening->positions);
+	if (has_new(opening) || has_missing(opening))
+		opening->npositions = cdc_landing_lock(&landing->def, true, &opening->positions);
+	else if (landing->pause > 0 &&
+			 cdc_landing_lock_some(&landing->def, NULL, 0, &none) < 0)
+		return false;			/* look before reading anything in vain again */
+	return opening->npositions >= 0;
+}
+
 /* In a transaction. */
 static void
 open_landing(void *arg)
@@ -446,7 +466,6 @@ open_landing(void *arg)
 	CdcIngestLanding *landing = opening->landing;
 	MemoryContext old;
 	Oid			serverid;
-	bool		locked = landing->pause > 0;
 
 	landing->outcome = CDC_INGEST_ABSENT;
 	landing->topic = MemoryContextStrdup(landing->open_context,
@@ -455,15 +474,9 @@ open_landing(void *arg)
 	if (landing->npartitions <= 0)
 		return;
 
-	/* look before reading anything if it was locked the last time */
 	landing->outcome = CDC_INGEST_LOCKED;
 	old = MemoryContextSwitchTo(landing->open_context);
-	opening->npositions = locked ?
-		cdc_landing_lock(&landing->def, true, &opening->positions) :
-		cdc_landing_positions(&landing->def, &opening->positions);
-	if (!locked && (has_new(opening) || has_missing(opening)))
-		opening->npositions = cdc_landing_lock(&landing->def, true, &opening->positions);
-	if (opening->npositions >= 0)
+	if (get_positions(opening))
 	{
 		landing->outcome = CDC_INGEST_DONE;
 		if (has_missing(opening) && !pass_missing(opening))

@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -32,6 +33,10 @@
 #include "catalog.h"
 #include "compat.h"
 #include "landing.h"
+
+/* Locks that belong to a chunk table, and are none on the table. */
+#define KEEP_TAG		1		/* see cdc_landing_keep() */
+#define APPENDING_TAG	2		/* see cdc_landing_lock() */
 
 #define UNIX_EPOCH_USECS \
 	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
@@ -458,13 +463,28 @@ take_positions(MemoryContext caller, CdcLandingPosition **positions)
 	return (int) n;
 }
 
-#define POSITION_QUERY \
+#define POSITION_COLUMNS \
 	"SELECT kafka_partition, epoch, next_offset, last_offset, last_hash" \
-	" FROM cdcsync.position WHERE landing_id = $1 ORDER BY kafka_partition"
+	" FROM cdcsync.position WHERE landing_id = $1"
+#define POSITION_QUERY POSITION_COLUMNS " ORDER BY kafka_partition"
 
-static const Oid position_types[] = {INT4OID};
+static const Oid position_types[] = {INT4OID, INT8ARRAYOID};
 
-/* The rows of the landing itself; false: locked by another, or gone. */
+/*
+ * Who appends to some partitions shares this lock with others, who appends to any has
+ * it alone.  That is what the lock of the catalog's row says, too, which comes next;
+ * but who waits for that one would be passed by all that share it.
+ */
+static bool
+lock_appending(const CdcLanding *landing, LOCKMODE mode, bool nowait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, landing->chunk, APPENDING_TAG);
+	return LockAcquire(&tag, mode, false, nowait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* The row of the landing itself; false: locked by another, or gone. */
 static bool
 lock_landing(Datum id, bool nowait)
 {
@@ -520,6 +540,8 @@ cdc_landing_lock(const CdcLanding *landing, bool nowait,
 	/* what the first chunk would wait for */
 	if (nowait && !ConditionalLockRelationOid(landing->chunk, RowExclusiveLock))
 		return -1;
+	if (!lock_appending(landing, ExclusiveLock, nowait))
+		return -1;
 	cdc_spi_begin_catalog(&spi);
 	if (lock_landing(id, nowait))
 		n = nowait ? lock_positions_nowait(id, caller, positions) :
@@ -533,11 +555,47 @@ cdc_landing_lock(const CdcLanding *landing, bool nowait,
 	return n;
 }
 
+int
+cdc_landing_lock_some(const CdcLanding *landing, const int64 *partitions,
+					  int npartitions, CdcLandingPosition **positions)
+{
+	static CdcPlan landing_plan = {
+		"SELECT FROM cdcsync.landing WHERE landing_id = $1 FOR SHARE SKIP LOCKED",
+		1, position_types
+	};
+	static CdcPlan plan = {
+		POSITION_COLUMNS " AND kafka_partition = ANY ($2) ORDER BY kafka_partition"
+		" FOR NO KEY UPDATE SKIP LOCKED",
+		2, position_types, .generic = true
+	};
+	MemoryContext caller = CurrentMemoryContext;
+	Datum	   *datums = palloc(Max(npartitions, 1) * sizeof(Datum));
+	Datum		values[2] = {Int32GetDatum(landing->id)};
+	int			n = -1;
+	CdcSpi		spi;
+
+	if (!ConditionalLockRelationOid(landing->chunk, RowExclusiveLock) ||
+		!lock_appending(landing, ShareLock, true))
+		return -1;
+	for (int i = 0; i < npartitions; i++)
+		datums[i] = Int64GetDatum(partitions[i]);
+	values[1] = PointerGetDatum(construct_array(datums, npartitions, INT8OID, sizeof(int64),
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	cdc_spi_begin_catalog(&spi);
+	if (cdc_spi_run_plan(&landing_plan, values, NULL) == 1)
+	{
+		(void) cdc_spi_run_plan(&plan, values, NULL);
+		n = take_positions(caller, positions);
+	}
+	cdc_spi_end(&spi);
+	return n == npartitions ? n : -1;
+}
+
 /* What cdc_landing_keep() locks: not the table, which is to be appended to. */
 static void
 set_keep_tag(LOCKTAG *tag, Oid chunk)
 {
-	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationRelationId, chunk, 1);
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationRelationId, chunk, KEEP_TAG);
 }
 
 void

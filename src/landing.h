@@ -103,6 +103,13 @@ extern int	cdc_landing_lock(const CdcLanding *landing, bool nowait,
 							 CdcLandingPosition **positions);
 
 /*
+ * The same for these partitions alone, which have positions, never waiting.  The
+ * catalog's row is locked FOR SHARE: others may append to other partitions meanwhile.
+ */
+extern int	cdc_landing_lock_some(const CdcLanding *landing, const int64 *partitions,
+								  int npartitions, CdcLandingPosition **positions);
+
+/*
  * Deleting landed records and relying on them exclude each other, to the end of
  * the transaction.  keep: many may, and it waits for who deletes; may_delete:
  * false while somebody does.
