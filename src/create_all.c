@@ -380,7 +380,7 @@ follow_pattern(Oid serverid, const char *pattern, List *topics)
 	if (wanted == NIL)
 		return 0;
 	options = follow_options(follow);
-	kafka = cdc_kafka_open(serverid, GetUserId(), false);
+	kafka = cdc_kafka_open(serverid, GetUserId(), 0);
 	outcomes = cdc_topics_create(serverid, kafka, topics, wanted, options, false);
 	cdc_kafka_close(kafka);
 	for (int i = 0; i < list_length(wanted); i++)
@@ -546,7 +546,7 @@ cdc_create_all(PG_FUNCTION_ARGS)
 	if (wish == CDC_FOLLOW_NOT && !dry_run)
 		forget(&follow);
 
-	kafka = cdc_kafka_open(follow.serverid, GetUserId(), false);
+	kafka = cdc_kafka_open(follow.serverid, GetUserId(), 0);
 	topics = cdc_kafka_topics(kafka);
 	wanted = matching_topics(topics, follow.pattern);
 	outcomes = cdc_topics_create(follow.serverid, kafka, topics, wanted, options,

@@ -293,7 +293,7 @@ cdc_ingest_asker(CdcIngest *ingest)
 	{
 		MemoryContextReset(ingest->asker_context);	/* of a failure */
 		ingest->asker = cdc_kafka_open(ingest->process->server,
-									   ingest->process->owner, false);
+									   ingest->process->owner, 0);
 	}
 	ingest->asked_at = GetCurrentTimestamp();
 	MemoryContextSwitchTo(old);
@@ -379,7 +379,8 @@ open_consumer(void *arg)
 	CdcIngest  *ingest = arg;
 	MemoryContext old = MemoryContextSwitchTo(ingest->kafka_context);
 
-	ingest->kafka = cdc_kafka_open(ingest->process->server, ingest->process->owner, true);
+	ingest->kafka = cdc_kafka_open(ingest->process->server, ingest->process->owner,
+								   Max(list_length(ingest->landings), 1));
 	MemoryContextSwitchTo(old);
 }
 

@@ -52,10 +52,14 @@
 
 /*
  * How long a broker waits for data when there is none (fetch.wait.max.ms): the
- * price of an idle consumer, and how late it learns of a partition's end.
+ * price of an idle consumer, and how late it learns of a partition's end.  Each
+ * answer names all partitions, and librdkafka looks for the topic of each among
+ * all that it knows (1,000 topics: 4 ms).
  */
-#define FETCH_WAIT			"100"
-#define FETCH_WAIT_LASTING	"500"
+#define FETCH_WAIT			100
+#define FETCH_WAIT_LASTING	500
+#define FETCH_WAIT_TOPIC	2	/* for each topic, if that is more */
+#define FETCH_WAIT_LONGEST	2000
 
 /* rd_kafka_destroy() in a thread; malloc'ed, freed by whoever is last. */
 typedef struct Destroyer
@@ -396,7 +400,7 @@ make_conf(CdcKafka *kafka, List *properties, const char **refused,
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	rd_kafka_conf_res_t result;
-	char		timeout[16];
+	char		ms[16];
 	size_t		size = 0;
 	ListCell   *lc;
 
@@ -411,9 +415,9 @@ make_conf(CdcKafka *kafka, List *properties, const char **refused,
 	}
 	kafka->needs_kick = rd_kafka_conf_get(conf, "fetch.queue.backoff.ms", NULL,
 										  &size) != RD_KAFKA_CONF_OK;
-	snprintf(timeout, sizeof(timeout), "%d", kafka->connect_timeout);
+	snprintf(ms, sizeof(ms), "%d", kafka->connect_timeout);
 	*refused = "socket.connection.setup.timeout.ms";
-	if (rd_kafka_conf_set(conf, *refused, timeout, errstr,
+	if (rd_kafka_conf_set(conf, *refused, ms, errstr,
 						  errstr_size) != RD_KAFKA_CONF_OK)
 		goto failed;
 	/* see note_lost() */
@@ -423,9 +427,9 @@ make_conf(CdcKafka *kafka, List *properties, const char **refused,
 						  errstr_size) != RD_KAFKA_CONF_OK)
 		goto failed;
 	*refused = "fetch.wait.max.ms";
-	if (rd_kafka_conf_set(conf, *refused,
-						  kafka->lasting ? FETCH_WAIT_LASTING : FETCH_WAIT,
-						  errstr, errstr_size) != RD_KAFKA_CONF_OK)
+	snprintf(ms, sizeof(ms), "%d", kafka->fetch_wait);
+	if (rd_kafka_conf_set(conf, *refused, ms, errstr,
+						  errstr_size) != RD_KAFKA_CONF_OK)
 		goto failed;
 	foreach(lc, properties)
 	{
@@ -515,7 +519,7 @@ name_brokers(CdcKafka *kafka, CdcKafkaOptions *options)
 }
 
 CdcKafka *
-cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
+cdc_kafka_open(Oid serverid, Oid userid, int waits_for)
 {
 	MemoryContext context;
 	MemoryContext old_context;
@@ -538,7 +542,9 @@ cdc_kafka_open(Oid serverid, Oid userid, bool lasting)
 	old_context = MemoryContextSwitchTo(context);
 	kafka = palloc0(sizeof(CdcKafka));
 	kafka->context = context;
-	kafka->lasting = lasting;
+	kafka->lasting = waits_for > 0;
+	kafka->fetch_wait = !kafka->lasting ? FETCH_WAIT :
+		Min(Max(waits_for * FETCH_WAIT_TOPIC, FETCH_WAIT_LASTING), FETCH_WAIT_LONGEST);
 	kafka->probe_slice = CDC_KAFKA_FIRST_SLICE;
 	kafka->ask_limit = CDC_KAFKA_SCAN;
 	kafka->pipe[0] = kafka->pipe[1] = -1;

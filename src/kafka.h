@@ -75,12 +75,13 @@ typedef struct CdcKafkaEvent
  * ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION with the address and
  * librdkafka's reason if it does not.
  *
- * lasting: it will mostly wait at the ends of its partitions.  It then asks
- * the brokers less often (records come as fast, the end of a partition is told
- * later), reports trouble in the server's log, and keeps metadata until it is
- * told to refresh them.
+ * waits_for: if not 0, it will mostly wait at the ends of the partitions of about
+ * so many topics.  It then asks the brokers less often, the more topics there are
+ * the less (records come as fast, the end of a partition is told later, and one
+ * that is added is read later), reports trouble in the server's log, and keeps
+ * metadata until it is told to refresh them.
  */
-extern CdcKafka *cdc_kafka_open(Oid serverid, Oid userid, bool lasting);
+extern CdcKafka *cdc_kafka_open(Oid serverid, Oid userid, int waits_for);
 extern void cdc_kafka_close(CdcKafka *kafka);
 
 /* ----------

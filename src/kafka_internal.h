@@ -68,7 +68,8 @@ struct CdcKafka
 	bool		has_ca;			/* those that we trust are given */
 	bool		has_certificate;	/* of our own */
 	const char *mechanism;		/* of SASL, as librdkafka names it; or "" */
-	bool		lasting;
+	bool		lasting;		/* will mostly wait */
+	int			fetch_wait;		/* ms that a broker waits for records */
 	bool		answered;		/* the cluster has, when we connected */
 	int			connect_timeout;	/* ms */
 	int			stall_timeout;	/* ms */

@@ -23,8 +23,7 @@
 #define LOG_INTERVAL		60000	/* ms */
 
 #define CALM_PERIODS		2
-#define CALM_PERIOD			1000	/* ms; longer than a broker waits for data */
-#define CALM_PERIOD_LASTING 2000
+#define CALM_PERIOD			1000	/* ms, and twice what a broker waits for data */
 
 /* ----------
  * The cluster
@@ -132,8 +131,7 @@ static void
 count_calm(CdcKafka *kafka, TimestampTz now)
 {
 	if (kafka->calm_start != 0 &&
-		!TimestampDifferenceExceeds(kafka->calm_start, now, kafka->lasting ?
-									CALM_PERIOD_LASTING : CALM_PERIOD))
+		!TimestampDifferenceExceeds(kafka->calm_start, now, CALM_PERIOD + 2 * kafka->fetch_wait))
 		return;
 	if (kafka->calm_start != 0 && kafka->calm_bytes < CDC_KAFKA_QUEUE / 2)
 		kafka->calm++;

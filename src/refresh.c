@@ -329,7 +329,7 @@ refresh_landing(const CdcLanding *landing, RefreshResult *result)
 								ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
 	refresh.topic = cdc_reader_topic(landing, &serverid);
-	refresh.kafka = cdc_kafka_open(serverid, landing->owner, false);
+	refresh.kafka = cdc_kafka_open(serverid, landing->owner, 0);
 	npositions = cdc_landing_lock(landing, false, &positions);
 	refresh.append = cdc_landing_append_begin(landing, positions, npositions,
 											  refresh_time);

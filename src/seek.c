@@ -389,7 +389,7 @@ open_topic(Seek *seek)
 	if (!OidIsValid(seek->landing->topic))
 		return;
 	seek->topic = cdc_reader_topic(seek->landing, &serverid);
-	seek->kafka = cdc_kafka_open(serverid, seek->landing->owner, false);
+	seek->kafka = cdc_kafka_open(serverid, seek->landing->owner, 0);
 }
 
 static void

@@ -163,7 +163,7 @@ static bool
 connect(void *arg)
 {
 	Check	   *check = arg;
-	CdcKafka   *kafka = cdc_kafka_open(check->serverid, GetUserId(), false);
+	CdcKafka   *kafka = cdc_kafka_open(check->serverid, GetUserId(), 0);
 
 	check->topics = list_length(cdc_kafka_topics(kafka));
 	cdc_kafka_close(kafka);

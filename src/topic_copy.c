@@ -225,7 +225,7 @@ cdc_topic_copy(CdcTopicCopy *copy, Oid chunk, char **why)
 	copy->from = palloc0(sizeof(CdcLandingPosition) * Max(copy->npartitions, 1));
 	MemoryContextSwitchTo(cxt);
 	c.topic = cdc_reader_topic(copy->landing, &serverid);
-	c.kafka = cdc_kafka_open(serverid, copy->landing->owner, false);
+	c.kafka = cdc_kafka_open(serverid, copy->landing->owner, 0);
 	c.parts = palloc0(sizeof(Part) * Max(copy->npartitions, 1));
 	c.sources = palloc(sizeof(Part *) * Max(copy->npartitions, 1));
 	complete = find_parts(&c, why);

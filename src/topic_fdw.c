@@ -260,7 +260,7 @@ open_topic(ForeignScanState *node, TopicScan *scan)
 
 	scan->kafka = cdc_kafka_open(scan->serverid,
 								 OidIsValid(userid) ? userid : GetUserId(),
-								 false);
+								 0);
 	scan->npartitions = cdc_kafka_partitions(scan->kafka, scan->topic);
 	if (scan->npartitions == 0)
 		ereport(ERROR,

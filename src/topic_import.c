@@ -191,7 +191,7 @@ compare_topics(const ListCell *a, const ListCell *b)
 static List *
 get_topics(Oid serverid)
 {
-	CdcKafka   *kafka = cdc_kafka_open(serverid, GetUserId(), false);
+	CdcKafka   *kafka = cdc_kafka_open(serverid, GetUserId(), 0);
 	List	   *topics = cdc_kafka_topics(kafka);
 
 	cdc_kafka_close(kafka);

@@ -231,7 +231,7 @@ cdc_topic_infer(const char *topic, Oid serverid, Oid userid,
 				const CdcSampling *how)
 {
 	CdcTopicSample sample = {.topic = topic};
-	CdcKafka   *kafka = cdc_kafka_open(serverid, userid, false);
+	CdcKafka   *kafka = cdc_kafka_open(serverid, userid, 0);
 
 	cdc_topics_sample(kafka, &sample, 1, how);
 	cdc_kafka_close(kafka);

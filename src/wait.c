@@ -108,7 +108,7 @@ ends_of_topic(Wait *wait, const CdcLanding *landing,
 	int			n;
 
 	cdc_kafka_topic_check(landing->topic, serverid, landing->owner);
-	kafka = cdc_kafka_open(serverid, landing->owner, false);
+	kafka = cdc_kafka_open(serverid, landing->owner, 0);
 	n = cdc_kafka_partitions(kafka, topic);
 	low = palloc(sizeof(int64) * Max(n, 1));
 	high = palloc(sizeof(int64) * Max(n, 1));

@@ -65,7 +65,7 @@ kr_open(PG_FUNCTION_ARGS)
 	if (kafka)
 		elog(ERROR, "a consumer is open");
 	nevents = 0;
-	kafka = cdc_kafka_open(server->serverid, GetUserId(), PG_GETARG_BOOL(1));
+	kafka = cdc_kafka_open(server->serverid, GetUserId(), PG_GETARG_BOOL(1) ? 1 : 0);
 	MemoryContextSwitchTo(old);
 	PG_RETURN_VOID();
 }
