@@ -27,7 +27,7 @@
 #include "manager.h"
 
 #define READ_INTERVAL	60000	/* ms; of the catalog, for what nobody told us of */
-#define READ_PAUSE		100		/* ms, at least, between two readings */
+#define READ_PAUSE		20		/* ms, at least, between two readings */
 #define CROWDED_SLEEP	1000	/* ms between two looks who waits for a worker */
 
 PGDLLEXPORT void cdc_manager_main(Datum main_arg);
