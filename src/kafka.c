@@ -52,12 +52,13 @@
 
 /*
  * How long a broker waits for data when there is none (fetch.wait.max.ms): the
- * price of an idle consumer, and how late it learns of a partition's end.  Each
+ * price of an idle consumer, how late it learns of a partition's end, and how long
+ * partitions wait that are added while it asks for others that have nothing.  Each
  * answer names all partitions, and librdkafka looks for the topic of each among
  * all that it knows (1,000 topics: 4 ms).
  */
 #define FETCH_WAIT			100
-#define FETCH_WAIT_LASTING	500
+#define FETCH_WAIT_LASTING	200
 #define FETCH_WAIT_TOPIC	2	/* for each topic, if that is more */
 #define FETCH_WAIT_LONGEST	2000
 
