@@ -90,7 +90,7 @@ like(slurp_file($node->logfile), qr/the window goes on with what lands/, 'its wi
 #
 SKIP:
 {
-	skip 'the server was built without faults', 7 unless $faults;
+	skip 'the server was built without CDC_FAULTS', 7 unless $faults;
 
 	$node->append_conf('postgresql.conf', q{cdcsync.fault = 'ingest_polled:wait:4'});
 	$node->reload;

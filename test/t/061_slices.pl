@@ -20,7 +20,7 @@ shared_preload_libraries = 'cdcsync'
 client_min_messages = warning
 });
 $node->start;
-plan skip_all => 'the server was built without faults'
+plan skip_all => 'the server was built without CDC_FAULTS'
   if $node->safe_psql('postgres', q{SELECT count(*) FROM pg_settings WHERE name = 'cdcsync.fault'}) == 0;
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
