@@ -7,6 +7,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
+use CdcFaults;
 use CdcKafka;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -24,7 +25,7 @@ client_min_messages = warning
 log_min_messages = debug1
 });
 $node->start;
-my $faults = $node->safe_psql('postgres', q{SELECT count(*) FROM pg_settings WHERE name = 'cdcsync.fault'});
+my $faults = has_faults($node);
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
@@ -92,8 +93,7 @@ SKIP:
 {
 	skip 'the server was built without CDC_FAULTS', 7 unless $faults;
 
-	$node->append_conf('postgresql.conf', q{cdcsync.fault = 'ingest_polled:wait:4'});
-	$node->reload;
+	set_fault($node, 'ingest_polled:wait:4');
 	make_pipelines('hanging');
 	wait_for(
 		q{SELECT x.landed > 0 AND x.landed = y.synced FROM
@@ -104,8 +104,7 @@ SKIP:
 	sql("SELECT cdc_pause('hanging')");
 	pass('and the pipeline is not locked');
 	sql("SELECT cdc_resume('hanging')");
-	$node->append_conf('postgresql.conf', q{cdcsync.fault = ''});
-	$node->reload;
+	set_fault($node, '');
 	same('hanging');
 }
 

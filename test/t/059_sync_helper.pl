@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 
 use CdcLife;
+use CdcFaults;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -21,18 +22,9 @@ cdcsync.max_sync_workers = 1
 restart_after_crash = on
 });
 $node->start;
-my $faults = $node->safe_psql('postgres', q{LOAD 'cdcsync'; SELECT count(*) FROM pg_settings WHERE name = 'cdcsync.fault'});
+my $faults = has_faults($node);
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
-
-sub set_fault
-{
-	my ($fault) = @_;
-
-	$node->append_conf('postgresql.conf', "cdcsync.fault = '$fault'");
-	$node->reload;
-	return;
-}
 
 sub helpers
 {
@@ -243,18 +235,18 @@ SKIP:
 	foreach my $fault ('error:1', 'error:5', 'exit:1', 'exit:4', 'wait:3')
 	{
 		$before = helpers();
-		set_fault("helper_chunk:$fault");
+		set_fault($node, "helper_chunk:$fault");
 		sql('CALL land()');
 		same("fault $fault");
 		cmp_ok(helpers(), '>', $before, "fault $fault: there was one");
-		set_fault('');
+		set_fault($node, '');
 		gone("fault $fault");
 	}
 
 	# ended by somebody
 	foreach my $end ('pg_terminate_backend', 'pg_cancel_backend')
 	{
-		set_fault('helper_chunk:wait:4');
+		set_fault($node, 'helper_chunk:wait:4');
 		sql('CALL land()');
 		my ($in, $out) = ('', '');
 		my $run = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres'),
@@ -264,26 +256,26 @@ SKIP:
 		sql("SELECT $end($pid)");
 		$run->finish;
 		like($out, qr/synced/, "$end: the sync goes on");
-		set_fault('');
+		set_fault($node, '');
 		same($end, 1);
 		gone($end);
 	}
 
 	# the sync is ended while it waits
-	set_fault('helper_chunk:wait:2');
+	set_fault($node, 'helper_chunk:wait:2');
 	sql('CALL land()');
 	my ($rc, $stdout, $stderr) = $node->psql('postgres',
 		q{SET cdcsync.min_parallel_sync_size = 0; SET statement_timeout = '700ms'; SELECT cdc_sync('helped')});
 	like($stderr, qr/statement timeout/, 'a sync that waits can be cancelled');
-	set_fault('');
+	set_fault($node, '');
 	gone('cancelled');
 	same('after that');
 
 	# it crashes, and the server with it
-	set_fault('helper_chunk:kill:3');
+	set_fault($node, 'helper_chunk:kill:3');
 	sql('CALL land()');
 	$node->psql('postgres', q{SET cdcsync.min_parallel_sync_size = 0; SELECT cdc_sync('helped')});
-	set_fault('');
+	set_fault($node, '');
 	ok($node->poll_query_until('postgres', 'SELECT true'), 'the server comes back');
 	same('after a crash');
 }

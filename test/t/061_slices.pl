@@ -7,6 +7,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
+use CdcFaults;
 use CdcKafka;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -20,19 +21,9 @@ shared_preload_libraries = 'cdcsync'
 client_min_messages = warning
 });
 $node->start;
-plan skip_all => 'the server was built without CDC_FAULTS'
-  if $node->safe_psql('postgres', q{SELECT count(*) FROM pg_settings WHERE name = 'cdcsync.fault'}) == 0;
+plan skip_all => 'the server was built without CDC_FAULTS' unless has_faults($node);
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
-
-sub set_fault
-{
-	my ($fault) = @_;
-
-	$node->append_conf('postgresql.conf', "cdcsync.fault = '$fault'");
-	$node->reload;
-	return;
-}
 
 my $value = 0;
 
@@ -71,7 +62,7 @@ landed_is('1 1', 'each reads a partition');
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'cdcsync ingest worker'}), 2, 'two workers');
 
 # the one of partition 0 stands still in the transaction of its second record
-set_fault('ingest_written:wait:2');
+set_fault($node, 'ingest_written:wait:2');
 produce(0);
 landed_is('2 1', 'the first record of the one');
 produce(0);
@@ -87,7 +78,7 @@ my $session = $node->background_psql('postgres');
 $session->query_until(qr/begun/, "\\echo begun\nSELECT records FROM cdc_refresh('shared');\n");
 ok( $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND locktype = 'object'}),
 	'a refresh waits');
-set_fault('');
+set_fault($node, '');
 landed_is('3 2', 'and gets it');
 $session->quit;
 produce($_) foreach 0, 1;
